@@ -1,0 +1,6 @@
+//! `rnnc`: a compiler for recurrent and recursive networks.
+
+pub mod base;
+pub mod ir;
+pub mod plan;
+pub mod syntax;

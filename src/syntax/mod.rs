@@ -1,0 +1,3 @@
+//! Text to tree and back: the pest grammar's output as an AST, and the formatter.
+
+pub mod ast;
