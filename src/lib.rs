@@ -2,5 +2,7 @@
 
 pub mod base;
 pub mod ir;
+#[path = "std/mod.rs"]
+pub mod library;
 pub mod plan;
 pub mod syntax;
