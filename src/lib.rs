@@ -1,6 +1,7 @@
 //! `rnnc`: a compiler for recurrent and recursive networks.
 
 pub mod base;
+pub mod eval;
 pub mod ir;
 pub mod plan;
 pub mod syntax;
