@@ -2,6 +2,9 @@
 
 pub mod base;
 pub mod check;
+pub mod eval;
 pub mod ir;
+#[path = "std/mod.rs"]
+pub mod library;
 pub mod plan;
 pub mod syntax;

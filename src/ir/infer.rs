@@ -23,6 +23,8 @@ pub enum InferError {
     NoDimension { dim: usize, shape: Vec<usize> },
     #[error("takes elements {start}..{end} of a dimension of {size}")]
     OutOfRange { start: usize, end: usize, size: usize },
+    #[error("takes ids below {size}, found ids below {range}")]
+    IdRange { range: usize, size: usize },
     #[error("runs over an axis that its operand does not have")]
     NoAxis,
     #[error("an operation without operands has the type it is given")]
@@ -78,17 +80,17 @@ pub fn infer(op: &Op, operands: &[ValueType]) -> Result<ValueType, InferError> {
         }
         Op::OneHot(size) => {
             let [id] = arity(operands)?;
-            is_id(id).then_some(()).ok_or(InferError::NotId)?;
+            below(id, *size)?;
             Ok(ValueType::real(vec![*size], axes))
         }
         Op::Gather => {
             let [table, id] = arity(operands)?;
             real(table)?;
-            is_id(id).then_some(()).ok_or(InferError::NotId)?;
-            let (_, row) = table
+            let (rows, row) = table
                 .shape
                 .split_first()
                 .ok_or_else(|| InferError::NoDimension { dim: 0, shape: table.shape.clone() })?;
+            below(id, *rows)?;
             Ok(ValueType::real(row.to_vec(), axes))
         }
         Op::ArgMax => {
@@ -128,7 +130,10 @@ pub fn infer(op: &Op, operands: &[ValueType]) -> Result<ValueType, InferError> {
                 Along::Last if x.shape.is_empty() => {
                     Err(InferError::NoDimension { dim: 0, shape: Vec::new() })
                 }
-                Along::Axes(over) if !x.axes.covers(*over) => Err(InferError::NoAxis),
+                // A softmax compares the positions of one example.
+                Along::Axes(over) if over.is_empty() || over.contains(BATCH) || !x.axes.covers(*over) => {
+                    Err(InferError::NoAxis)
+                }
                 Along::Last | Along::Axes(_) => Ok(x.clone()),
             }
         }
@@ -143,7 +148,8 @@ pub fn infer(op: &Op, operands: &[ValueType]) -> Result<ValueType, InferError> {
                 return Err(InferError::Shapes { left: x.shape.clone(), right: start.shape.clone() });
             }
             match (x.element, start.element) {
-                (Element::Real, Element::Real) | (Element::Id(_), Element::Id(_)) => {}
+                (Element::Real, Element::Real) => {}
+                (Element::Id(range), Element::Id(_)) => below(start, range)?,
                 (Element::Real, Element::Id(_)) => return Err(InferError::NotReal),
                 (Element::Id(_), Element::Real) => return Err(InferError::NotId),
             }
@@ -162,6 +168,15 @@ fn is_id(ty: &ValueType) -> bool {
 
 fn real(ty: &ValueType) -> Result<(), InferError> {
     (ty.element == Element::Real).then_some(()).ok_or(InferError::NotReal)
+}
+
+/// An id that is always below `size`.
+fn below(ty: &ValueType, size: usize) -> Result<(), InferError> {
+    match ty.element {
+        Element::Real => Err(InferError::NotId),
+        Element::Id(range) if range > size => Err(InferError::IdRange { range, size }),
+        Element::Id(_) => Ok(()),
+    }
 }
 
 fn dimension(shape: &mut [usize], dim: usize) -> Result<&mut usize, InferError> {
@@ -220,7 +235,9 @@ fn contracted(
     if a.shape.len() != contract.left.len() || b.shape.len() != contract.right.len() {
         return Err(mismatch());
     }
-    if !axes.covers(contract.over) {
+    // As for a reduction: a value that still has steps belongs to examples.
+    let left = axes.minus(contract.over);
+    if !axes.covers(contract.over) || !left.is_empty() && contract.over.contains(BATCH) {
         return Err(InferError::NoAxis);
     }
     let size_of = |label: &u8| -> Option<usize> {
@@ -236,7 +253,7 @@ fn contracted(
         return Err(mismatch());
     }
     let shape: Option<Vec<usize>> = contract.out.iter().map(size_of).collect();
-    Ok(ValueType::real(shape.ok_or_else(mismatch)?, axes.minus(contract.over)))
+    Ok(ValueType::real(shape.ok_or_else(mismatch)?, left))
 }
 
 fn reduced(reduction: Reduction, along: Along, x: &ValueType) -> Result<ValueType, InferError> {

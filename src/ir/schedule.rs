@@ -8,6 +8,7 @@ use std::collections::{BinaryHeap, HashMap, HashSet};
 use thiserror::Error;
 
 use super::graph::{Graph, NodeId};
+use super::op::{Along, Op};
 use super::types::{Access, AxisId};
 
 /// A stretch of the schedule.
@@ -124,7 +125,12 @@ fn stage(graph: &Graph, component: &[NodeId]) -> Result<Stage, ScheduleError> {
     let Some((axis, backward)) = direction else {
         return Ok(Stage::Flat(component[0]));
     };
-    if component.iter().any(|&node| !graph.ty(node).axes.contains(axis)) {
+    // A softmax along the loop needs all positions before it has one.
+    let looks_ahead = |node: NodeId| match graph.op(node) {
+        Op::Softmax(Along::Axes(over)) => over.contains(axis),
+        _ => false,
+    };
+    if component.iter().any(|&node| !graph.ty(node).axes.contains(axis) || looks_ahead(node)) {
         return Err(mixed());
     }
     let mut sorted = component.to_vec();

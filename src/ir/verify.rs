@@ -4,7 +4,7 @@ use super::graph::{Graph, NodeId};
 use super::infer::{InferError, infer};
 use super::op::Op;
 use super::schedule::schedule;
-use super::types::{Access, AxisSet, ValueType};
+use super::types::{Access, AxisSet, BATCH, ValueType};
 
 /// Complaints about a graph, each naming the node; empty if all is well.
 pub fn verify(graph: &Graph) -> Vec<String> {
@@ -41,6 +41,10 @@ fn node(graph: &Graph, id: NodeId) -> Option<String> {
     let ty = graph.ty(id);
     if ty.axes.iter().any(|axis| usize::from(axis.0) >= graph.axes.len()) {
         return Some("has an axis that the graph does not have".into());
+    }
+    // Lengths belong to examples: a position without its example would have no end.
+    if !ty.axes.is_empty() && !ty.axes.contains(BATCH) {
+        return Some("has steps but no examples".into());
     }
     let types: Vec<ValueType> = operands.iter().map(|&operand| graph.type_at(operand)).collect();
     match (infer(graph.op(id), &types), graph.op(id)) {
