@@ -2,9 +2,12 @@
 
 pub mod base;
 pub mod check;
+pub mod driver;
 pub mod eval;
+pub mod grad;
 pub mod ir;
 #[path = "std/mod.rs"]
 pub mod library;
+pub mod opt;
 pub mod plan;
 pub mod syntax;

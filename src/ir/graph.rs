@@ -1,5 +1,7 @@
 //! The container: nodes and edges on petgraph, and what a program offers to the outside.
 
+use std::collections::HashSet;
+
 use petgraph::Direction;
 use petgraph::stable_graph::{NodeIndex, StableDiGraph};
 use petgraph::visit::EdgeRef;
@@ -131,6 +133,8 @@ pub struct Output {
 #[derive(Clone, Debug)]
 pub struct Graph {
     inner: StableDiGraph<Node, Edge>,
+    /// Nodes taken out. They keep their index, so that an origin never points to a stranger.
+    removed: HashSet<NodeId>,
     /// The model's name.
     pub name: String,
     /// Dimensions of the model, for printing.
@@ -151,6 +155,7 @@ impl Graph {
         let batch = Axis { name: "batch".into(), kind: AxisKind::Batch };
         Graph {
             inner: StableDiGraph::new(),
+            removed: HashSet::new(),
             name: name.into(),
             dims: Vec::new(),
             axes: vec![batch],
@@ -162,7 +167,7 @@ impl Graph {
 
     /// The same declarations without any equation or output.
     pub fn emptied(&self) -> Graph {
-        Graph { inner: StableDiGraph::new(), outputs: Vec::new(), ..self.clone() }
+        Graph { inner: StableDiGraph::new(), removed: HashSet::new(), outputs: Vec::new(), ..self.clone() }
     }
 
     /// The axis of this name, made if there is none. `None` if there are too many axes.
@@ -268,7 +273,7 @@ impl Graph {
 
     /// True if the node is still there.
     pub fn contains(&self, id: NodeId) -> bool {
-        self.inner.contains_node(id.0)
+        self.inner.contains_node(id.0) && !self.removed.contains(&id)
     }
 
     /// A node's operation.
@@ -290,7 +295,7 @@ impl Graph {
 
     /// All nodes in the order of their making.
     pub fn ids(&self) -> Vec<NodeId> {
-        self.inner.node_indices().map(NodeId).collect()
+        self.inner.node_indices().map(NodeId).filter(|id| !self.removed.contains(id)).collect()
     }
 
     /// One more than the largest [`NodeId::index`].
@@ -301,7 +306,7 @@ impl Graph {
 
     /// Number of nodes.
     pub fn len(&self) -> usize {
-        self.inner.node_count()
+        self.inner.node_count() - self.removed.len()
     }
 
     /// True if there is no node.
@@ -349,7 +354,8 @@ impl Graph {
 
     /// Takes a node out; nothing may read it any more.
     pub fn remove(&mut self, id: NodeId) {
-        self.inner.remove_node(id.0);
+        self.set_operands(id, &[]);
+        self.removed.insert(id);
     }
 
     /// The first output of this kind and name.
@@ -370,7 +376,8 @@ impl Graph {
         let kept = petgraph::visit::EdgeFiltered::from_fn(&self.inner, |edge| keep(edge.weight().access));
         let mut found: Vec<Vec<NodeId>> = petgraph::algo::tarjan_scc(&kept)
             .into_iter()
-            .map(|component| component.into_iter().map(NodeId).collect())
+            .map(|component| component.into_iter().map(NodeId).collect::<Vec<NodeId>>())
+            .filter(|component| !self.removed.contains(&component[0]))
             .collect();
         // Tarjan's order is readers first: edges point from operand to reader.
         found.reverse();
