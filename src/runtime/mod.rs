@@ -1,0 +1,11 @@
+//! What runs around a compiled model: parameters, random numbers, optimisers, data and files.
+//!
+//! Nothing here knows the graph. A model reaches this folder as a list of [`parameters::ParameterSpec`]
+//! and flat slices of numbers, so that the driver can train what any backend computes. The folder's
+//! files do not print (but for `progress`), and every reduction has an order that the data alone fixes:
+//! the same seed gives the same bits.
+
+pub mod exact;
+pub mod initializer;
+pub mod parameters;
+pub mod philox;
