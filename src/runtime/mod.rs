@@ -5,7 +5,10 @@
 //! files do not print (but for `progress`), and every reduction has an order that the data alone fixes:
 //! the same seed gives the same bits.
 
+pub mod clip;
 pub mod exact;
 pub mod initializer;
+pub mod optimizer;
 pub mod parameters;
 pub mod philox;
+pub mod schedule;
