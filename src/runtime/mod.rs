@@ -5,10 +5,15 @@
 //! files do not print (but for `progress`), and every reduction has an order that the data alone fixes:
 //! the same seed gives the same bits.
 
+pub mod checkpoint;
 pub mod clip;
 pub mod exact;
+pub mod files;
 pub mod initializer;
 pub mod optimizer;
 pub mod parameters;
 pub mod philox;
 pub mod schedule;
+pub mod settings;
+pub mod text;
+pub mod weights;
