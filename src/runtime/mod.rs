@@ -7,12 +7,17 @@
 
 pub mod checkpoint;
 pub mod clip;
+pub mod curve;
 pub mod exact;
 pub mod files;
 pub mod initializer;
+pub mod interrupt;
+pub mod npy;
+pub mod npz;
 pub mod optimizer;
 pub mod parameters;
 pub mod philox;
+pub mod progress;
 pub mod schedule;
 pub mod settings;
 pub mod text;
