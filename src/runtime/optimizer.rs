@@ -7,7 +7,7 @@
 //! let mut optimizer = Optimizer::new(Algorithm::adam(), &parameters);
 //! optimizer.step(&mut parameters, &[0.3], 0.1)?;
 //! assert!((parameters.values()[0] - 0.9).abs() < 1e-6); // Adam's first step has the size of the rate
-//! # Ok::<(), rnnc::runtime::clip::GradientError>(())
+//! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
 //! The arithmetic is that of PyTorch's optimisers of the same names, in the same order of operations:
