@@ -125,12 +125,9 @@ fn builder() -> tempfile::Builder<'static, 'static> {
 
 /// The error without the temporary path that `tempfile` adds: the user knows only the target.
 fn plain(error: io::Error) -> io::Error {
-    let source = error.get_ref().and_then(|inner| inner.source());
-    match source
-        .and_then(|inner| inner.downcast_ref::<io::Error>())
-        .and_then(io::Error::raw_os_error)
-    {
-        Some(code) => io::Error::from_raw_os_error(code),
+    let text = error.to_string();
+    match text.split_once(" at path ") {
+        Some((reason, _)) => io::Error::new(error.kind(), reason.to_string()),
         None => error,
     }
 }
