@@ -10,4 +10,5 @@ pub mod ir;
 pub mod library;
 pub mod opt;
 pub mod plan;
+pub mod runtime;
 pub mod syntax;
