@@ -180,9 +180,11 @@ impl<'a> Printer<'a> {
                     .first()
                     .is_some_and(|&x| graph.type_at(x).axes != graph.ty(node).axes);
             let random = matches!(graph.op(node), Op::Random(_));
-            let inlined = *graph.op(node) == Op::Initially && !offered && !moved;
-            let several = users.len() + outputs.len() > 1;
             let has_name = graph.node(node).name.is_some();
+            let inlined = (*graph.op(node) == Op::Initially || is_lookup(graph, node) && !has_name)
+                && !offered
+                && !moved;
+            let several = users.len() + outputs.len() > 1;
             if (has_name
                 || several
                 || moved
@@ -553,6 +555,12 @@ pub(super) fn live(graph: &Graph) -> HashSet<NodeId> {
         }
     }
     found
+}
+
+/// `embed[words[t]]`, `onehot(words[t], V)`: as short as a name, so written wherever it is read.
+fn is_lookup(graph: &Graph, node: NodeId) -> bool {
+    matches!(graph.op(node), Op::Gather | Op::OneHot(_))
+        && graph.operands(node).iter().all(|operand| is_leaf(graph.op(operand.node)))
 }
 
 fn is_leaf(op: &Op) -> bool {

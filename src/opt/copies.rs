@@ -3,11 +3,11 @@
 //!
 //! Before `z[t] = x[t] * s[t]`, `s[t] = 1`; after `z[t] = x[t] * 1`.
 
-use super::rewrite::exhaust;
+use super::rewrite::{exhaust, fit, make};
 use crate::ir::{Access, Graph, NodeId, Op, Operand, infer};
 
 pub(super) fn run(graph: &mut Graph) -> bool {
-    let plain = exhaust(graph, bypass);
+    let plain = exhaust(graph, bypass) | exhaust(graph, outwards);
     let mut spread = false;
     for id in graph.ids() {
         spread |= read_through(graph, id);
@@ -25,6 +25,18 @@ fn bypass(graph: &mut Graph, id: NodeId) -> Option<Operand> {
     let outputs = graph.outputs.iter().filter(|output| output.value.node == id);
     let offered = outputs.clone().all(|output| output.value.access.after(source.access).is_some());
     (graph.type_at(source) == *graph.ty(id) && composes && offered && source.node != id).then_some(source)
+}
+
+/// A function of a repetition is a repetition of the function.
+fn outwards(graph: &mut Graph, id: NodeId) -> Option<Operand> {
+    let Op::Unary(unary) = *graph.op(id) else { return None };
+    let operand = graph.operands(id)[0];
+    if operand.access != Access::Here || *graph.op(operand.node) != Op::Copy {
+        return None;
+    }
+    let source = graph.operands(operand.node)[0];
+    let inner = make(graph, id, Op::Unary(unary), &[source])?;
+    fit(graph, inner.into(), id)
 }
 
 /// Reads the source of repeated operands where the result's type stays the same.

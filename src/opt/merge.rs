@@ -72,7 +72,7 @@ fn merge_sums(graph: &mut Graph) -> bool {
         }
         let inner =
             graph.users(id).iter().any(|(user, _, access)| is_sum(graph, *user) && *access == Access::Here);
-        let Some(&own_loop) = in_loop.get(&id) else { continue };
+        let own_loop = in_loop.get(&id);
         if inner && graph.users(id).len() == 1 {
             continue;
         }
@@ -84,7 +84,7 @@ fn merge_sums(graph: &mut Graph) -> bool {
             let product = (term.access == Access::Here && graph.users(term.node).len() == 1)
                 .then(|| as_product(graph, term.node))
                 .flatten()
-                .filter(|product| in_loop.get(&product.node) == Some(&own_loop));
+                .filter(|product| in_loop.get(&product.node) == own_loop);
             match product {
                 Some(product) => {
                     groups.entry((product.transposed, product.vector.access)).or_default().push(product)

@@ -69,30 +69,22 @@ const RECOMPUTE: Pass = Pass {
 };
 
 /// What every printed program goes through: short, in the textbook's form.
-pub const TIDY: &[Pass] = &[COPIES, FOLD, SIMPLIFY, COMMON, SHIFT, REASSOCIATE, SIMPLIFY, COMMON, DEAD];
+#[rustfmt::skip]
+pub const TIDY: &[Pass] = &[
+    COPIES, FOLD, SIMPLIFY, COMMON,
+    SHIFT, REASSOCIATE,
+    COPIES, FOLD, SIMPLIFY, COMMON, DEAD,
+];
 
 /// What every compiled program goes through.
+#[rustfmt::skip]
 pub const COMPILE: &[Pass] = &[
-    COPIES,
-    FOLD,
-    SIMPLIFY,
-    COMMON,
-    SHIFT,
-    REASSOCIATE,
-    SIMPLIFY,
-    COMMON,
-    DEAD,
-    SPLIT,
-    SIMPLIFY,
-    COMMON,
-    DEAD,
-    HOIST,
-    MERGE,
-    SIMPLIFY,
-    COMMON,
-    DEAD,
+    COPIES, FOLD, SIMPLIFY, COMMON,
+    SHIFT, REASSOCIATE,
+    COPIES, FOLD, SIMPLIFY, COMMON, DEAD,
+    SPLIT, HOIST, SIMPLIFY, COMMON, DEAD,
+    MERGE, SIMPLIFY, COMMON, DEAD,
     RECOMPUTE,
-    DEAD,
 ];
 
 /// Every pass once, in the order of first use.

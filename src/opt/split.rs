@@ -64,9 +64,17 @@ fn sliced(graph: &mut Graph, id: NodeId, dim: usize, start: usize, len: usize) -
     let product = graph.operands(id)[0];
     let Op::Contract(contract) = graph.op(product.node).clone() else { return None };
     let label = contract.out[dim];
-    let operands = graph.operands(product.node);
-    if product.access != Access::Here {
-        return None;
+    let mut operands = graph.operands(product.node);
+    if let Some(axis) = product.access.axis() {
+        // Beyond the ends a product of zeros is zero, so the slice may read its operands there itself.
+        if matches!(product.access, Access::First(_) | Access::Last(_)) {
+            return None;
+        }
+        for operand in &mut operands {
+            if graph.type_at(*operand).axes.contains(axis) {
+                operand.access = product.access.after(operand.access)?;
+            }
+        }
     }
     // Only if all of the product is read in slices: else it is computed anyway.
     let sliced_only =

@@ -188,12 +188,7 @@ impl Run {
     /// A run before its first step.
     pub fn new(meta: RunMeta, parameters: Parameters) -> Run {
         let optimizer = Optimizer::new(meta.settings.algorithm, &parameters);
-        Run {
-            meta,
-            parameters,
-            optimizer,
-            carried: Vec::new(),
-        }
+        Run { meta, parameters, optimizer, carried: Vec::new() }
     }
 
     /// The file's bytes.
@@ -201,22 +196,13 @@ impl Run {
     /// # Errors
     /// A value that is not finite, or a shape that does not hold its values.
     fn to_bytes(&self, path: &Path) -> Result<Vec<u8>, CheckpointError> {
-        let damaged = |reason: String| CheckpointError::Metadata {
-            path: path.to_path_buf(),
-            reason,
-        };
+        let damaged = |reason: String| CheckpointError::Metadata { path: path.to_path_buf(), reason };
         let mut tensors: Vec<(String, Vec<usize>, Vec<u8>)> = Vec::new();
         let mut add = |name: String, shape: &[usize], values: &[f32]| {
             if values.iter().any(|value| !value.is_finite()) {
-                return Err(CheckpointError::NotFinite {
-                    path: path.to_path_buf(),
-                    name,
-                });
+                return Err(CheckpointError::NotFinite { path: path.to_path_buf(), name });
             }
-            let bytes = values
-                .iter()
-                .flat_map(|value| value.to_le_bytes())
-                .collect();
+            let bytes = values.iter().flat_map(|value| value.to_le_bytes()).collect();
             tensors.push((name, shape.to_vec(), bytes));
             Ok(())
         };
@@ -227,32 +213,21 @@ impl Run {
             add(format!("{OPTIMIZER}{name}"), &[values.len()], values)?;
         }
         for state in &self.carried {
-            add(
-                format!("{CARRIED}{}", state.name),
-                &state.shape,
-                &state.values,
-            )?;
+            add(format!("{CARRIED}{}", state.name), &state.shape, &state.values)?;
         }
         let header = Header {
             version: VERSION,
             parameters: self.parameters.specs().to_vec(),
             optimizer_steps: self.optimizer.steps(),
-            carried: self
-                .carried
-                .iter()
-                .map(|state| state.name.clone())
-                .collect(),
+            carried: self.carried.iter().map(|state| state.name.clone()).collect(),
             run: self.meta.clone(),
         };
         let header = serde_json::to_string(&header).map_err(|error| damaged(error.to_string()))?;
         let views: Result<Vec<_>, _> = tensors
             .iter()
-            .map(|(name, shape, bytes)| {
-                Ok((name, TensorView::new(Dtype::F32, shape.clone(), bytes)?))
-            })
+            .map(|(name, shape, bytes)| Ok((name, TensorView::new(Dtype::F32, shape.clone(), bytes)?)))
             .collect();
-        let views =
-            views.map_err(|error: safetensors::SafeTensorError| damaged(error.to_string()))?;
+        let views = views.map_err(|error: safetensors::SafeTensorError| damaged(error.to_string()))?;
         safetensors::serialize(views, Some(HashMap::from([(KEY.to_string(), header)])))
             .map_err(|error| damaged(error.to_string()))
     }
@@ -283,44 +258,28 @@ impl Run {
         let find = |name: &str| flat(path, &tensors, &format!("{OPTIMIZER}{name}"));
         let mut unreadable = None;
         let algorithm = header.run.settings.algorithm;
-        let optimizer =
-            Optimizer::restore(algorithm, &parameters, header.optimizer_steps, |name| {
-                find(name).unwrap_or_else(|error| {
-                    unreadable = Some(error);
-                    None
-                })
-            });
+        let optimizer = Optimizer::restore(algorithm, &parameters, header.optimizer_steps, |name| {
+            find(name).unwrap_or_else(|error| {
+                unreadable = Some(error);
+                None
+            })
+        });
         if let Some(error) = unreadable {
             return Err(error.into());
         }
-        let state = |source| CheckpointError::State {
-            path: path.to_path_buf(),
-            source,
-        };
+        let state = |source| CheckpointError::State { path: path.to_path_buf(), source };
         let optimizer = optimizer.map_err(state)?;
         let mut carried = Vec::new();
         for name in header.carried {
             let key = format!("{CARRIED}{name}");
             let Ok(tensor) = tensors.tensor(&key) else {
                 let path = path.to_path_buf();
-                return Err(CheckpointError::Metadata {
-                    path,
-                    reason: format!("`{key}` is missing"),
-                });
+                return Err(CheckpointError::Metadata { path, reason: format!("`{key}` is missing") });
             };
             let values = weights::finite(path, &key, &tensor)?;
-            carried.push(Carried {
-                name,
-                shape: tensor.shape().to_vec(),
-                values,
-            });
+            carried.push(Carried { name, shape: tensor.shape().to_vec(), values });
         }
-        Ok(Run {
-            meta: header.run,
-            parameters,
-            optimizer,
-            carried,
-        })
+        Ok(Run { meta: header.run, parameters, optimizer, carried })
     }
 
     /// Checks that the parameters are those of a compiled model, in its order, and takes over how the
@@ -328,25 +287,16 @@ impl Run {
     ///
     /// # Errors
     /// The parameters that the run of `path` lacks, has too many, or has in another shape.
-    pub fn expect_model(
-        &mut self,
-        path: &Path,
-        specs: Vec<ParameterSpec>,
-    ) -> Result<(), WeightsError> {
+    pub fn expect_model(&mut self, path: &Path, specs: Vec<ParameterSpec>) -> Result<(), WeightsError> {
         let ours = self.parameters.specs();
         let path = path.to_path_buf();
         let without = |a: &[ParameterSpec], b: &[ParameterSpec]| -> Vec<String> {
-            let absent = a
-                .iter()
-                .filter(|spec| !b.iter().any(|other| other.name == spec.name));
+            let absent = a.iter().filter(|spec| !b.iter().any(|other| other.name == spec.name));
             absent.map(|spec| spec.name.clone()).collect()
         };
         let (missing, extra) = (without(&specs, ours), without(ours, &specs));
         if !missing.is_empty() {
-            return Err(WeightsError::Missing {
-                path,
-                names: missing,
-            });
+            return Err(WeightsError::Missing { path, names: missing });
         }
         if !extra.is_empty() {
             return Err(WeightsError::Extra { path, names: extra });
@@ -356,14 +306,8 @@ impl Run {
                 continue;
             };
             if other.shape != spec.shape {
-                let (name, expected, found) =
-                    (spec.name.clone(), spec.shape.clone(), other.shape.clone());
-                return Err(WeightsError::Shape {
-                    path,
-                    name,
-                    expected,
-                    found,
-                });
+                let (name, expected, found) = (spec.name.clone(), spec.shape.clone(), other.shape.clone());
+                return Err(WeightsError::Shape { path, name, expected, found });
             }
         }
         // The same parameters in another order would mix up the optimiser's flat vectors.
@@ -378,31 +322,17 @@ impl Run {
 
 /// A vector of the optimiser, if the file has it.
 fn flat(path: &Path, tensors: &SafeTensors, name: &str) -> Result<Option<Vec<f32>>, WeightsError> {
-    tensors
-        .tensor(name)
-        .ok()
-        .map(|tensor| weights::finite(path, name, &tensor))
-        .transpose()
+    tensors.tensor(name).ok().map(|tensor| weights::finite(path, name, &tensor)).transpose()
 }
 
 fn header(path: &Path, bytes: &[u8]) -> Result<Header, CheckpointError> {
-    let damaged = |reason: String| CheckpointError::Metadata {
-        path: path.to_path_buf(),
-        reason,
-    };
-    let (_, metadata) =
-        SafeTensors::read_metadata(bytes).map_err(|error| damaged(error.to_string()))?;
+    let damaged = |reason: String| CheckpointError::Metadata { path: path.to_path_buf(), reason };
+    let (_, metadata) = SafeTensors::read_metadata(bytes).map_err(|error| damaged(error.to_string()))?;
     let text = metadata.metadata().as_ref().and_then(|map| map.get(KEY));
-    let text = text.ok_or_else(|| CheckpointError::NotARun {
-        path: path.to_path_buf(),
-    })?;
-    let Version { version } =
-        serde_json::from_str(text).map_err(|error| damaged(error.to_string()))?;
+    let text = text.ok_or_else(|| CheckpointError::NotARun { path: path.to_path_buf() })?;
+    let Version { version } = serde_json::from_str(text).map_err(|error| damaged(error.to_string()))?;
     if version != u64::from(VERSION) {
-        return Err(CheckpointError::Version {
-            path: path.to_path_buf(),
-            found: version,
-        });
+        return Err(CheckpointError::Version { path: path.to_path_buf(), found: version });
     }
     serde_json::from_str(text).map_err(|error| damaged(error.to_string()))
 }
@@ -430,10 +360,7 @@ mod tests {
     fn run() -> Run {
         let settings = TrainSettings {
             rate: 0.1 + 0.2,
-            schedule: Schedule::Plateau {
-                patience: 1,
-                factor: 0.5,
-            },
+            schedule: Schedule::Plateau { patience: 1, factor: 0.5 },
             ..TrainSettings::default()
         };
         let mut rate = settings.learning_rate();
@@ -446,40 +373,18 @@ mod tests {
             settings,
             rate,
             patience: Patience::default(),
-            position: Position {
-                step: 17,
-                epoch: 1,
-                batch: 4,
-                loss_sum: 0.1 + 0.7,
-                loss_weight: 3.0,
-            },
+            position: Position { step: 17, epoch: 1, batch: 4, loss_sum: 0.1 + 0.7, loss_weight: 3.0 },
             history: vec![
-                EpochLosses {
-                    training: f64::NAN,
-                    held_out: Some(1.0 / 3.0),
-                },
-                EpochLosses {
-                    training: 0.3,
-                    held_out: None,
-                },
+                EpochLosses { training: f64::NAN, held_out: Some(1.0 / 3.0) },
+                EpochLosses { training: 0.3, held_out: None },
             ],
             notes: BTreeMap::from([("text".to_string(), "input.txt".to_string())]),
         };
         let mut run = Run::new(meta, Parameters::initialize(specs(), 5).unwrap());
-        run.optimizer
-            .step(&mut run.parameters, &[0.3; 10], 0.01)
-            .unwrap();
+        run.optimizer.step(&mut run.parameters, &[0.3; 10], 0.01).unwrap();
         run.carried = vec![
-            Carried {
-                name: "rnn.h".to_string(),
-                shape: vec![2, 2],
-                values: vec![0.1, -0.0, 1e-40, 4.0],
-            },
-            Carried {
-                name: "a".to_string(),
-                shape: vec![1],
-                values: vec![7.0],
-            },
+            Carried { name: "rnn.h".to_string(), shape: vec![2, 2], values: vec![0.1, -0.0, 1e-40, 4.0] },
+            Carried { name: "a".to_string(), shape: vec![1], values: vec![7.0] },
         ];
         run
     }
@@ -496,31 +401,16 @@ mod tests {
     fn altered(metadata: Option<String>, change: impl Fn(&str, &mut Vec<u8>) -> bool) -> Vec<u8> {
         let bytes = bytes(&run());
         let tensors = SafeTensors::deserialize(&bytes).unwrap();
-        let mut owned: Vec<_> = tensors
-            .tensors()
-            .into_iter()
-            .map(|(n, t)| (n, t.shape().to_vec(), t.data().to_vec()))
-            .collect();
+        let mut owned: Vec<_> =
+            tensors.tensors().into_iter().map(|(n, t)| (n, t.shape().to_vec(), t.data().to_vec())).collect();
         owned.retain_mut(|(name, _, data)| change(name, data));
-        let views = owned
-            .iter()
-            .map(|(n, s, d)| (n, TensorView::new(Dtype::F32, s.clone(), d).unwrap()));
-        safetensors::serialize(
-            views,
-            metadata.map(|text| HashMap::from([(KEY.to_string(), text)])),
-        )
-        .unwrap()
+        let views = owned.iter().map(|(n, s, d)| (n, TensorView::new(Dtype::F32, s.clone(), d).unwrap()));
+        safetensors::serialize(views, metadata.map(|text| HashMap::from([(KEY.to_string(), text)]))).unwrap()
     }
 
     fn metadata() -> String {
         let bytes = bytes(&run());
-        SafeTensors::read_metadata(&bytes)
-            .unwrap()
-            .1
-            .metadata()
-            .as_ref()
-            .unwrap()[KEY]
-            .clone()
+        SafeTensors::read_metadata(&bytes).unwrap().1.metadata().as_ref().unwrap()[KEY].clone()
     }
 
     #[test]
@@ -532,10 +422,7 @@ mod tests {
         let again = Run::load(&path).unwrap();
         // NaN is not equal to itself, so the histories are compared as text.
         assert_eq!(format!("{run:?}"), format!("{again:?}"));
-        assert_eq!(
-            again.meta.position.loss_sum.to_bits(),
-            (0.1f64 + 0.7).to_bits()
-        );
+        assert_eq!(again.meta.position.loss_sum.to_bits(), (0.1f64 + 0.7).to_bits());
         assert_eq!(bytes(&run), bytes(&again));
         assert_eq!(std::fs::read(&path).unwrap(), bytes(&run));
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
@@ -543,25 +430,14 @@ mod tests {
 
     #[test]
     fn training_goes_on_as_if_never_interrupted() {
-        for algorithm in [
-            Algorithm::adam(),
-            Algorithm::adamw(),
-            Algorithm::rmsprop(),
-            Algorithm::sgd(),
-        ] {
+        for algorithm in [Algorithm::adam(), Algorithm::adamw(), Algorithm::rmsprop(), Algorithm::sgd()] {
             let mut run = run();
             run.meta.settings.algorithm = algorithm;
             run.optimizer = Optimizer::new(algorithm, &run.parameters);
             let step = |run: &mut Run, at: u64| {
-                let gradient: Vec<f32> = run
-                    .parameters
-                    .values()
-                    .iter()
-                    .map(|w| w.sin() + at as f32)
-                    .collect();
-                run.optimizer
-                    .step(&mut run.parameters, &gradient, run.meta.rate.at(at, 0.0))
-                    .unwrap();
+                let gradient: Vec<f32> =
+                    run.parameters.values().iter().map(|w| w.sin() + at as f32).collect();
+                run.optimizer.step(&mut run.parameters, &gradient, run.meta.rate.at(at, 0.0)).unwrap();
             };
             step(&mut run, 0);
             let mut resumed = load(&bytes(&run)).unwrap();
@@ -578,10 +454,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("run.safetensors");
         run().save(&path).unwrap();
-        assert_eq!(
-            weights::load_weights(&path, specs()).unwrap(),
-            run().parameters
-        );
+        assert_eq!(weights::load_weights(&path, specs()).unwrap(), run().parameters);
     }
 
     #[test]
@@ -593,24 +466,13 @@ mod tests {
         thawed[1].trainable = true;
         run.expect_model(path, thawed).unwrap();
         assert!(run.parameters.specs()[1].trainable);
-        let mut text =
-            |specs: Vec<ParameterSpec>| run.expect_model(path, specs).unwrap_err().to_string();
-        let more = [
-            specs(),
-            vec![ParameterSpec::new("U", &[1], Initializer::Zeros)],
-        ]
-        .concat();
+        let mut text = |specs: Vec<ParameterSpec>| run.expect_model(path, specs).unwrap_err().to_string();
+        let more = [specs(), vec![ParameterSpec::new("U", &[1], Initializer::Zeros)]].concat();
         assert_eq!(text(more), "run is of another model: it has no `U`");
-        assert_eq!(
-            text(specs()[..2].to_vec()),
-            "run is of another model: this one has no parameter `b`"
-        );
+        assert_eq!(text(specs()[..2].to_vec()), "run is of another model: this one has no parameter `b`");
         let mut other = specs();
         other[0].shape = vec![3, 3];
-        assert_eq!(
-            text(other),
-            "run is of another model: `enc.W` is [2, 3] there and [3, 3] here"
-        );
+        assert_eq!(text(other), "run is of another model: `enc.W` is [2, 3] there and [3, 3] here");
         let mut turned = specs();
         turned.swap(0, 1);
         assert!(text(turned).contains("`embed in the place of enc.W`"));
@@ -644,10 +506,7 @@ mod tests {
         let text = |metadata| load(&altered(metadata, keep)).unwrap_err().to_string();
         assert_eq!(text(None), "run holds weights but no training run of rnnc");
         let newer = metadata().replacen("\"version\":1", "\"version\":2", 1);
-        assert_eq!(
-            text(Some(newer)),
-            "run has version 2 of the format; this rnnc reads version 1"
-        );
+        assert_eq!(text(Some(newer)), "run has version 2 of the format; this rnnc reads version 1");
         assert!(text(Some("{".to_string())).starts_with("the metadata of run is damaged: "));
         assert!(
             text(Some("{\"version\":1}".to_string()))
@@ -657,23 +516,11 @@ mod tests {
 
     #[test]
     fn tensors_that_do_not_fit_the_metadata() {
-        let without = |gone: &str| {
-            load(&altered(Some(metadata()), |name, _| name != gone))
-                .unwrap_err()
-                .to_string()
-        };
-        assert_eq!(
-            without("enc.W"),
-            "run is of another model: it has no `enc.W`"
-        );
-        assert_eq!(
-            without("@optimizer/adam.v"),
-            "run: the optimiser's state `adam.v` is missing"
-        );
-        assert_eq!(
-            without("@carried/a"),
-            "the metadata of run is damaged: `@carried/a` is missing"
-        );
+        let without =
+            |gone: &str| load(&altered(Some(metadata()), |name, _| name != gone)).unwrap_err().to_string();
+        assert_eq!(without("enc.W"), "run is of another model: it has no `enc.W`");
+        assert_eq!(without("@optimizer/adam.v"), "run: the optimiser's state `adam.v` is missing");
+        assert_eq!(without("@carried/a"), "the metadata of run is damaged: `@carried/a` is missing");
         let nan = |bad: &str| {
             let spoil = |name: &str, data: &mut Vec<u8>| {
                 if name == bad {
@@ -681,15 +528,10 @@ mod tests {
                 }
                 true
             };
-            load(&altered(Some(metadata()), spoil))
-                .unwrap_err()
-                .to_string()
+            load(&altered(Some(metadata()), spoil)).unwrap_err().to_string()
         };
         for name in ["enc.W", "@optimizer/adam.m", "@carried/a"] {
-            assert_eq!(
-                nan(name),
-                format!("`{name}` in run is not finite: element 0 is NaN")
-            );
+            assert_eq!(nan(name), format!("`{name}` in run is not finite: element 0 is NaN"));
         }
     }
 
@@ -702,18 +544,12 @@ mod tests {
         let good = std::fs::read(&path).unwrap();
         run.parameters.values_mut()[2] = f32::NAN;
         let text = run.save(&path).unwrap_err().to_string();
-        assert!(
-            text.ends_with("was not written: `enc.W` holds values that are not finite"),
-            "{text}"
-        );
+        assert!(text.ends_with("was not written: `enc.W` holds values that are not finite"), "{text}");
         assert_eq!(std::fs::read(&path).unwrap(), good);
         let mut run = self::run();
         run.carried[0].values.pop();
         assert!(run.save(&path).is_err());
-        let nowhere = self::run()
-            .save(&folder.path().join("none/run"))
-            .unwrap_err()
-            .to_string();
+        let nowhere = self::run().save(&folder.path().join("none/run")).unwrap_err().to_string();
         assert!(nowhere.starts_with("cannot write "), "{nowhere}");
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
     }

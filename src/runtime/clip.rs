@@ -71,30 +71,18 @@ pub enum GradientError {
 ///
 /// # Errors
 /// A NaN or infinite element (the gradient is then unchanged), or a slice of the wrong length.
-pub fn clip(
-    parameters: &Parameters,
-    gradient: &mut [f32],
-    clip: Clip,
-) -> Result<ClipReport, GradientError> {
+pub fn clip(parameters: &Parameters, gradient: &mut [f32], clip: Clip) -> Result<ClipReport, GradientError> {
     let norm = checked_norm(parameters, gradient)?;
     let ranges: Vec<Range<usize>> = parameters.trainable().map(|(_, range)| range).collect();
     let mut clipped_norm = norm;
     if let Some(bound) = clip.value {
         let bound = bound.abs() as f32;
         for range in &ranges {
-            gradient[range.clone()]
-                .iter_mut()
-                .for_each(|g| *g = g.clamp(-bound, bound));
+            gradient[range.clone()].iter_mut().for_each(|g| *g = g.clamp(-bound, bound));
         }
-        clipped_norm = ranges
-            .iter()
-            .map(|r| sum_of_squares(&gradient[r.clone()]))
-            .sum::<f64>()
-            .sqrt();
+        clipped_norm = ranges.iter().map(|r| sum_of_squares(&gradient[r.clone()])).sum::<f64>().sqrt();
     }
-    let scale = clip
-        .norm
-        .map_or(1.0, |bound| (bound / (clipped_norm + 1e-6)).min(1.0));
+    let scale = clip.norm.map_or(1.0, |bound| (bound / (clipped_norm + 1e-6)).min(1.0));
     if scale < 1.0 {
         for range in ranges {
             gradient[range].iter_mut().for_each(|g| *g *= scale as f32);
@@ -110,10 +98,7 @@ pub fn clip(
 pub fn checked_norm(parameters: &Parameters, gradient: &[f32]) -> Result<f64, GradientError> {
     let expected = parameters.values().len();
     if gradient.len() != expected {
-        return Err(GradientError::Length {
-            expected,
-            found: gradient.len(),
-        });
+        return Err(GradientError::Length { expected, found: gradient.len() });
     }
     let mut total = 0.0;
     for (spec, range) in parameters.trainable() {
@@ -124,12 +109,7 @@ pub fn checked_norm(parameters: &Parameters, gradient: &[f32]) -> Result<f64, Gr
             && let Some(element) = gradient.iter().position(|g| !g.is_finite())
         {
             let (name, count) = (spec.name.clone(), gradient.len());
-            return Err(GradientError::NotFinite {
-                name,
-                value: gradient[element],
-                element,
-                count,
-            });
+            return Err(GradientError::NotFinite { name, value: gradient[element], element, count });
         }
         total += squares;
     }
@@ -160,10 +140,7 @@ mod tests {
     use crate::runtime::parameters::ParameterSpec;
 
     fn parameters() -> Parameters {
-        let frozen = ParameterSpec {
-            trainable: false,
-            ..ParameterSpec::new("E", &[1], Initializer::Zeros)
-        };
+        let frozen = ParameterSpec { trainable: false, ..ParameterSpec::new("E", &[1], Initializer::Zeros) };
         let specs = vec![
             ParameterSpec::new("W", &[2], Initializer::Zeros),
             frozen,
@@ -176,59 +153,34 @@ mod tests {
     fn norm_is_over_the_trainable_part() {
         let mut gradient = [2.0, 3.0, 100.0, 6.0];
         let report = clip(&parameters(), &mut gradient, Clip::default()).unwrap();
-        assert_eq!(
-            report,
-            ClipReport {
-                norm: 7.0,
-                scale: 1.0
-            }
-        );
+        assert_eq!(report, ClipReport { norm: 7.0, scale: 1.0 });
         assert_eq!(gradient, [2.0, 3.0, 100.0, 6.0]);
     }
 
     #[test]
     fn norm_scales_as_torch_does() {
         let mut gradient = [2.0, 3.0, 100.0, 6.0];
-        let only_norm = |norm| Clip {
-            value: None,
-            norm: Some(norm),
-        };
+        let only_norm = |norm| Clip { value: None, norm: Some(norm) };
         let report = clip(&parameters(), &mut gradient, only_norm(3.5)).unwrap();
         assert!((report.scale - 3.5 / 7.000001).abs() < 1e-15);
         assert_eq!(
             gradient,
-            [
-                2.0 * report.scale as f32,
-                3.0 * report.scale as f32,
-                100.0,
-                6.0 * report.scale as f32
-            ]
+            [2.0 * report.scale as f32, 3.0 * report.scale as f32, 100.0, 6.0 * report.scale as f32]
         );
         let untouched = gradient;
-        assert_eq!(
-            clip(&parameters(), &mut gradient, only_norm(10.0))
-                .unwrap()
-                .scale,
-            1.0
-        );
+        assert_eq!(clip(&parameters(), &mut gradient, only_norm(10.0)).unwrap().scale, 1.0);
         assert_eq!(gradient, untouched);
         let mut zero = [0.0; 4];
         assert_eq!(
             clip(&parameters(), &mut zero, only_norm(1.0)).unwrap(),
-            ClipReport {
-                norm: 0.0,
-                scale: 1.0
-            }
+            ClipReport { norm: 0.0, scale: 1.0 }
         );
     }
 
     #[test]
     fn values_are_clamped_before_the_norm() {
         let mut gradient = [-2.0, 0.5, 100.0, 6.0];
-        let both = Clip {
-            value: Some(1.0),
-            norm: Some(0.75),
-        };
+        let both = Clip { value: Some(1.0), norm: Some(0.75) };
         let report = clip(&parameters(), &mut gradient, both).unwrap();
         assert_eq!(report.norm, (4.0f64 + 0.25 + 36.0).sqrt());
         assert!((report.scale - 0.75 / 1.500001).abs() < 1e-12);
@@ -240,28 +192,12 @@ mod tests {
         for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
             let mut gradient = [0.0, 1.0, 0.0, bad];
             let error = clip(&parameters(), &mut gradient, Clip::default()).unwrap_err();
-            assert!(
-                error.to_string().starts_with("the gradient of `b` holds"),
-                "{error}"
-            );
+            assert!(error.to_string().starts_with("the gradient of `b` holds"), "{error}");
         }
         // A frozen parameter's gradient is never used.
-        assert!(
-            clip(
-                &parameters(),
-                &mut [0.0, 1.0, f32::NAN, 0.0],
-                Clip::default()
-            )
-            .is_ok()
-        );
+        assert!(clip(&parameters(), &mut [0.0, 1.0, f32::NAN, 0.0], Clip::default()).is_ok());
         let error = clip(&parameters(), &mut [0.0], Clip::default()).unwrap_err();
-        assert_eq!(
-            error,
-            GradientError::Length {
-                expected: 4,
-                found: 1
-            }
-        );
+        assert_eq!(error, GradientError::Length { expected: 4, found: 1 });
     }
 
     #[test]
@@ -275,10 +211,7 @@ mod tests {
         for n in 0..40 {
             let values: Vec<f32> = (0..n).map(|i| i as f32).collect();
             let n = n as f64;
-            assert_eq!(
-                sum_of_squares(&values),
-                ((n - 1.0) * n * (2.0 * n - 1.0) / 6.0).max(0.0)
-            );
+            assert_eq!(sum_of_squares(&values), ((n - 1.0) * n * (2.0 * n - 1.0) / 6.0).max(0.0));
         }
     }
 }

@@ -44,11 +44,7 @@ pub fn curve(series: &[Series], x_name: &str, width: usize, height: usize) -> St
             let ((x0, y0), (x1, y1)) = (pair[0], pair[1]);
             let (first, last) = (column(x0), column(x1));
             for c in first..=last {
-                let along = if last == first {
-                    0.0
-                } else {
-                    (c - first) as f64 / (last - first) as f64
-                };
+                let along = if last == first { 0.0 } else { (c - first) as f64 / (last - first) as f64 };
                 field[row(y0 + along * (y1 - y0)) * width + c] = '.';
             }
         }
@@ -78,19 +74,12 @@ pub fn curve(series: &[Series], x_name: &str, width: usize, height: usize) -> St
     let gap = width.saturating_sub(first.len() + last.len()).max(1);
     text += &format!(" {:margin$} +{}\n", "", "-".repeat(width));
     text += &format!(" {:margin$}  {first}{:gap$}{last}  {x_name}\n", "", "");
-    let legend: Vec<String> = series
-        .iter()
-        .map(|s| format!("{} {}", s.mark, s.name))
-        .collect();
+    let legend: Vec<String> = series.iter().map(|s| format!("{} {}", s.mark, s.name)).collect();
     text + &format!(" {:margin$}  {}\n", "", legend.join("   "))
 }
 
 fn finite(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
-    points
-        .iter()
-        .copied()
-        .filter(|(x, y)| x.is_finite() && y.is_finite())
-        .collect()
+    points.iter().copied().filter(|(x, y)| x.is_finite() && y.is_finite()).collect()
 }
 
 fn range(values: impl Iterator<Item = f64>) -> Option<(f64, f64)> {
@@ -104,28 +93,16 @@ fn range(values: impl Iterator<Item = f64>) -> Option<(f64, f64)> {
 fn place(value: f64, low: f64, high: f64, cells: usize) -> usize {
     // Halved, because the difference of two finite numbers need not be finite.
     let part = (value / 2.0 - low / 2.0) / (high / 2.0 - low / 2.0);
-    let part = if part.is_finite() {
-        part.clamp(0.0, 1.0)
-    } else {
-        0.0
-    };
+    let part = if part.is_finite() { part.clamp(0.0, 1.0) } else { 0.0 };
     (part * (cells - 1) as f64).round() as usize
 }
 
 fn number(y: f64) -> String {
-    if y != 0.0 && !(1e-3..1e6).contains(&y.abs()) {
-        format!("{y:.2e}")
-    } else {
-        format!("{y:.3}")
-    }
+    if y != 0.0 && !(1e-3..1e6).contains(&y.abs()) { format!("{y:.2e}") } else { format!("{y:.3}") }
 }
 
 fn number_short(x: f64) -> String {
-    if x.fract() == 0.0 && x.abs() < 1e12 {
-        format!("{x}")
-    } else {
-        number(x)
-    }
+    if x.fract() == 0.0 && x.abs() < 1e12 { format!("{x}") } else { number(x) }
 }
 
 #[cfg(test)]
@@ -133,16 +110,7 @@ mod tests {
     use super::*;
 
     fn draw(points: &[(f64, f64)]) -> String {
-        curve(
-            &[Series {
-                name: "training",
-                mark: '*',
-                points,
-            }],
-            "epoch",
-            20,
-            4,
-        )
+        curve(&[Series { name: "training", mark: '*', points }], "epoch", 20, 4)
     }
 
     #[test]
@@ -151,16 +119,8 @@ mod tests {
         let held_out = [(1.0, 3.0), (2.0, 2.5), (3.0, 2.0), (4.0, 2.0)];
         let text = curve(
             &[
-                Series {
-                    name: "training",
-                    mark: '*',
-                    points: &training,
-                },
-                Series {
-                    name: "held out",
-                    mark: 'o',
-                    points: &held_out,
-                },
+                Series { name: "training", mark: '*', points: &training },
+                Series { name: "held out", mark: 'o', points: &held_out },
             ],
             "epoch",
             31,
@@ -169,9 +129,7 @@ mod tests {
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!(lines.len(), 10);
         assert!(lines[0].starts_with(" 3.000 |*"));
-        assert!(
-            lines[3].ends_with('o') && lines[6].ends_with('*') && lines[6].starts_with(" 1.000 |")
-        );
+        assert!(lines[3].ends_with('o') && lines[6].ends_with('*') && lines[6].starts_with(" 1.000 |"));
         assert_eq!(lines[7], format!("       +{}", "-".repeat(31)));
         assert_eq!(lines[8], format!("        1{}4  epoch", " ".repeat(29)));
         assert_eq!(lines[9], "        * training   o held out");
@@ -187,17 +145,8 @@ mod tests {
         assert!(draw(&[(1.0, 2.0), (2.0, f64::NAN), (3.0, 1.0)]).starts_with(" 2.000 |*"));
         assert!(draw(&[(1.0, f64::MAX), (2.0, f64::MIN)]).starts_with("  1.80e308 |*"));
         assert!(
-            !curve(
-                &[Series {
-                    name: "a",
-                    mark: '*',
-                    points: &[(1.0, 1.0), (2.0, 2.0)]
-                }],
-                "x",
-                0,
-                0
-            )
-            .is_empty()
+            !curve(&[Series { name: "a", mark: '*', points: &[(1.0, 1.0), (2.0, 2.0)] }], "x", 0, 0)
+                .is_empty()
         );
     }
 
@@ -205,16 +154,8 @@ mod tests {
     fn numbers() {
         assert_eq!(
             (number(1.23456), number(0.0), number(1e-5), number(1e7)),
-            (
-                "1.235".into(),
-                "0.000".into(),
-                "1.00e-5".into(),
-                "1.00e7".into()
-            )
+            ("1.235".into(), "0.000".into(), "1.00e-5".into(), "1.00e7".into())
         );
-        assert_eq!(
-            (number_short(12.0), number_short(1.5)),
-            ("12".into(), "1.500".into())
-        );
+        assert_eq!((number_short(12.0), number_short(1.5)), ("12".into(), "1.500".into()));
     }
 }

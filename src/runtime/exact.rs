@@ -17,8 +17,7 @@ pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D:
 }
 
 fn parse<E: Error>(text: &str) -> Result<f64, E> {
-    text.parse()
-        .map_err(|_| E::custom(format!("`{text}` is not a number")))
+    text.parse().map_err(|_| E::custom(format!("`{text}` is not a number")))
 }
 
 /// The same for a number that may be absent.
@@ -34,12 +33,8 @@ pub mod option {
     }
 
     /// Reads what [`serialize`] wrote.
-    pub fn deserialize<'de, D: Deserializer<'de>>(
-        deserializer: D,
-    ) -> Result<Option<f64>, D::Error> {
-        Option::<String>::deserialize(deserializer)?
-            .map(|text| super::parse(&text))
-            .transpose()
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<f64>, D::Error> {
+        Option::<String>::deserialize(deserializer)?.map(|text| super::parse(&text)).transpose()
     }
 }
 
@@ -57,29 +52,13 @@ mod tests {
 
     #[test]
     fn every_bit_survives() {
-        for value in [
-            0.1,
-            -0.0,
-            1.0 / 3.0,
-            5e-324,
-            f64::MAX,
-            f64::INFINITY,
-            f64::NEG_INFINITY,
-        ] {
-            let text = serde_json::to_string(&Pair {
-                a: value,
-                b: Some(value),
-            })
-            .unwrap();
+        for value in [0.1, -0.0, 1.0 / 3.0, 5e-324, f64::MAX, f64::INFINITY, f64::NEG_INFINITY] {
+            let text = serde_json::to_string(&Pair { a: value, b: Some(value) }).unwrap();
             let back: Pair = serde_json::from_str(&text).unwrap();
             assert_eq!(back.a.to_bits(), value.to_bits());
             assert_eq!(back.b.map(f64::to_bits), Some(value.to_bits()));
         }
-        let text = serde_json::to_string(&Pair {
-            a: f64::NAN,
-            b: None,
-        })
-        .unwrap();
+        let text = serde_json::to_string(&Pair { a: f64::NAN, b: None }).unwrap();
         let back: Pair = serde_json::from_str(&text).unwrap();
         assert!(back.a.is_nan() && back.b.is_none());
     }

@@ -48,14 +48,9 @@ pub enum FileError {
 /// # Errors
 /// The file is missing, unreadable or not a regular file.
 pub fn read(path: &Path) -> Result<Vec<u8>, FileError> {
-    let wrap = |source| FileError::Read {
-        path: path.to_path_buf(),
-        source,
-    };
+    let wrap = |source| FileError::Read { path: path.to_path_buf(), source };
     if !fs::metadata(path).map_err(wrap)?.is_file() {
-        return Err(FileError::NotAFile {
-            path: path.to_path_buf(),
-        });
+        return Err(FileError::NotAFile { path: path.to_path_buf() });
     }
     fs::read(path).map_err(wrap)
 }
@@ -72,19 +67,11 @@ impl<T: Write + Seek> Sink for T {}
 /// # Errors
 /// The folder is missing or not writable, the disk is full, `write` fails, or `path` is a folder or
 /// a device.
-pub fn replace(
-    path: &Path,
-    write: impl FnOnce(&mut dyn Sink) -> io::Result<()>,
-) -> Result<(), FileError> {
-    let wrap = |source| FileError::Write {
-        path: path.to_path_buf(),
-        source,
-    };
+pub fn replace(path: &Path, write: impl FnOnce(&mut dyn Sink) -> io::Result<()>) -> Result<(), FileError> {
+    let wrap = |source| FileError::Write { path: path.to_path_buf(), source };
     let target = fs::canonicalize(path).unwrap_or_else(|_| path.to_path_buf());
     if target.exists() && !target.is_file() {
-        return Err(FileError::NotAFile {
-            path: path.to_path_buf(),
-        });
+        return Err(FileError::NotAFile { path: path.to_path_buf() });
     }
     let folder = match target.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
@@ -95,18 +82,14 @@ pub fn replace(
         let reason = format!("the folder {} does not exist", folder.display());
         return Err(wrap(io::Error::new(io::ErrorKind::NotFound, reason)));
     }
-    let mut temporary = builder()
-        .tempfile_in(folder)
-        .map_err(|error| wrap(plain(error)))?;
+    let mut temporary = builder().tempfile_in(folder).map_err(|error| wrap(plain(error)))?;
     {
         let mut buffered = BufWriter::with_capacity(1 << 20, temporary.as_file_mut());
         write(&mut buffered).map_err(wrap)?;
         buffered.flush().map_err(wrap)?;
     }
     temporary.as_file().sync_all().map_err(wrap)?;
-    temporary
-        .persist(&target)
-        .map_err(|error| wrap(error.error))?;
+    temporary.persist(&target).map_err(|error| wrap(error.error))?;
     // The rename itself lasts once the folder is synced; where a system cannot do that, it is no error.
     if let Ok(folder) = File::open(folder) {
         let _ = folder.sync_all();
@@ -138,9 +121,7 @@ mod tests {
 
     fn names(folder: &Path) -> Vec<String> {
         let entries = fs::read_dir(folder).unwrap();
-        let mut names: Vec<_> = entries
-            .map(|e| e.unwrap().file_name().into_string().unwrap())
-            .collect();
+        let mut names: Vec<_> = entries.map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
         names.sort();
         names
     }
@@ -166,10 +147,7 @@ mod tests {
             file.write_all(&[0; 3_000_000])?;
             Err(full())
         });
-        assert_eq!(
-            error.unwrap_err().to_string(),
-            format!("cannot write {}: {}", path.display(), full())
-        );
+        assert_eq!(error.unwrap_err().to_string(), format!("cannot write {}: {}", path.display(), full()));
         assert_eq!(fs::read(&path).unwrap(), b"old");
         assert_eq!(names(folder.path()), ["run"]);
     }
@@ -180,51 +158,22 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("run");
         fs::write(&path, b"old").unwrap();
-        let error = replace(&path, |_| {
-            File::options()
-                .write(true)
-                .open("/dev/full")?
-                .write_all(b"x")
-        });
-        assert!(
-            error
-                .unwrap_err()
-                .to_string()
-                .contains("No space left on device")
-        );
+        let error = replace(&path, |_| File::options().write(true).open("/dev/full")?.write_all(b"x"));
+        assert!(error.unwrap_err().to_string().contains("No space left on device"));
         assert_eq!(fs::read(&path).unwrap(), b"old");
         assert_eq!(names(folder.path()), ["run"]);
-        assert!(matches!(
-            replace(Path::new("/dev/full"), |_| Ok(())),
-            Err(FileError::NotAFile { .. })
-        ));
+        assert!(matches!(replace(Path::new("/dev/full"), |_| Ok(())), Err(FileError::NotAFile { .. })));
     }
 
     #[test]
     fn bad_places() {
         let folder = tempfile::tempdir().unwrap();
         let at = |name: &str| folder.path().join(name);
-        assert!(matches!(
-            replace(folder.path(), |_| Ok(())),
-            Err(FileError::NotAFile { .. })
-        ));
-        assert!(matches!(
-            read(folder.path()),
-            Err(FileError::NotAFile { .. })
-        ));
-        let error = replace(&at("none/run"), |_| Ok(()))
-            .unwrap_err()
-            .to_string();
-        assert!(
-            error.starts_with("cannot write ") && error.ends_with("none does not exist"),
-            "{error}"
-        );
-        assert!(
-            read(&at("none"))
-                .unwrap_err()
-                .to_string()
-                .starts_with("cannot read ")
-        );
+        assert!(matches!(replace(folder.path(), |_| Ok(())), Err(FileError::NotAFile { .. })));
+        assert!(matches!(read(folder.path()), Err(FileError::NotAFile { .. })));
+        let error = replace(&at("none/run"), |_| Ok(())).unwrap_err().to_string();
+        assert!(error.starts_with("cannot write ") && error.ends_with("none does not exist"), "{error}");
+        assert!(read(&at("none")).unwrap_err().to_string().starts_with("cannot read "));
         assert!(names(folder.path()).is_empty());
     }
 
@@ -258,10 +207,7 @@ mod tests {
         // The super-user may write anywhere; for everyone else this is one error that names the file.
         if let Err(error) = result {
             let text = error.to_string();
-            assert!(
-                text.ends_with("closed/run: Permission denied (os error 13)"),
-                "{text}"
-            );
+            assert!(text.ends_with("closed/run: Permission denied (os error 13)"), "{text}");
             assert!(names(&closed).is_empty());
         }
     }

@@ -41,11 +41,7 @@ impl Initializer {
     /// What a parameter of this shape gets when the program says nothing: glorot for matrices (and
     /// higher ranks), zeros for vectors and scalars.
     pub fn default_for(shape: &[usize]) -> Initializer {
-        if shape.len() >= 2 {
-            Initializer::Glorot
-        } else {
-            Initializer::Zeros
-        }
+        if shape.len() >= 2 { Initializer::Glorot } else { Initializer::Zeros }
     }
 
     /// The values of a parameter, row-major, a pure function of the arguments.
@@ -97,9 +93,7 @@ fn words(name_hash: u64, seed: u64, index: u64) -> [u32; 4] {
 }
 
 fn uniforms(name: &str, count: usize, seed: u64, bound: f64) -> Vec<f64> {
-    blocks(name, count, seed, |words| {
-        words.map(|word| (2.0 * uniform(word) - 1.0) * bound)
-    })
+    blocks(name, count, seed, |words| words.map(|word| (2.0 * uniform(word) - 1.0) * bound))
 }
 
 /// Box and Muller (1958): two normal numbers from two uniform ones.
@@ -135,20 +129,14 @@ fn orthogonal(name: &str, shape: &[usize], seed: u64) -> Vec<f64> {
     let rows = shape.first().copied().unwrap_or(1);
     let columns: usize = shape.iter().skip(1).product();
     // A vector is one row, as in `fans`.
-    let (rows, columns) = if shape.len() == 1 {
-        (1, rows)
-    } else {
-        (rows, columns)
-    };
+    let (rows, columns) = if shape.len() == 1 { (1, rows) } else { (rows, columns) };
     let (vectors, length) = (rows.min(columns), rows.max(columns));
     let mut q = normals(name, vectors * length, seed, 1.0);
     orthonormalize(&mut q, length);
     if rows <= columns {
         return q;
     }
-    (0..rows * columns)
-        .map(|at| q[(at % columns) * length + at / columns])
-        .collect()
+    (0..rows * columns).map(|at| q[(at % columns) * length + at / columns]).collect()
 }
 
 /// Makes the rows of `q` (each `length` long) orthonormal, in order.
@@ -164,10 +152,7 @@ fn orthonormalize(q: &mut [f64], length: usize) {
         for _ in 0..2 {
             for basis in done.chunks_exact(length) {
                 let along = dot(basis, vector);
-                vector
-                    .iter_mut()
-                    .zip(basis)
-                    .for_each(|(v, b)| *v -= along * b);
+                vector.iter_mut().zip(basis).for_each(|(v, b)| *v -= along * b);
             }
         }
         let norm = dot(vector, vector).sqrt().max(f64::MIN_POSITIVE);
@@ -186,10 +171,7 @@ mod tests {
     fn mean_and_deviation(values: &[f64]) -> (f64, f64) {
         let n = values.len() as f64;
         let mean = values.iter().sum::<f64>() / n;
-        (
-            mean,
-            (values.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / n).sqrt(),
-        )
+        (mean, (values.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / n).sqrt())
     }
 
     #[test]
@@ -224,11 +206,9 @@ mod tests {
 
     #[test]
     fn moments() {
-        let (mean, deviation) =
-            mean_and_deviation(&Initializer::Uniform(0.3).values("W", &[40_000], 1));
+        let (mean, deviation) = mean_and_deviation(&Initializer::Uniform(0.3).values("W", &[40_000], 1));
         assert!(mean.abs() < 0.003 && (deviation - 0.3 / 3f64.sqrt()).abs() < 0.002);
-        let (mean, deviation) =
-            mean_and_deviation(&Initializer::Normal(2.0).values("W", &[40_000], 1));
+        let (mean, deviation) = mean_and_deviation(&Initializer::Normal(2.0).values("W", &[40_000], 1));
         assert!(mean.abs() < 0.04 && (deviation - 2.0).abs() < 0.03);
         let glorot = Initializer::Glorot.values("W", &[100, 200], 1);
         let bound = (6.0 / 300.0f64).sqrt();
@@ -258,10 +238,7 @@ mod tests {
                         (0..rows).map(|k| at(k, a) * at(k, b)).sum()
                     };
                     let expected = if a == b { 1.0 } else { 0.0 };
-                    assert!(
-                        (product - expected).abs() < 1e-12,
-                        "{rows}x{columns} {a} {b} {product}"
-                    );
+                    assert!((product - expected).abs() < 1e-12, "{rows}x{columns} {a} {b} {product}");
                 }
             }
         }

@@ -53,9 +53,7 @@ impl Interrupt {
 
     /// One more press; how many there were with it.
     pub fn press(&self) -> u32 {
-        self.presses
-            .fetch_add(1, Ordering::Relaxed)
-            .saturating_add(1)
+        self.presses.fetch_add(1, Ordering::Relaxed).saturating_add(1)
     }
 
     /// Forgets the presses: an interactive session goes on after an interrupted training.
@@ -84,13 +82,7 @@ mod tests {
         let interrupt = Interrupt::install().unwrap();
         assert!(Interrupt::install().is_err());
         let id = std::process::id().to_string();
-        assert!(
-            std::process::Command::new("kill")
-                .args(["-INT", &id])
-                .status()
-                .unwrap()
-                .success()
-        );
+        assert!(std::process::Command::new("kill").args(["-INT", &id]).status().unwrap().success());
         for _ in 0..500 {
             if interrupt.requested() {
                 return;

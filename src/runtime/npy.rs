@@ -94,14 +94,10 @@ const MOST_DIMENSIONS: usize = 64;
 pub fn read_npy(reader: &mut impl Read) -> Result<Array, NpyError> {
     let header = read_header(reader)?;
     let shape = header.shape;
-    let count = shape
-        .iter()
-        .try_fold(1usize, |product, &n| product.checked_mul(n));
+    let count = shape.iter().try_fold(1usize, |product, &n| product.checked_mul(n));
     let bytes = count.and_then(|count| count.checked_mul(header.element.size()));
     // Widened to eight bytes an element, it must still be addressable.
-    let fits = count
-        .and_then(|count| count.checked_mul(8))
-        .is_some_and(|n| n <= isize::MAX as usize);
+    let fits = count.and_then(|count| count.checked_mul(8)).is_some_and(|n| n <= isize::MAX as usize);
     let Some(expected) = bytes.filter(|_| fits) else {
         return Err(NpyError::TooLarge(shape));
     };
@@ -109,16 +105,8 @@ pub fn read_npy(reader: &mut impl Read) -> Result<Array, NpyError> {
     // One byte more than needed shows what is left over, and makes the archive check its checksum.
     reader.take(expected as u64 + 1).read_to_end(&mut data)?;
     if data.len() != expected {
-        let found = if data.len() > expected {
-            "more".to_string()
-        } else {
-            data.len().to_string()
-        };
-        return Err(NpyError::Length {
-            shape,
-            expected,
-            found,
-        });
+        let found = if data.len() > expected { "more".to_string() } else { data.len().to_string() };
+        return Err(NpyError::Length { shape, expected, found });
     }
     let data = header.element.decode(&data, header.big_endian)?;
     let data = match data {
@@ -176,17 +164,11 @@ impl Element {
         // An element as the low bytes of a word, whatever the order.
         let word = |element: &[u8]| {
             let join = |word: u64, byte: &u8| (word << 8) | u64::from(*byte);
-            if big_endian {
-                element.iter().fold(0, join)
-            } else {
-                element.iter().rev().fold(0, join)
-            }
+            if big_endian { element.iter().fold(0, join) } else { element.iter().rev().fold(0, join) }
         };
         let words = data.chunks_exact(self.size()).map(word);
         Ok(match self {
-            Element::Float(4) => {
-                Data::Real(words.map(|w| f64::from(f32::from_bits(w as u32))).collect())
-            }
+            Element::Float(4) => Data::Real(words.map(|w| f64::from(f32::from_bits(w as u32))).collect()),
             Element::Float(_) => Data::Real(words.map(f64::from_bits).collect()),
             Element::Bool => Data::Integer(words.map(|w| i64::from(w != 0)).collect()),
             Element::Signed(size) => {
@@ -206,11 +188,7 @@ fn to_row_major<T: Copy>(values: &[T], shape: &[usize]) -> Vec<T> {
     let mut index = vec![0; shape.len()];
     let mut row_major = Vec::with_capacity(values.len());
     for _ in 0..values.len() {
-        let place = index
-            .iter()
-            .zip(shape)
-            .rev()
-            .fold(0, |place, (i, n)| place * n + i);
+        let place = index.iter().zip(shape).rev().fold(0, |place, (i, n)| place * n + i);
         row_major.push(values[place]);
         for (i, n) in index.iter_mut().zip(shape).rev() {
             *i += 1;
@@ -288,15 +266,10 @@ impl<'a> Literal<'a> {
             }
         }
         match (element, fortran, shape) {
-            (Some((element, big_endian)), Some(fortran), Some(shape)) => Ok(Header {
-                element,
-                big_endian,
-                fortran,
-                shape,
-            }),
-            _ => Err(NpyError::Header(
-                "it lacks `descr`, `fortran_order` or `shape`",
-            )),
+            (Some((element, big_endian)), Some(fortran), Some(shape)) => {
+                Ok(Header { element, big_endian, fortran, shape })
+            }
+            _ => Err(NpyError::Header("it lacks `descr`, `fortran_order` or `shape`")),
         }
     }
 
@@ -314,20 +287,13 @@ impl<'a> Literal<'a> {
     }
 
     fn expect(&mut self, wanted: char, problem: &'static str) -> Result<(), NpyError> {
-        if self.take(wanted) {
-            Ok(())
-        } else {
-            Err(NpyError::Header(problem))
-        }
+        if self.take(wanted) { Ok(()) } else { Err(NpyError::Header(problem)) }
     }
 
     fn string(&mut self) -> Result<&'a str, NpyError> {
         let quote = if self.peek('"') { '"' } else { '\'' };
         self.expect(quote, "a text has no quotes")?;
-        let (text, rest) = self
-            .rest
-            .split_once(quote)
-            .ok_or(NpyError::Header("a text has no end"))?;
+        let (text, rest) = self.rest.split_once(quote).ok_or(NpyError::Header("a text has no end"))?;
         self.rest = rest;
         Ok(text)
     }
@@ -340,9 +306,7 @@ impl<'a> Literal<'a> {
                 return Ok(value);
             }
         }
-        Err(NpyError::Header(
-            "`fortran_order` is neither True nor False",
-        ))
+        Err(NpyError::Header("`fortran_order` is neither True nor False"))
     }
 
     fn tuple(&mut self) -> Result<Vec<usize>, NpyError> {
@@ -350,18 +314,11 @@ impl<'a> Literal<'a> {
         self.expect('(', "`shape` is no tuple")?;
         while !self.take(')') {
             self.rest = self.rest.trim_start();
-            let end = self
-                .rest
-                .find(|c: char| !c.is_ascii_digit())
-                .unwrap_or(self.rest.len());
+            let end = self.rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(self.rest.len());
             let (digits, rest) = self.rest.split_at(end);
             // Python 2 wrote `3L`.
             self.rest = rest.strip_prefix('L').unwrap_or(rest);
-            numbers.push(
-                digits
-                    .parse()
-                    .map_err(|_| NpyError::Header("`shape` holds no number"))?,
-            );
+            numbers.push(digits.parse().map_err(|_| NpyError::Header("`shape` holds no number"))?);
             if numbers.len() > MOST_DIMENSIONS {
                 return Err(NpyError::Header("`shape` has too many dimensions"));
             }
@@ -392,9 +349,7 @@ pub(super) mod tests {
     }
 
     fn error(header: &str, data: &[u8]) -> String {
-        read_npy(&mut &npy(header, data)[..])
-            .unwrap_err()
-            .to_string()
+        read_npy(&mut &npy(header, data)[..]).unwrap_err().to_string()
     }
 
     #[test]
@@ -402,20 +357,11 @@ pub(super) mod tests {
         let numbers = [1.5f32, -0.0, f32::INFINITY];
         let little: Vec<u8> = numbers.iter().flat_map(|v| v.to_le_bytes()).collect();
         let big: Vec<u8> = numbers.iter().flat_map(|v| v.to_be_bytes()).collect();
-        let expected = Array {
-            shape: vec![3],
-            data: Data::Real(vec![1.5, -0.0, f64::INFINITY]),
-        };
+        let expected = Array { shape: vec![3], data: Data::Real(vec![1.5, -0.0, f64::INFINITY]) };
         assert_eq!(read("<f4", "(3,)", &little).unwrap(), expected);
         assert_eq!(read(">f4", "(3,)", &big).unwrap(), expected);
         let scalar = read(">f8", "()", &0.1f64.to_be_bytes()).unwrap();
-        assert_eq!(
-            scalar,
-            Array {
-                shape: vec![],
-                data: Data::Real(vec![0.1])
-            }
-        );
+        assert_eq!(scalar, Array { shape: vec![], data: Data::Real(vec![0.1]) });
         assert_eq!(scalar.integers(), None);
     }
 
@@ -441,16 +387,8 @@ pub(super) mod tests {
         let bytes: Vec<u8> = (0..24u8).collect();
         let array = read_npy(&mut &npy(&header("|u1", "True", "(2, 3, 4)"), &bytes)[..]).unwrap();
         let at = |i: i64, j: i64, k: i64| i + 2 * j + 6 * k;
-        let expected: Vec<i64> = (0..24)
-            .map(|place| at(place / 12, place / 4 % 3, place % 4))
-            .collect();
-        assert_eq!(
-            array,
-            Array {
-                shape: vec![2, 3, 4],
-                data: Data::Integer(expected)
-            }
-        );
+        let expected: Vec<i64> = (0..24).map(|place| at(place / 12, place / 4 % 3, place % 4)).collect();
+        assert_eq!(array, Array { shape: vec![2, 3, 4], data: Data::Integer(expected) });
         assert_eq!(array.to_real()[1], 6.0);
         let empty = read_npy(&mut &npy(&header("|u1", "True", "(0, 3)"), &[])[..]).unwrap();
         assert_eq!(empty.shape, [0, 3]);
@@ -459,27 +397,18 @@ pub(super) mod tests {
     #[test]
     fn headers_as_others_write_them() {
         let python2 = "{\"shape\":(2L,),\"fortran_order\":False,\"descr\":\"|b1\"}";
-        assert_eq!(
-            read_npy(&mut &npy(python2, &[0, 1])[..]).unwrap().shape,
-            [2]
-        );
+        assert_eq!(read_npy(&mut &npy(python2, &[0, 1])[..]).unwrap().shape, [2]);
         let text = header("|u1", "False", "(1, 1)");
         let length = (text.len() as u32).to_le_bytes();
         let version3 = [b"\x93NUMPY\x03\x00", &length[..], text.as_bytes(), &[9]].concat();
-        assert_eq!(
-            read_npy(&mut &version3[..]).unwrap().integers(),
-            Some(&[9][..])
-        );
+        assert_eq!(read_npy(&mut &version3[..]).unwrap().integers(), Some(&[9][..]));
     }
 
     #[test]
     fn other_types_are_refused() {
         for kind in ["<f2", "<c8", "|O", "<U3", "|S7", "", "é", "<f16"] {
             let text = error(&header(kind, "False", "(1,)"), &[]);
-            assert!(
-                text.starts_with(&format!("elements of type `{kind}` are not read")),
-                "{text}"
-            );
+            assert!(text.starts_with(&format!("elements of type `{kind}` are not read")), "{text}");
         }
         let record = "{'descr': [('a', '<f4')], 'fortran_order': False, 'shape': (1,)}";
         assert!(error(record, &[]).contains("`a record`"));
@@ -491,31 +420,20 @@ pub(super) mod tests {
         let shape = |shape: &str| error(&header("<f8", "False", shape), &[0; 8]);
         assert!(shape("(2000000000000000000,)").contains("too large"));
         assert!(shape("(4294967296, 4294967296, 4)").contains("too large"));
-        assert!(
-            shape("(100000000000000,)")
-                .contains("needs 800000000000000 bytes of data, but there are 8")
-        );
+        assert!(shape("(100000000000000,)").contains("needs 800000000000000 bytes of data, but there are 8"));
         assert!(shape("(99999999999999999999,)").contains("`shape` holds no number"));
         assert!(shape("(-1,)").contains("`shape` holds no number"));
         assert!(shape(&format!("({})", "1,".repeat(1000))).contains("too many dimensions"));
         assert!(error(&"(".repeat(60_000), &[]).contains("no dictionary"));
         assert!(error(&"{".repeat(60_000), &[]).contains("no quotes"));
         let long = [b"\x93NUMPY\x02\x00", &u32::MAX.to_le_bytes()[..]].concat();
-        assert!(
-            read_npy(&mut &long[..])
-                .unwrap_err()
-                .to_string()
-                .contains("too long")
-        );
+        assert!(read_npy(&mut &long[..]).unwrap_err().to_string().contains("too long"));
     }
 
     #[test]
     fn damaged_files() {
         assert!(matches!(read_npy(&mut &b"PK"[..]), Err(NpyError::NotNpy)));
-        assert!(matches!(
-            read_npy(&mut &b"\x93NUMPY\x09\x00"[..]),
-            Err(NpyError::Version(9, 0))
-        ));
+        assert!(matches!(read_npy(&mut &b"\x93NUMPY\x09\x00"[..]), Err(NpyError::Version(9, 0))));
         let good = npy(&header("<i2", "False", "(2, 1)"), &[1, 0, 2, 0]);
         for length in 0..good.len() {
             assert!(read_npy(&mut &good[..length]).is_err());
@@ -527,10 +445,7 @@ pub(super) mod tests {
         }
         let longer = [&good[..], &[0]].concat();
         let text = read_npy(&mut &longer[..]).unwrap_err().to_string();
-        assert_eq!(
-            text,
-            "shape [2, 1] needs 4 bytes of data, but there are more"
-        );
+        assert_eq!(text, "shape [2, 1] needs 4 bytes of data, but there are more");
         assert!(error("{'descr': '<f4'}", &[]).contains("lacks"));
         assert!(error("{'colour': 1}", &[]).contains("unknown key"));
         assert!(error("{'shape': (1 2)}", &[]).contains("no end"));

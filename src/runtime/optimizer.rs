@@ -78,41 +78,22 @@ pub struct AdamConstants {
 impl Algorithm {
     /// Plain gradient descent.
     pub fn sgd() -> Algorithm {
-        Algorithm::Sgd {
-            momentum: 0.0,
-            nesterov: false,
-            weight_decay: 0.0,
-        }
+        Algorithm::Sgd { momentum: 0.0, nesterov: false, weight_decay: 0.0 }
     }
 
     /// Adam with the paper's constants.
     pub fn adam() -> Algorithm {
-        Algorithm::Adam(AdamConstants {
-            beta1: 0.9,
-            beta2: 0.999,
-            eps: 1e-8,
-            weight_decay: 0.0,
-        })
+        Algorithm::Adam(AdamConstants { beta1: 0.9, beta2: 0.999, eps: 1e-8, weight_decay: 0.0 })
     }
 
     /// AdamW with PyTorch's constants.
     pub fn adamw() -> Algorithm {
-        Algorithm::AdamW(AdamConstants {
-            beta1: 0.9,
-            beta2: 0.999,
-            eps: 1e-8,
-            weight_decay: 0.01,
-        })
+        Algorithm::AdamW(AdamConstants { beta1: 0.9, beta2: 0.999, eps: 1e-8, weight_decay: 0.01 })
     }
 
     /// RMSProp with PyTorch's constants.
     pub fn rmsprop() -> Algorithm {
-        Algorithm::RmsProp {
-            alpha: 0.99,
-            eps: 1e-8,
-            momentum: 0.0,
-            weight_decay: 0.0,
-        }
+        Algorithm::RmsProp { alpha: 0.99, eps: 1e-8, momentum: 0.0, weight_decay: 0.0 }
     }
 
     /// The name in a `train` block.
@@ -177,11 +158,7 @@ impl Optimizer {
     pub fn new(algorithm: Algorithm, parameters: &Parameters) -> Optimizer {
         let zeros = || vec![0.0; parameters.values().len()];
         let state = algorithm.state_names().iter().map(|_| zeros()).collect();
-        Optimizer {
-            algorithm,
-            steps: 0,
-            state,
-        }
+        Optimizer { algorithm, steps: 0, state }
     }
 
     /// An optimiser as it was after `steps` steps; `vector` finds a saved vector by its name.
@@ -200,19 +177,11 @@ impl Optimizer {
             let values = vector(name).ok_or_else(|| StateError::Missing(name.to_string()))?;
             if values.len() != expected {
                 let (name, found) = (name.to_string(), values.len());
-                return Err(StateError::Length {
-                    name,
-                    expected,
-                    found,
-                });
+                return Err(StateError::Length { name, expected, found });
             }
             state.push(values);
         }
-        Ok(Optimizer {
-            algorithm,
-            steps,
-            state,
-        })
+        Ok(Optimizer { algorithm, steps, state })
     }
 
     /// The rule in use.
@@ -227,11 +196,7 @@ impl Optimizer {
 
     /// The vectors to save, by name.
     pub fn state(&self) -> impl Iterator<Item = (&'static str, &[f32])> {
-        self.algorithm
-            .state_names()
-            .iter()
-            .copied()
-            .zip(self.state.iter().map(Vec::as_slice))
+        self.algorithm.state_names().iter().copied().zip(self.state.iter().map(Vec::as_slice))
     }
 
     /// One update of the trainable parameters, with the learning rate `rate`.
@@ -246,80 +211,30 @@ impl Optimizer {
     ) -> Result<(), GradientError> {
         let expected = parameters.values().len();
         if gradient.len() != expected {
-            return Err(GradientError::Length {
-                expected,
-                found: gradient.len(),
-            });
+            return Err(GradientError::Length { expected, found: gradient.len() });
         }
         self.steps += 1;
         let ranges: Vec<_> = parameters.trainable().map(|(_, range)| range).collect();
         for range in ranges {
             let gradient = &gradient[range.clone()];
             let values = &mut parameters.values_mut()[range.clone()];
-            let mut state = self
-                .state
-                .iter_mut()
-                .map(|vector| &mut vector[range.clone()]);
+            let mut state = self.state.iter_mut().map(|vector| &mut vector[range.clone()]);
             let (first, second) = (state.next(), state.next());
             match (self.algorithm, first, second) {
-                (
-                    Algorithm::Sgd {
-                        momentum,
-                        nesterov,
-                        weight_decay,
-                    },
-                    buffer,
-                    _,
-                ) => {
-                    sgd(
-                        values,
-                        gradient,
-                        buffer,
-                        rate,
-                        (momentum, nesterov, weight_decay),
-                    );
+                (Algorithm::Sgd { momentum, nesterov, weight_decay }, buffer, _) => {
+                    sgd(values, gradient, buffer, rate, (momentum, nesterov, weight_decay));
                 }
                 (Algorithm::Adam(constants), Some(m), Some(v)) => {
-                    adam(
-                        values,
-                        gradient,
-                        (m, v),
-                        constants,
-                        AdamStep::new(constants, rate, self.steps),
-                    );
+                    adam(values, gradient, (m, v), constants, AdamStep::new(constants, rate, self.steps));
                 }
                 (Algorithm::AdamW(constants), Some(m), Some(v)) => {
                     let kept = (1.0 - rate * constants.weight_decay) as f32;
                     values.iter_mut().for_each(|p| *p *= kept);
-                    let undecayed = AdamConstants {
-                        weight_decay: 0.0,
-                        ..constants
-                    };
-                    adam(
-                        values,
-                        gradient,
-                        (m, v),
-                        undecayed,
-                        AdamStep::new(constants, rate, self.steps),
-                    );
+                    let undecayed = AdamConstants { weight_decay: 0.0, ..constants };
+                    adam(values, gradient, (m, v), undecayed, AdamStep::new(constants, rate, self.steps));
                 }
-                (
-                    Algorithm::RmsProp {
-                        alpha,
-                        eps,
-                        momentum,
-                        weight_decay,
-                    },
-                    Some(v),
-                    buffer,
-                ) => {
-                    rmsprop(
-                        values,
-                        gradient,
-                        (v, buffer),
-                        rate,
-                        (alpha, eps, momentum, weight_decay),
-                    );
+                (Algorithm::RmsProp { alpha, eps, momentum, weight_decay }, Some(v), buffer) => {
+                    rmsprop(values, gradient, (v, buffer), rate, (alpha, eps, momentum, weight_decay));
                 }
                 // `new` and `restore` make exactly the vectors that `state_names` lists.
                 (Algorithm::Adam(_) | Algorithm::AdamW(_) | Algorithm::RmsProp { .. }, _, _) => {}
@@ -338,10 +253,7 @@ fn sgd(
 ) {
     let (rate, momentum, decay) = (rate as f32, momentum as f32, weight_decay as f32);
     match buffer {
-        None => values
-            .iter_mut()
-            .zip(gradient)
-            .for_each(|(p, g)| *p -= rate * (g + decay * *p)),
+        None => values.iter_mut().zip(gradient).for_each(|(p, g)| *p -= rate * (g + decay * *p)),
         Some(buffer) => {
             for ((p, g), b) in values.iter_mut().zip(gradient).zip(buffer) {
                 let g = g + decay * *p;
@@ -365,10 +277,7 @@ impl AdamStep {
     fn new(constants: AdamConstants, rate: f64, steps: u64) -> AdamStep {
         let steps = steps as f64;
         let size = rate / (1.0 - constants.beta1.powf(steps));
-        AdamStep {
-            size: size as f32,
-            root: (1.0 - constants.beta2.powf(steps)).sqrt() as f32,
-        }
+        AdamStep { size: size as f32, root: (1.0 - constants.beta2.powf(steps)).sqrt() as f32 }
     }
 }
 
@@ -445,55 +354,25 @@ mod tests {
     fn close(found: &[f32], expected: &[f64]) {
         assert_eq!(found.len(), expected.len());
         for (a, b) in found.iter().zip(expected) {
-            assert!(
-                (f64::from(*a) - b).abs() < 2e-6,
-                "{found:?} instead of {expected:?}"
-            );
+            assert!((f64::from(*a) - b).abs() < 2e-6, "{found:?} instead of {expected:?}");
         }
     }
 
     #[test]
     fn sgd_by_hand() {
-        close(
-            &path(Algorithm::sgd(), 1.0, 0.1, &[0.5, -1.0]),
-            &[0.95, 1.05],
-        );
-        let decayed = Algorithm::Sgd {
-            momentum: 0.0,
-            nesterov: false,
-            weight_decay: 0.1,
-        };
+        close(&path(Algorithm::sgd(), 1.0, 0.1, &[0.5, -1.0]), &[0.95, 1.05]);
+        let decayed = Algorithm::Sgd { momentum: 0.0, nesterov: false, weight_decay: 0.1 };
         close(&path(decayed, 1.0, 0.1, &[0.5, 0.0]), &[0.94, 0.9306]);
         // b: 1, 0.9 * 1 + 1 = 1.9, 0.9 * 1.9 = 1.71
-        let momentum = Algorithm::Sgd {
-            momentum: 0.9,
-            nesterov: false,
-            weight_decay: 0.0,
-        };
-        close(
-            &path(momentum, 1.0, 0.1, &[1.0, 1.0, 0.0]),
-            &[0.9, 0.71, 0.539],
-        );
+        let momentum = Algorithm::Sgd { momentum: 0.9, nesterov: false, weight_decay: 0.0 };
+        close(&path(momentum, 1.0, 0.1, &[1.0, 1.0, 0.0]), &[0.9, 0.71, 0.539]);
         // g + 0.9 b: 1.9, 2.71, 0.9 * 1.71 = 1.539
-        let nesterov = Algorithm::Sgd {
-            momentum: 0.9,
-            nesterov: true,
-            weight_decay: 0.0,
-        };
-        close(
-            &path(nesterov, 1.0, 0.1, &[1.0, 1.0, 0.0]),
-            &[0.81, 0.539, 0.3851],
-        );
+        let nesterov = Algorithm::Sgd { momentum: 0.9, nesterov: true, weight_decay: 0.0 };
+        close(&path(nesterov, 1.0, 0.1, &[1.0, 1.0, 0.0]), &[0.81, 0.539, 0.3851]);
     }
 
     /// The textbook's form of the algorithm in f64: `lr * m_hat / (sqrt(v_hat) + eps)`.
-    fn adam_in_f64(
-        start: f64,
-        rate: f64,
-        c: AdamConstants,
-        decoupled: bool,
-        gradients: &[f32],
-    ) -> Vec<f64> {
+    fn adam_in_f64(start: f64, rate: f64, c: AdamConstants, decoupled: bool, gradients: &[f32]) -> Vec<f64> {
         let (mut p, mut m, mut v) = (start, 0.0, 0.0);
         let mut path = Vec::new();
         for (step, &g) in (1..).zip(gradients) {
@@ -505,10 +384,7 @@ mod tests {
             }
             m = c.beta1 * m + (1.0 - c.beta1) * g;
             v = c.beta2 * v + (1.0 - c.beta2) * g * g;
-            let (m_hat, v_hat) = (
-                m / (1.0 - c.beta1.powi(step)),
-                v / (1.0 - c.beta2.powi(step)),
-            );
+            let (m_hat, v_hat) = (m / (1.0 - c.beta1.powi(step)), v / (1.0 - c.beta2.powi(step)));
             p -= rate * m_hat / (v_hat.sqrt() + c.eps);
             path.push(p);
         }
@@ -518,40 +394,19 @@ mod tests {
     #[test]
     fn adam_and_adamw_as_in_the_papers() {
         let gradients = [0.5, -0.25, 2.0, 0.0, -1.0, 1e-3, 0.7];
-        let constants = AdamConstants {
-            beta1: 0.9,
-            beta2: 0.999,
-            eps: 1e-8,
-            weight_decay: 0.01,
-        };
-        let plain = AdamConstants {
-            weight_decay: 0.0,
-            ..constants
-        };
+        let constants = AdamConstants { beta1: 0.9, beta2: 0.999, eps: 1e-8, weight_decay: 0.01 };
+        let plain = AdamConstants { weight_decay: 0.0, ..constants };
         for (algorithm, c, decoupled) in [
             (Algorithm::adam(), plain, false),
             (Algorithm::Adam(constants), constants, false),
             (Algorithm::adamw(), constants, true),
             (
-                Algorithm::AdamW(AdamConstants {
-                    beta1: 0.5,
-                    beta2: 0.9,
-                    eps: 0.1,
-                    weight_decay: 0.5,
-                }),
-                AdamConstants {
-                    beta1: 0.5,
-                    beta2: 0.9,
-                    eps: 0.1,
-                    weight_decay: 0.5,
-                },
+                Algorithm::AdamW(AdamConstants { beta1: 0.5, beta2: 0.9, eps: 0.1, weight_decay: 0.5 }),
+                AdamConstants { beta1: 0.5, beta2: 0.9, eps: 0.1, weight_decay: 0.5 },
                 true,
             ),
         ] {
-            close(
-                &path(algorithm, 1.0, 0.1, &gradients),
-                &adam_in_f64(1.0, 0.1, c, decoupled, &gradients),
-            );
+            close(&path(algorithm, 1.0, 0.1, &gradients), &adam_in_f64(1.0, 0.1, c, decoupled, &gradients));
         }
     }
 
@@ -560,10 +415,7 @@ mod tests {
     #[test]
     fn adam_by_hand() {
         let second = 0.9 - 0.1 * (0.02 / 0.19) / (0.000_312_25f64 / 0.001_999).sqrt();
-        close(
-            &path(Algorithm::adam(), 1.0, 0.1, &[0.5, -0.25]),
-            &[0.9, second],
-        );
+        close(&path(Algorithm::adam(), 1.0, 0.1, &[0.5, -0.25]), &[0.9, second]);
     }
 
     #[test]
@@ -572,16 +424,8 @@ mod tests {
         let (s1, s2) = (0.5 / f64::sqrt(v1), -1.0 / f64::sqrt(v2));
         let plain = path(Algorithm::rmsprop(), 1.0, 0.01, &[0.5, -1.0]);
         close(&plain, &[1.0 - 0.01 * s1, 1.0 - 0.01 * (s1 + s2)]);
-        let momentum = Algorithm::RmsProp {
-            alpha: 0.99,
-            eps: 1e-8,
-            momentum: 0.5,
-            weight_decay: 0.0,
-        };
-        close(
-            &path(momentum, 1.0, 0.01, &[0.5, -1.0]),
-            &[1.0 - 0.01 * s1, 1.0 - 0.01 * (1.5 * s1 + s2)],
-        );
+        let momentum = Algorithm::RmsProp { alpha: 0.99, eps: 1e-8, momentum: 0.5, weight_decay: 0.0 };
+        close(&path(momentum, 1.0, 0.01, &[0.5, -1.0]), &[1.0 - 0.01 * s1, 1.0 - 0.01 * (1.5 * s1 + s2)]);
     }
 
     #[test]
@@ -589,11 +433,7 @@ mod tests {
         let mut parameters = parameters(&[3.0, -2.0]);
         let mut optimizer = Optimizer::new(Algorithm::adam(), &parameters);
         for _ in 0..2000 {
-            let gradient: Vec<f32> = parameters
-                .values()
-                .iter()
-                .map(|w| 2.0 * (w - 0.5))
-                .collect();
+            let gradient: Vec<f32> = parameters.values().iter().map(|w| 2.0 * (w - 0.5)).collect();
             optimizer.step(&mut parameters, &gradient, 0.01).unwrap();
         }
         assert!(parameters.values().iter().all(|w| (w - 0.5).abs() < 1e-3));
@@ -601,22 +441,12 @@ mod tests {
 
     #[test]
     fn frozen_parameters_stay() {
-        let frozen = ParameterSpec {
-            trainable: false,
-            ..ParameterSpec::new("E", &[2], Initializer::Ones)
-        };
+        let frozen = ParameterSpec { trainable: false, ..ParameterSpec::new("E", &[2], Initializer::Ones) };
         let specs = vec![frozen, ParameterSpec::new("w", &[1], Initializer::Ones)];
         let mut parameters = Parameters::initialize(specs, 1).unwrap();
-        for algorithm in [
-            Algorithm::sgd(),
-            Algorithm::adam(),
-            Algorithm::adamw(),
-            Algorithm::rmsprop(),
-        ] {
+        for algorithm in [Algorithm::sgd(), Algorithm::adam(), Algorithm::adamw(), Algorithm::rmsprop()] {
             let before = parameters.values()[2];
-            Optimizer::new(algorithm, &parameters)
-                .step(&mut parameters, &[1.0, f32::NAN, 1.0], 0.1)
-                .unwrap();
+            Optimizer::new(algorithm, &parameters).step(&mut parameters, &[1.0, f32::NAN, 1.0], 0.1).unwrap();
             assert_eq!(parameters.values()[..2], [1.0, 1.0]);
             assert!(parameters.values()[2] < before);
         }
@@ -624,36 +454,15 @@ mod tests {
 
     #[test]
     fn a_restored_optimizer_goes_on_bit_for_bit() {
-        let momentum = Algorithm::Sgd {
-            momentum: 0.9,
-            nesterov: true,
-            weight_decay: 0.1,
-        };
-        let rmsprop = Algorithm::RmsProp {
-            alpha: 0.9,
-            eps: 1e-6,
-            momentum: 0.9,
-            weight_decay: 0.0,
-        };
-        for algorithm in [
-            Algorithm::sgd(),
-            momentum,
-            Algorithm::adam(),
-            Algorithm::adamw(),
-            rmsprop,
-        ] {
+        let momentum = Algorithm::Sgd { momentum: 0.9, nesterov: true, weight_decay: 0.1 };
+        let rmsprop = Algorithm::RmsProp { alpha: 0.9, eps: 1e-6, momentum: 0.9, weight_decay: 0.0 };
+        for algorithm in [Algorithm::sgd(), momentum, Algorithm::adam(), Algorithm::adamw(), rmsprop] {
             let mut parameters = parameters(&[1.0, 2.0]);
             let mut optimizer = Optimizer::new(algorithm, &parameters);
             optimizer.step(&mut parameters, &[0.3, -0.7], 0.05).unwrap();
             let saved: Vec<_> = optimizer.state().map(|(n, v)| (n, v.to_vec())).collect();
-            let find = |name: &str| {
-                saved
-                    .iter()
-                    .find(|(n, _)| *n == name)
-                    .map(|(_, v)| v.clone())
-            };
-            let mut again =
-                Optimizer::restore(algorithm, &parameters, optimizer.steps(), find).unwrap();
+            let find = |name: &str| saved.iter().find(|(n, _)| *n == name).map(|(_, v)| v.clone());
+            let mut again = Optimizer::restore(algorithm, &parameters, optimizer.steps(), find).unwrap();
             assert_eq!(again, optimizer);
             let mut other = parameters.clone();
             again.step(&mut other, &[0.1, 0.2], 0.05).unwrap();
@@ -667,23 +476,10 @@ mod tests {
         let mut parameters = parameters(&[1.0, 2.0]);
         let mut optimizer = Optimizer::new(Algorithm::adam(), &parameters);
         assert!(optimizer.step(&mut parameters, &[1.0], 0.1).is_err());
-        assert_eq!(
-            (optimizer.steps(), parameters.values()),
-            (0, &[1.0, 2.0][..])
-        );
+        assert_eq!((optimizer.steps(), parameters.values()), (0, &[1.0, 2.0][..]));
         let missing = Optimizer::restore(Algorithm::adam(), &parameters, 1, |_| None);
-        assert_eq!(
-            missing.unwrap_err().to_string(),
-            "the optimiser's state `adam.m` is missing"
-        );
+        assert_eq!(missing.unwrap_err().to_string(), "the optimiser's state `adam.m` is missing");
         let short = Optimizer::restore(Algorithm::adam(), &parameters, 1, |_| Some(vec![0.0]));
-        assert!(matches!(
-            short,
-            Err(StateError::Length {
-                expected: 2,
-                found: 1,
-                ..
-            })
-        ));
+        assert!(matches!(short, Err(StateError::Length { expected: 2, found: 1, .. })));
     }
 }

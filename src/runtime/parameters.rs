@@ -36,19 +36,12 @@ pub struct ParameterSpec {
 impl ParameterSpec {
     /// A trainable parameter.
     pub fn new(name: &str, shape: &[usize], init: Initializer) -> ParameterSpec {
-        ParameterSpec {
-            name: name.to_string(),
-            shape: shape.to_vec(),
-            init,
-            trainable: true,
-        }
+        ParameterSpec { name: name.to_string(), shape: shape.to_vec(), init, trainable: true }
     }
 
     /// Number of elements, or nothing where that number does not fit in a `usize`.
     pub fn count(&self) -> Option<usize> {
-        self.shape
-            .iter()
-            .try_fold(1usize, |product, &n| product.checked_mul(n))
+        self.shape.iter().try_fold(1usize, |product, &n| product.checked_mul(n))
     }
 }
 
@@ -102,34 +95,20 @@ impl Parameters {
             let drawn = spec.init.values(&spec.name, &spec.shape, seed);
             values.extend(drawn.into_iter().map(|value| value as f32));
         }
-        Ok(Parameters {
-            specs,
-            offsets,
-            values,
-        })
+        Ok(Parameters { specs, offsets, values })
     }
 
     /// Parameters with given values, in the order of `specs`, each row-major.
     ///
     /// # Errors
     /// As [`Parameters::initialize`], or a wrong number of values.
-    pub fn from_values(
-        specs: Vec<ParameterSpec>,
-        values: Vec<f32>,
-    ) -> Result<Parameters, ParametersError> {
+    pub fn from_values(specs: Vec<ParameterSpec>, values: Vec<f32>) -> Result<Parameters, ParametersError> {
         let offsets = layout(&specs)?;
         let expected = offsets.last().copied().unwrap_or(0);
         if values.len() != expected {
-            return Err(ParametersError::Length {
-                expected,
-                found: values.len(),
-            });
+            return Err(ParametersError::Length { expected, found: values.len() });
         }
-        Ok(Parameters {
-            specs,
-            offsets,
-            values,
-        })
+        Ok(Parameters { specs, offsets, values })
     }
 
     /// Names, shapes and initialisers, in order.
@@ -170,19 +149,12 @@ impl Parameters {
 
     /// Every parameter with its values, in order.
     pub fn iter(&self) -> impl Iterator<Item = (&ParameterSpec, &[f32])> {
-        self.specs
-            .iter()
-            .enumerate()
-            .map(|(i, spec)| (spec, &self.values[self.range(i)]))
+        self.specs.iter().enumerate().map(|(i, spec)| (spec, &self.values[self.range(i)]))
     }
 
     /// The ranges that training changes, in order.
     pub fn trainable(&self) -> impl Iterator<Item = (&ParameterSpec, Range<usize>)> {
-        let all = self
-            .specs
-            .iter()
-            .enumerate()
-            .map(|(i, spec)| (spec, self.range(i)));
+        let all = self.specs.iter().enumerate().map(|(i, spec)| (spec, self.range(i)));
         all.filter(|(spec, _)| spec.trainable)
     }
 }
@@ -197,10 +169,7 @@ fn layout(specs: &[ParameterSpec]) -> Result<Vec<usize>, ParametersError> {
             return Err(ParametersError::Duplicate(spec.name.clone()));
         }
         // Eight bytes a value at most (f64): beyond `isize` bytes nothing can be allocated.
-        let fits = |n: &usize| {
-            n.checked_mul(8)
-                .is_some_and(|bytes| bytes <= isize::MAX as usize)
-        };
+        let fits = |n: &usize| n.checked_mul(8).is_some_and(|bytes| bytes <= isize::MAX as usize);
         total = spec
             .count()
             .and_then(|count| total.checked_add(count))
@@ -212,21 +181,12 @@ fn layout(specs: &[ParameterSpec]) -> Result<Vec<usize>, ParametersError> {
 }
 
 fn too_large(spec: &ParameterSpec) -> ParametersError {
-    ParametersError::TooLarge {
-        name: spec.name.clone(),
-        shape: spec.shape.clone(),
-    }
+    ParametersError::TooLarge { name: spec.name.clone(), shape: spec.shape.clone() }
 }
 
 fn largest(specs: &[ParameterSpec]) -> ParametersError {
     let culprit = specs.iter().max_by_key(|spec| spec.count());
-    culprit.map_or(
-        ParametersError::Length {
-            expected: 0,
-            found: 0,
-        },
-        too_large,
-    )
+    culprit.map_or(ParametersError::Length { expected: 0, found: 0 }, too_large)
 }
 
 #[cfg(test)]
@@ -240,11 +200,8 @@ mod tests {
     #[test]
     fn order_of_parameters_does_not_change_values() {
         let a = Parameters::initialize(vec![spec("W", &[2, 3]), spec("U", &[5])], 7).unwrap();
-        let b = Parameters::initialize(
-            vec![spec("U", &[5]), spec("new", &[2]), spec("W", &[2, 3])],
-            7,
-        )
-        .unwrap();
+        let b =
+            Parameters::initialize(vec![spec("U", &[5]), spec("new", &[2]), spec("W", &[2, 3])], 7).unwrap();
         assert_eq!(a.get("W"), b.get("W"));
         assert_eq!(a.get("U"), b.get("U"));
         assert_ne!(a.get("W").unwrap()[..2], *b.get("new").unwrap());
@@ -265,22 +222,15 @@ mod tests {
         parameters.values_mut()[0] = 9.0;
         assert_eq!(parameters.to_f64(), [9.0, 2.0, 3.0, 4.0, 5.0]);
         assert_eq!(
-            parameters
-                .iter()
-                .map(|(s, v)| (s.name.as_str(), v.len()))
-                .collect::<Vec<_>>(),
+            parameters.iter().map(|(s, v)| (s.name.as_str(), v.len())).collect::<Vec<_>>(),
             [("s", 1), ("W", 4), ("e", 0)]
         );
     }
 
     #[test]
     fn frozen_parameters_are_not_trainable() {
-        let frozen = ParameterSpec {
-            trainable: false,
-            ..spec("E", &[3])
-        };
-        let parameters =
-            Parameters::initialize(vec![spec("a", &[2]), frozen, spec("b", &[1])], 1).unwrap();
+        let frozen = ParameterSpec { trainable: false, ..spec("E", &[3]) };
+        let parameters = Parameters::initialize(vec![spec("a", &[2]), frozen, spec("b", &[1])], 1).unwrap();
         let ranges: Vec<_> = parameters.trainable().map(|(_, range)| range).collect();
         assert_eq!(ranges, [0..2, 5..6]);
     }
@@ -288,22 +238,12 @@ mod tests {
     #[test]
     fn bad_lists() {
         let twice = Parameters::initialize(vec![spec("W", &[1]), spec("W", &[2])], 1);
-        assert_eq!(
-            twice.unwrap_err().to_string(),
-            "two parameters are named `W`"
-        );
+        assert_eq!(twice.unwrap_err().to_string(), "two parameters are named `W`");
         let huge = Parameters::initialize(vec![spec("b", &[2]), spec("W", &[usize::MAX, 2])], 1);
-        assert!(
-            huge.unwrap_err()
-                .to_string()
-                .starts_with("parameter `W` of shape")
-        );
+        assert!(huge.unwrap_err().to_string().starts_with("parameter `W` of shape"));
         let large = Parameters::initialize(vec![spec("W", &[1 << 30, 1 << 28])], 1);
         assert!(large.unwrap_err().to_string().contains("too large"));
         let short = Parameters::from_values(vec![spec("W", &[2])], vec![0.0]);
-        assert_eq!(
-            short.unwrap_err().to_string(),
-            "the parameters have 2 values, but 1 were given"
-        );
+        assert_eq!(short.unwrap_err().to_string(), "the parameters have 2 values, but 1 were given");
     }
 }

@@ -38,21 +38,14 @@ pub struct Status<'a> {
 
 /// A moment of training in one line.
 pub fn status(now: &Status) -> String {
-    let percent = (100 * u128::from(now.done))
-        .checked_div(u128::from(now.total))
-        .unwrap_or(100);
+    let percent = (100 * u128::from(now.done)).checked_div(u128::from(now.total)).unwrap_or(100);
     let mut text = format!("epoch {}/{}  {percent}%", now.epoch, now.epochs);
     if let Some(loss) = now.loss {
         text += &format!("  loss {loss:.4}");
     }
     if let Some(speed) = now.speed.filter(|speed| speed.is_finite() && *speed > 0.0) {
         let left = now.total.saturating_sub(now.done) as f64 / speed;
-        text += &format!(
-            "  {} {}/s  {} left",
-            thousands(speed),
-            now.unit,
-            clock(left)
-        );
+        text += &format!("  {} {}/s  {} left", thousands(speed), now.unit, clock(left));
     }
     text
 }
@@ -93,11 +86,7 @@ fn clock(seconds: f64) -> String {
     // A century is as good as for ever, and keeps the arithmetic whole.
     let seconds = seconds.clamp(0.0, 3.2e9) as u64;
     let (hours, minutes, seconds) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
-    if hours > 0 {
-        format!("{hours}:{minutes:02}:{seconds:02}")
-    } else {
-        format!("{minutes}:{seconds:02}")
-    }
+    if hours > 0 { format!("{hours}:{minutes:02}:{seconds:02}") } else { format!("{minutes}:{seconds:02}") }
 }
 
 /// How progress is shown.
@@ -135,13 +124,7 @@ pub struct Progress {
 impl Progress {
     /// Progress of `epochs` epochs of `each` units. Lines go to `out` (standard output), a bar goes to
     /// standard error.
-    pub fn new(
-        display: Display,
-        out: Box<dyn Write + Send>,
-        unit: &str,
-        epochs: u64,
-        each: u64,
-    ) -> Progress {
+    pub fn new(display: Display, out: Box<dyn Write + Send>, unit: &str, epochs: u64, each: u64) -> Progress {
         let now = Instant::now();
         let bar = match display {
             Display::Bar => ProgressBar::new(epochs.saturating_mul(each)).with_style(style()),
@@ -253,9 +236,7 @@ impl Progress {
 fn style() -> ProgressStyle {
     // A template is a constant; were it wrong, a plain bar is still a bar.
     let style = ProgressStyle::with_template("{bar:24} {msg}");
-    style
-        .unwrap_or_else(|_| ProgressStyle::default_bar())
-        .progress_chars("=> ")
+    style.unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("=> ")
 }
 
 #[cfg(test)]
@@ -277,74 +258,32 @@ mod tests {
         }
     }
 
-    const NOW: Status = Status {
-        epoch: 1,
-        epochs: 3,
-        done: 0,
-        total: 90_000,
-        loss: None,
-        speed: None,
-        unit: "chars",
-    };
+    const NOW: Status =
+        Status { epoch: 1, epochs: 3, done: 0, total: 90_000, loss: None, speed: None, unit: "chars" };
 
     #[test]
     fn status_lines() {
         assert_eq!(status(&NOW), "epoch 1/3  0%");
-        let later = Status {
-            done: 45_000,
-            loss: Some(2.34567),
-            speed: Some(12_345.6),
-            ..NOW
-        };
-        assert_eq!(
-            status(&later),
-            "epoch 1/3  50%  loss 2.3457  12,346 chars/s  0:03 left"
-        );
-        assert_eq!(
-            status(&Status {
-                speed: Some(0.0),
-                ..NOW
-            }),
-            "epoch 1/3  0%"
-        );
+        let later = Status { done: 45_000, loss: Some(2.34567), speed: Some(12_345.6), ..NOW };
+        assert_eq!(status(&later), "epoch 1/3  50%  loss 2.3457  12,346 chars/s  0:03 left");
+        assert_eq!(status(&Status { speed: Some(0.0), ..NOW }), "epoch 1/3  0%");
         assert_eq!(status(&Status { total: 0, ..NOW }), "epoch 1/3  100%");
-        let end = Status {
-            done: 90_000,
-            total: 90_000,
-            loss: Some(f64::NAN),
-            ..NOW
-        };
+        let end = Status { done: 90_000, total: 90_000, loss: Some(f64::NAN), ..NOW };
         assert_eq!(status(&end), "epoch 1/3  100%  loss NaN");
     }
 
     #[test]
     fn epoch_lines() {
-        let now = Status {
-            loss: Some(1.5),
-            speed: Some(9.5),
-            ..NOW
-        };
-        assert_eq!(
-            epoch_line(&now, Some(1.75)),
-            "epoch 1/3: loss 1.5000, held-out 1.7500, 9.50 chars/s"
-        );
-        assert_eq!(
-            epoch_line(&Status { speed: None, ..now }, None),
-            "epoch 1/3: loss 1.5000"
-        );
+        let now = Status { loss: Some(1.5), speed: Some(9.5), ..NOW };
+        assert_eq!(epoch_line(&now, Some(1.75)), "epoch 1/3: loss 1.5000, held-out 1.7500, 9.50 chars/s");
+        assert_eq!(epoch_line(&Status { speed: None, ..now }, None), "epoch 1/3: loss 1.5000");
     }
 
     #[test]
     fn numbers_and_times() {
-        let text: Vec<String> = [3.0, 99.5, 100.0, 1234.5, 1e9]
-            .into_iter()
-            .map(thousands)
-            .collect();
+        let text: Vec<String> = [3.0, 99.5, 100.0, 1234.5, 1e9].into_iter().map(thousands).collect();
         assert_eq!(text, ["3.00", "99.50", "100", "1,234", "1,000,000,000"]);
-        let text: Vec<String> = [0.0, 7.9, 754.0, 3723.0, -1.0]
-            .into_iter()
-            .map(clock)
-            .collect();
+        let text: Vec<String> = [0.0, 7.9, 754.0, 3723.0, -1.0].into_iter().map(clock).collect();
         assert_eq!(text, ["0:00", "0:07", "12:34", "1:02:03", "0:00"]);
         assert!(clock(f64::INFINITY).starts_with("888888:"));
     }
@@ -364,14 +303,8 @@ mod tests {
         let text = String::from_utf8(out.0.lock().unwrap().clone()).unwrap();
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!(lines.len(), 3);
-        assert!(
-            lines[0].starts_with("epoch 1/2: loss 1.5000, held-out 1.6000, "),
-            "{text}"
-        );
-        assert!(
-            lines[1].starts_with("epoch 2/2: ") && lines[1].ends_with("chars/s"),
-            "{text}"
-        );
+        assert!(lines[0].starts_with("epoch 1/2: loss 1.5000, held-out 1.6000, "), "{text}");
+        assert!(lines[1].starts_with("epoch 2/2: ") && lines[1].ends_with("chars/s"), "{text}");
         assert_eq!(lines[2], "saved");
     }
 

@@ -69,32 +69,17 @@ pub struct LearningRate {
 impl LearningRate {
     /// A rate of `base` under `schedule`, growing linearly over the first `warmup` steps.
     pub fn new(base: f64, schedule: Schedule, warmup: u64) -> LearningRate {
-        LearningRate {
-            base,
-            schedule,
-            warmup,
-            best: f64::INFINITY,
-            waited: 0,
-            reduction: 1.0,
-        }
+        LearningRate { base, schedule, warmup, best: f64::INFINITY, waited: 0, reduction: 1.0 }
     }
 
     /// The rate of optimiser step `step` (from 0) at `epochs` (a fraction within an epoch, from 0).
     pub fn at(&self, step: u64, epochs: f64) -> f64 {
-        let warm = if step < self.warmup {
-            (step + 1) as f64 / self.warmup as f64
-        } else {
-            1.0
-        };
+        let warm = if step < self.warmup { (step + 1) as f64 / self.warmup as f64 } else { 1.0 };
         let scheduled = match self.schedule {
             Schedule::Constant => 1.0,
             Schedule::Step { every, factor } => factor.powf((epochs / every.max(1.0)).floor()),
             Schedule::Cosine { total, floor } => {
-                let done = if total > 0.0 {
-                    (epochs / total).clamp(0.0, 1.0)
-                } else {
-                    1.0
-                };
+                let done = if total > 0.0 { (epochs / total).clamp(0.0, 1.0) } else { 1.0 };
                 floor + (1.0 - floor) * 0.5 * (1.0 + (std::f64::consts::PI * done).cos())
             }
             Schedule::Plateau { .. } => self.reduction,
@@ -156,10 +141,7 @@ pub struct Patience {
 
 impl Default for Patience {
     fn default() -> Patience {
-        Patience {
-            best: f64::INFINITY,
-            waited: 0,
-        }
+        Patience { best: f64::INFINITY, waited: 0 }
     }
 }
 
@@ -168,10 +150,7 @@ impl Patience {
     pub fn observe(&mut self, loss: f64, rule: Option<EarlyStopping>) -> Verdict {
         let improvement = rule.map_or(0.0, |rule| rule.improvement);
         if loss < self.best - improvement {
-            *self = Patience {
-                best: loss,
-                waited: 0,
-            };
+            *self = Patience { best: loss, waited: 0 };
             return Verdict::Better;
         }
         self.waited += 1;
@@ -199,59 +178,28 @@ mod tests {
     fn constant_with_warmup() {
         let rate = LearningRate::new(0.2, Schedule::Constant, 4);
         let rates: Vec<f64> = (0..6).map(|step| rate.at(step, 0.0)).collect();
-        rates
-            .iter()
-            .zip([0.05, 0.1, 0.15, 0.2, 0.2, 0.2])
-            .for_each(|(&a, b)| near(a, b));
-        near(
-            LearningRate::new(0.2, Schedule::Constant, 0).at(0, 0.0),
-            0.2,
-        );
+        rates.iter().zip([0.05, 0.1, 0.15, 0.2, 0.2, 0.2]).for_each(|(&a, b)| near(a, b));
+        near(LearningRate::new(0.2, Schedule::Constant, 0).at(0, 0.0), 0.2);
     }
 
     #[test]
     fn step_and_cosine() {
-        let step = LearningRate::new(
-            1.0,
-            Schedule::Step {
-                every: 3.0,
-                factor: 0.1,
-            },
-            0,
-        );
+        let step = LearningRate::new(1.0, Schedule::Step { every: 3.0, factor: 0.1 }, 0);
         for (epoch, expected) in [(0.0, 1.0), (2.99, 1.0), (3.0, 0.1), (8.5, 0.01)] {
             near(step.at(0, epoch), expected);
         }
-        let cosine = LearningRate::new(
-            2.0,
-            Schedule::Cosine {
-                total: 10.0,
-                floor: 0.1,
-            },
-            0,
-        );
+        let cosine = LearningRate::new(2.0, Schedule::Cosine { total: 10.0, floor: 0.1 }, 0);
         let root = std::f64::consts::FRAC_1_SQRT_2;
-        for (epoch, expected) in [
-            (0.0, 2.0),
-            (2.5, 2.0 * (0.1 + 0.45 * (1.0 + root))),
-            (5.0, 1.1),
-            (10.0, 0.2),
-            (20.0, 0.2),
-        ] {
+        for (epoch, expected) in
+            [(0.0, 2.0), (2.5, 2.0 * (0.1 + 0.45 * (1.0 + root))), (5.0, 1.1), (10.0, 0.2), (20.0, 0.2)]
+        {
             near(cosine.at(0, epoch), expected);
         }
     }
 
     #[test]
     fn plateau_as_in_torch() {
-        let mut rate = LearningRate::new(
-            1.0,
-            Schedule::Plateau {
-                patience: 1,
-                factor: 0.5,
-            },
-            0,
-        );
+        let mut rate = LearningRate::new(1.0, Schedule::Plateau { patience: 1, factor: 0.5 }, 0);
         // With patience 1, the second bad epoch in a row reduces; a gain below the threshold is bad.
         let losses = [2.0, 1.0, 1.0, 0.99999, 0.5, f64::NAN, 0.6, 0.7, 0.8];
         let expected = [1.0, 1.0, 1.0, 0.5, 0.5, 0.5, 0.25, 0.25, 0.125];
@@ -263,15 +211,10 @@ mod tests {
 
     #[test]
     fn early_stopping() {
-        let rule = Some(EarlyStopping {
-            patience: 2,
-            improvement: 0.1,
-        });
+        let rule = Some(EarlyStopping { patience: 2, improvement: 0.1 });
         let mut patience = Patience::default();
-        let verdicts: Vec<Verdict> = [1.0, 0.95, 0.8, 0.75, f64::NAN]
-            .into_iter()
-            .map(|loss| patience.observe(loss, rule))
-            .collect();
+        let verdicts: Vec<Verdict> =
+            [1.0, 0.95, 0.8, 0.75, f64::NAN].into_iter().map(|loss| patience.observe(loss, rule)).collect();
         use Verdict::{Better, Stop, Wait};
         assert_eq!(verdicts, [Better, Wait, Better, Wait, Stop]);
         assert_eq!(patience.best(), Some(0.8));
@@ -283,14 +226,7 @@ mod tests {
 
     #[test]
     fn state_survives_a_checkpoint() {
-        let mut rate = LearningRate::new(
-            0.3,
-            Schedule::Plateau {
-                patience: 0,
-                factor: 0.1,
-            },
-            7,
-        );
+        let mut rate = LearningRate::new(0.3, Schedule::Plateau { patience: 0, factor: 0.1 }, 7);
         let text = serde_json::to_string(&rate).unwrap();
         assert_eq!(serde_json::from_str::<LearningRate>(&text).unwrap(), rate);
         rate.end_epoch(1.0);

@@ -179,9 +179,7 @@ impl TrainSettings {
         pairs: impl IntoIterator<Item = (&'a str, &'a SettingValue)>,
     ) -> Result<TrainSettings, SettingsError> {
         let mut settings = TrainSettings::default();
-        pairs
-            .into_iter()
-            .try_for_each(|(key, value)| settings.set(key, value))?;
+        pairs.into_iter().try_for_each(|(key, value)| settings.set(key, value))?;
         Ok(settings)
     }
 
@@ -198,26 +196,12 @@ impl TrainSettings {
             "schedule" => self.schedule = schedule(value)?,
             "clip_norm" => self.clip_norm = if absent { None } else { Some(positive()?) },
             "clip_value" => self.clip_value = if absent { None } else { Some(positive()?) },
-            "truncate" => {
-                self.truncate = if absent {
-                    None
-                } else {
-                    Some(count()? as usize)
-                }
-            }
+            "truncate" => self.truncate = if absent { None } else { Some(count()? as usize) },
             "batch" => self.batch = count()? as usize,
             "epochs" => self.epochs = count()? as usize,
             "warmup" => self.warmup = Kind::Whole.read(key, value)? as u64,
-            "early_stopping" => {
-                self.early_stopping = if absent { None } else { Some(patience(value)?) }
-            }
-            "holdout" => {
-                self.holdout = if absent {
-                    None
-                } else {
-                    Some(Kind::Fraction.read(key, value)?)
-                }
-            }
+            "early_stopping" => self.early_stopping = if absent { None } else { Some(patience(value)?) },
+            "holdout" => self.holdout = if absent { None } else { Some(Kind::Fraction.read(key, value)?) },
             "seed" => self.seed = Kind::Whole.read(key, value)? as u64,
             _ => return Err(unknown("setting", key, KEYS)),
         }
@@ -226,19 +210,13 @@ impl TrainSettings {
 
     /// The clipping of gradients.
     pub fn clip(&self) -> Clip {
-        Clip {
-            value: self.clip_value,
-            norm: self.clip_norm,
-        }
+        Clip { value: self.clip_value, norm: self.clip_norm }
     }
 
     /// The learning rate at its beginning, with a cosine of no given total spanning all epochs.
     pub fn learning_rate(&self) -> LearningRate {
         let schedule = match self.schedule {
-            Schedule::Cosine { total: 0.0, floor } => Schedule::Cosine {
-                total: self.epochs as f64,
-                floor,
-            },
+            Schedule::Cosine { total: 0.0, floor } => Schedule::Cosine { total: self.epochs as f64, floor },
             other => other,
         };
         LearningRate::new(self.rate, schedule, self.warmup)
@@ -257,9 +235,7 @@ fn optimizer(value: &SettingValue) -> Result<(Algorithm, f64), SettingsError> {
     };
     let names: &'static [&'static str] = match default {
         Algorithm::Sgd { .. } => &["lr", "momentum", "weight_decay", "nesterov"],
-        Algorithm::Adam(_) | Algorithm::AdamW(_) => {
-            &["lr", "beta1", "beta2", "eps", "weight_decay"]
-        }
+        Algorithm::Adam(_) | Algorithm::AdamW(_) => &["lr", "beta1", "beta2", "eps", "weight_decay"],
         Algorithm::RmsProp { .. } => &["lr", "alpha", "eps", "momentum", "weight_decay"],
     };
     let given = Arguments::new(name, names, arguments)?;
@@ -274,23 +250,14 @@ fn optimizer(value: &SettingValue) -> Result<(Algorithm, f64), SettingsError> {
         })
     };
     let algorithm = match default {
-        Algorithm::Sgd {
-            momentum,
-            nesterov,
-            weight_decay,
-        } => Algorithm::Sgd {
+        Algorithm::Sgd { momentum, nesterov, weight_decay } => Algorithm::Sgd {
             momentum: part("momentum", momentum)?,
             nesterov: given.flag("nesterov", nesterov)?,
             weight_decay: amount("weight_decay", weight_decay)?,
         },
         Algorithm::Adam(defaults) => Algorithm::Adam(moments(defaults)?),
         Algorithm::AdamW(defaults) => Algorithm::AdamW(moments(defaults)?),
-        Algorithm::RmsProp {
-            alpha,
-            eps,
-            momentum,
-            weight_decay,
-        } => Algorithm::RmsProp {
+        Algorithm::RmsProp { alpha, eps, momentum, weight_decay } => Algorithm::RmsProp {
             alpha: part("alpha", alpha)?,
             eps: amount("eps", eps)?,
             momentum: part("momentum", momentum)?,
@@ -312,26 +279,17 @@ fn schedule(value: &SettingValue) -> Result<Schedule, SettingsError> {
         "step" => {
             let given = given(&["every", "factor"])?;
             let every = given.number("every", Kind::Count, 1.0)?;
-            Schedule::Step {
-                every,
-                factor: given.number("factor", Kind::Amount, 0.5)?,
-            }
+            Schedule::Step { every, factor: given.number("factor", Kind::Amount, 0.5)? }
         }
         "cosine" => {
             let given = given(&["total", "floor"])?;
             let total = given.number("total", Kind::Amount, 0.0)?;
-            Schedule::Cosine {
-                total,
-                floor: given.number("floor", Kind::Amount, 0.0)?,
-            }
+            Schedule::Cosine { total, floor: given.number("floor", Kind::Amount, 0.0)? }
         }
         "plateau" => {
             let given = given(&["patience", "factor"])?;
             let patience = given.number("patience", Kind::Whole, 2.0)? as u32;
-            Schedule::Plateau {
-                patience,
-                factor: given.number("factor", Kind::Amount, 0.5)?,
-            }
+            Schedule::Plateau { patience, factor: given.number("factor", Kind::Amount, 0.5)? }
         }
         _ => return Err(unknown("schedule", name, NAMES)),
     })
@@ -340,16 +298,10 @@ fn schedule(value: &SettingValue) -> Result<Schedule, SettingsError> {
 fn patience(value: &SettingValue) -> Result<EarlyStopping, SettingsError> {
     if let SettingValue::Number(_) = value {
         let epochs = Kind::Count.read("early_stopping", value)?;
-        return Ok(EarlyStopping {
-            patience: epochs as u32,
-            improvement: 0.0,
-        });
+        return Ok(EarlyStopping { patience: epochs as u32, improvement: 0.0 });
     }
-    let (name, arguments) = call(
-        "early_stopping",
-        "a number of epochs or patience(epochs, improvement)",
-        value,
-    )?;
+    let (name, arguments) =
+        call("early_stopping", "a number of epochs or patience(epochs, improvement)", value)?;
     if name != "patience" {
         return Err(unknown("early stopping", name, &["patience"]));
     }
@@ -370,11 +322,9 @@ fn call<'a>(
     match value {
         SettingValue::Name(name) => Ok((name, &[])),
         SettingValue::Call(name, arguments) => Ok((name, arguments)),
-        SettingValue::Number(_) => Err(SettingsError::Value {
-            key: key.to_string(),
-            expected,
-            found: value.to_string(),
-        }),
+        SettingValue::Number(_) => {
+            Err(SettingsError::Value { key: key.to_string(), expected, found: value.to_string() })
+        }
     }
 }
 
@@ -391,10 +341,7 @@ impl<'a> Arguments<'a> {
         given: &'a [Argument],
     ) -> Result<Arguments<'a>, SettingsError> {
         let mut values = vec![None; names.len()];
-        let misuse = || SettingsError::Arguments {
-            function: function.to_string(),
-            takes: names.to_vec(),
-        };
+        let misuse = || SettingsError::Arguments { function: function.to_string(), takes: names.to_vec() };
         for (position, argument) in given.iter().enumerate() {
             let place = match &argument.name {
                 None => position,
@@ -417,8 +364,7 @@ impl<'a> Arguments<'a> {
     }
 
     fn number(&self, name: &str, kind: Kind, default: f64) -> Result<f64, SettingsError> {
-        self.get(name)
-            .map_or(Ok(default), |value| kind.read(name, value))
+        self.get(name).map_or(Ok(default), |value| kind.read(name, value))
     }
 
     fn flag(&self, name: &str, default: bool) -> Result<bool, SettingsError> {
@@ -430,11 +376,7 @@ impl<'a> Arguments<'a> {
             Some(SettingValue::Number(0.0)) => Ok(false),
             Some(other) => {
                 let (key, found) = (name.to_string(), other.to_string());
-                Err(SettingsError::Value {
-                    key,
-                    expected: "true or false",
-                    found,
-                })
+                Err(SettingsError::Value { key, expected: "true or false", found })
             }
         }
     }
@@ -471,11 +413,7 @@ impl Kind {
         };
         match value {
             SettingValue::Number(x) if x.is_finite() && holds(*x, whole(*x)) => Ok(*x),
-            _ => Err(SettingsError::Value {
-                key: key.to_string(),
-                expected,
-                found: value.to_string(),
-            }),
+            _ => Err(SettingsError::Value { key: key.to_string(), expected, found: value.to_string() }),
         }
     }
 }
@@ -508,10 +446,7 @@ mod tests {
 
     fn call(function: &str, arguments: &[(&str, SettingValue)]) -> SettingValue {
         let named = |name: &str| Some(name.to_string()).filter(|name| !name.is_empty());
-        let arguments = arguments.iter().map(|(n, value)| Argument {
-            name: named(n),
-            value: value.clone(),
-        });
+        let arguments = arguments.iter().map(|(n, value)| Argument { name: named(n), value: value.clone() });
         Call(function.to_string(), arguments.collect())
     }
 
@@ -525,10 +460,7 @@ mod tests {
     #[test]
     fn a_whole_block() {
         let pairs = [
-            (
-                "optimizer",
-                call("adamw", &[("lr", Number(0.002)), ("beta2", Number(0.99))]),
-            ),
+            ("optimizer", call("adamw", &[("lr", Number(0.002)), ("beta2", Number(0.99))])),
             ("clip_norm", Number(5.0)),
             ("clip_value", name("none")),
             ("truncate", Number(64.0)),
@@ -536,59 +468,25 @@ mod tests {
             ("schedule", name("cosine")),
             ("epochs", Number(7.0)),
             ("warmup", Number(0.0)),
-            (
-                "early_stopping",
-                call(
-                    "patience",
-                    &[("", Number(2.0)), ("improvement", Number(0.01))],
-                ),
-            ),
+            ("early_stopping", call("patience", &[("", Number(2.0)), ("improvement", Number(0.01))])),
             ("holdout", Number(0.1)),
             ("seed", Number(42.0)),
         ];
         let settings = TrainSettings::from_pairs(pairs.iter().map(|(k, v)| (*k, v))).unwrap();
-        let constants = AdamConstants {
-            beta1: 0.9,
-            beta2: 0.99,
-            eps: 1e-8,
-            weight_decay: 0.01,
-        };
+        let constants = AdamConstants { beta1: 0.9, beta2: 0.99, eps: 1e-8, weight_decay: 0.01 };
+        assert_eq!((settings.algorithm, settings.rate), (Algorithm::AdamW(constants), 0.002));
+        assert_eq!(settings.clip(), Clip { value: None, norm: Some(5.0) });
         assert_eq!(
-            (settings.algorithm, settings.rate),
-            (Algorithm::AdamW(constants), 0.002)
-        );
-        assert_eq!(
-            settings.clip(),
-            Clip {
-                value: None,
-                norm: Some(5.0)
-            }
-        );
-        assert_eq!(
-            (
-                settings.truncate,
-                settings.batch,
-                settings.epochs,
-                settings.seed
-            ),
+            (settings.truncate, settings.batch, settings.epochs, settings.seed),
             (Some(64), 16, 7, 42)
         );
-        assert_eq!(
-            settings.early_stopping,
-            Some(EarlyStopping {
-                patience: 2,
-                improvement: 0.01
-            })
-        );
+        assert_eq!(settings.early_stopping, Some(EarlyStopping { patience: 2, improvement: 0.01 }));
         assert_eq!(settings.holdout, Some(0.1));
         // The cosine spans the seven epochs although it was named before them.
         assert!(settings.learning_rate().at(9, 7.0) < 1e-12);
         assert!((settings.learning_rate().at(9, 3.5) - 0.001).abs() < 1e-12);
         let text = serde_json::to_string(&settings).unwrap();
-        assert_eq!(
-            serde_json::from_str::<TrainSettings>(&text).unwrap(),
-            settings
-        );
+        assert_eq!(serde_json::from_str::<TrainSettings>(&text).unwrap(), settings);
     }
 
     #[test]
@@ -597,50 +495,17 @@ mod tests {
         settings
             .set(
                 "optimizer",
-                &call(
-                    "sgd",
-                    &[
-                        ("", Number(0.5)),
-                        ("", Number(0.9)),
-                        ("nesterov", name("true")),
-                    ],
-                ),
+                &call("sgd", &[("", Number(0.5)), ("", Number(0.9)), ("nesterov", name("true"))]),
             )
             .unwrap();
-        let sgd = Algorithm::Sgd {
-            momentum: 0.9,
-            nesterov: true,
-            weight_decay: 0.0,
-        };
+        let sgd = Algorithm::Sgd { momentum: 0.9, nesterov: true, weight_decay: 0.0 };
         assert_eq!((settings.algorithm, settings.rate), (sgd, 0.5));
         settings.set("optimizer", &name("rmsprop")).unwrap();
-        assert_eq!(
-            (settings.algorithm, settings.rate),
-            (Algorithm::rmsprop(), 0.01)
-        );
-        settings
-            .set(
-                "schedule",
-                &call("step", &[("", Number(3.0)), ("", Number(0.1))]),
-            )
-            .unwrap();
-        assert_eq!(
-            settings.schedule,
-            Schedule::Step {
-                every: 3.0,
-                factor: 0.1
-            }
-        );
-        settings
-            .set("schedule", &call("plateau", &[("patience", Number(4.0))]))
-            .unwrap();
-        assert_eq!(
-            settings.schedule,
-            Schedule::Plateau {
-                patience: 4,
-                factor: 0.5
-            }
-        );
+        assert_eq!((settings.algorithm, settings.rate), (Algorithm::rmsprop(), 0.01));
+        settings.set("schedule", &call("step", &[("", Number(3.0)), ("", Number(0.1))])).unwrap();
+        assert_eq!(settings.schedule, Schedule::Step { every: 3.0, factor: 0.1 });
+        settings.set("schedule", &call("plateau", &[("patience", Number(4.0))])).unwrap();
+        assert_eq!(settings.schedule, Schedule::Plateau { patience: 4, factor: 0.5 });
         settings.set("early_stopping", &Number(5.0)).unwrap();
         assert_eq!(settings.early_stopping.map(|rule| rule.patience), Some(5));
         settings.set("early_stopping", &name("none")).unwrap();
@@ -650,75 +515,47 @@ mod tests {
     #[test]
     fn unknown_names_get_the_nearest() {
         let text = error("optimiser", name("adam"));
-        assert!(text.starts_with("no setting is named `optimiser` (did you mean `optimizer`?); there are: optimizer, clip_norm"), "{text}");
+        assert!(
+            text.starts_with(
+                "no setting is named `optimiser` (did you mean `optimizer`?); there are: optimizer, clip_norm"
+            ),
+            "{text}"
+        );
         assert!(!error("zzz", Number(1.0)).contains("did you mean"));
         assert!(error("optimizer", name("adan")).contains("did you mean `adam`"));
         assert!(error("schedule", name("cosin")).contains("did you mean `cosine`"));
         let text = error("optimizer", call("adam", &[("beta", Number(0.9))]));
-        assert!(
-            text.starts_with("no argument of adam is named `beta` (did you mean `beta1`?)"),
-            "{text}"
-        );
+        assert!(text.starts_with("no argument of adam is named `beta` (did you mean `beta1`?)"), "{text}");
     }
 
     #[test]
     fn values_out_of_range() {
-        assert_eq!(
-            error("batch", Number(1.5)),
-            "`batch` is a whole number above 0, not `1.5`"
-        );
+        assert_eq!(error("batch", Number(1.5)), "`batch` is a whole number above 0, not `1.5`");
         assert_eq!(
             error("batch", Number(1e300)),
             "`batch` is a whole number above 0, not `1e300`".replace("1e300", &1e300.to_string())
         );
-        assert_eq!(
-            error("epochs", Number(0.0)),
-            "`epochs` is a whole number above 0, not `0`"
-        );
-        assert_eq!(
-            error("seed", Number(-1.0)),
-            "`seed` is a whole number, not `-1`"
-        );
-        assert_eq!(
-            error("clip_norm", Number(f64::NAN)),
-            "`clip_norm` is a number above 0, not `NaN`"
-        );
-        assert_eq!(
-            error("truncate", name("all")),
-            "`truncate` is a whole number above 0, not `all`"
-        );
-        assert_eq!(
-            error("holdout", Number(1.0)),
-            "`holdout` is a number between 0 and 1, not `1`"
-        );
+        assert_eq!(error("epochs", Number(0.0)), "`epochs` is a whole number above 0, not `0`");
+        assert_eq!(error("seed", Number(-1.0)), "`seed` is a whole number, not `-1`");
+        assert_eq!(error("clip_norm", Number(f64::NAN)), "`clip_norm` is a number above 0, not `NaN`");
+        assert_eq!(error("truncate", name("all")), "`truncate` is a whole number above 0, not `all`");
+        assert_eq!(error("holdout", Number(1.0)), "`holdout` is a number between 0 and 1, not `1`");
         assert!(error("optimizer", Number(3.0)).contains("adam(lr = 0.001)"));
         let text = error("optimizer", call("adam", &[("beta1", Number(1.0))]));
         assert_eq!(text, "`beta1` is a number from 0 to below 1, not `1`");
         let text = error("optimizer", call("sgd", &[("nesterov", Number(2.0))]));
         assert_eq!(text, "`nesterov` is true or false, not `2`");
         assert!(
-            error(
-                "clip_norm",
-                call("f", &[("a", Number(1.0)), ("", name("b"))])
-            )
-            .ends_with("not `f(a = 1, b)`")
+            error("clip_norm", call("f", &[("a", Number(1.0)), ("", name("b"))]))
+                .ends_with("not `f(a = 1, b)`")
         );
     }
 
     #[test]
     fn too_many_arguments() {
         let twice = call("step", &[("", Number(3.0)), ("every", Number(2.0))]);
-        assert_eq!(
-            error("schedule", twice),
-            "step takes every, factor at most once each"
-        );
-        let three = call(
-            "step",
-            &[("", Number(3.0)), ("", Number(0.5)), ("", Number(1.0))],
-        );
-        assert_eq!(
-            error("schedule", three),
-            "step takes every, factor at most once each"
-        );
+        assert_eq!(error("schedule", twice), "step takes every, factor at most once each");
+        let three = call("step", &[("", Number(3.0)), ("", Number(0.5)), ("", Number(1.0))]);
+        assert_eq!(error("schedule", three), "step takes every, factor at most once each");
     }
 }

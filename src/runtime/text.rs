@@ -58,9 +58,7 @@ pub enum TextError {
         part: &'static str,
     },
     /// Fewer characters than streams.
-    #[error(
-        "{length} characters cannot be cut into {batch} streams; a batch of {length} is the largest"
-    )]
+    #[error("{length} characters cannot be cut into {batch} streams; a batch of {length} is the largest")]
     TooShort {
         /// Characters there are.
         length: usize,
@@ -99,9 +97,7 @@ impl Vocabulary {
     /// The distinct characters of `text`.
     pub fn of(text: &str) -> Vocabulary {
         let distinct: std::collections::BTreeSet<char> = text.chars().collect();
-        Vocabulary {
-            characters: distinct.into_iter().collect(),
-        }
+        Vocabulary { characters: distinct.into_iter().collect() }
     }
 
     /// Number of characters: the `V` of a model.
@@ -116,10 +112,7 @@ impl Vocabulary {
 
     /// The id of a character.
     pub fn id(&self, character: char) -> Option<u32> {
-        self.characters
-            .binary_search(&character)
-            .ok()
-            .map(|id| id as u32)
+        self.characters.binary_search(&character).ok().map(|id| id as u32)
     }
 
     /// The character of an id.
@@ -144,9 +137,7 @@ impl Vocabulary {
 
     /// The text of ids; an id that has no character becomes U+FFFD.
     pub fn decode(&self, ids: &[u32]) -> String {
-        ids.iter()
-            .map(|&id| self.character(id).unwrap_or(char::REPLACEMENT_CHARACTER))
-            .collect()
+        ids.iter().map(|&id| self.character(id).unwrap_or(char::REPLACEMENT_CHARACTER)).collect()
     }
 }
 
@@ -173,11 +164,7 @@ fn unknown(text: &str, offset: usize, character: char) -> TextError {
     let before = &text[..offset];
     let line = before.matches('\n').count() + 1;
     let column = before.chars().rev().take_while(|&c| c != '\n').count() + 1;
-    TextError::Unknown {
-        character,
-        line,
-        column,
-    }
+    TextError::Unknown { character, line, column }
 }
 
 /// Cuts ids into the training part and the held-out part, the last `fraction` of them (0: nothing).
@@ -195,11 +182,7 @@ pub fn hold_out(ids: &[u32], fraction: f64) -> Result<(&[u32], &[u32]), TextErro
     // The sliver makes `0.1` of 10 cut at 9 and not, by rounding, at 8.
     let cut = (length as f64 * (1.0 - fraction) + 1e-6).floor() as usize;
     let (training, held_out) = ids.split_at(cut.min(length));
-    let empty = |part| TextError::EmptyPart {
-        fraction,
-        length,
-        part,
-    };
+    let empty = |part| TextError::EmptyPart { fraction, length, part };
     if training.is_empty() {
         return Err(empty("the training part"));
     }
@@ -229,10 +212,7 @@ impl<'a> Streams<'a> {
         }
         match ids.len().checked_div(batch) {
             Some(length) if length > 0 => Ok(Streams { ids, batch, length }),
-            _ => Err(TextError::TooShort {
-                length: ids.len(),
-                batch,
-            }),
+            _ => Err(TextError::TooShort { length: ids.len(), batch }),
         }
     }
 
@@ -256,11 +236,7 @@ impl<'a> Streams<'a> {
         let (streams, steps) = (*self, self.steps(steps));
         (0..streams.length).step_by(steps).map(move |start| {
             let length = steps.min(streams.length - start);
-            Chunk {
-                streams,
-                start,
-                length,
-            }
+            Chunk { streams, start, length }
         })
     }
 
@@ -296,11 +272,7 @@ impl<'a> Chunk<'a> {
     /// The ids of stream `b`, in order; empty past the last stream.
     pub fn row(&self, b: usize) -> &'a [u32] {
         let first = b * self.streams.length + self.start;
-        if b < self.streams.batch {
-            &self.streams.ids[first..first + self.length]
-        } else {
-            &[]
-        }
+        if b < self.streams.batch { &self.streams.ids[first..first + self.length] } else { &[] }
     }
 
     /// The id before the first one of stream `b`, which a later chunk's first step is fed.
@@ -315,10 +287,7 @@ impl<'a> Chunk<'a> {
 
     /// All ids, `[batch, length]`, row-major.
     pub fn ids(&self) -> Vec<u32> {
-        (0..self.batch())
-            .flat_map(|b| self.row(b))
-            .copied()
-            .collect()
+        (0..self.batch()).flat_map(|b| self.row(b)).copied().collect()
     }
 }
 
@@ -336,10 +305,7 @@ mod tests {
         assert_eq!(vocabulary.decode(&ids), "hé ho\n");
         assert_eq!(vocabulary.decode(&[9]), "\u{fffd}");
         let text = serde_json::to_string(&vocabulary).unwrap();
-        assert_eq!(
-            serde_json::from_str::<Vocabulary>(&text).unwrap(),
-            vocabulary
-        );
+        assert_eq!(serde_json::from_str::<Vocabulary>(&text).unwrap(), vocabulary);
         assert!(serde_json::from_str::<Vocabulary>("\"aba\"").is_err());
         assert!(Vocabulary::of("").is_empty());
     }
@@ -348,14 +314,8 @@ mod tests {
     fn an_unknown_character_is_shown_with_its_place() {
         let vocabulary = Vocabulary::of("abc\n");
         let text = |s: &str| vocabulary.encode(s).unwrap_err().to_string();
-        assert_eq!(
-            text("ab\ncaé"),
-            "the character 'é' at line 2, column 3 is not in the vocabulary"
-        );
-        assert_eq!(
-            text("\t"),
-            "the character '\\t' at line 1, column 1 is not in the vocabulary"
-        );
+        assert_eq!(text("ab\ncaé"), "the character 'é' at line 2, column 3 is not in the vocabulary");
+        assert_eq!(text("\t"), "the character '\\t' at line 1, column 1 is not in the vocabulary");
     }
 
     #[test]
@@ -368,9 +328,7 @@ mod tests {
         let long = vec![0; 1_115_394];
         assert_eq!(hold_out(&long, 0.1).unwrap().0.len(), 1_115_394 * 9 / 10);
         for length in 1..400 {
-            let training = hold_out(&long[..length], 0.1)
-                .map(|(training, _)| training.len())
-                .unwrap_or(0);
+            let training = hold_out(&long[..length], 0.1).map(|(training, _)| training.len()).unwrap_or(0);
             assert_eq!(training, length * 9 / 10);
         }
     }
@@ -378,20 +336,14 @@ mod tests {
     #[test]
     fn bad_parts() {
         let text = |ids: &[u32], fraction| hold_out(ids, fraction).unwrap_err().to_string();
-        assert_eq!(
-            text(&[1], 0.5),
-            "holding out 0.5 of 1 characters leaves the training part empty"
-        );
+        assert_eq!(text(&[1], 0.5), "holding out 0.5 of 1 characters leaves the training part empty");
         assert_eq!(
             text(&[1; 5], 1e-9),
             "holding out 0.000000001 of 5 characters leaves the held-out part empty"
         );
         assert_eq!(text(&[], 0.1), "the text is empty");
         for fraction in [1.0, -0.1, f64::NAN] {
-            assert!(matches!(
-                hold_out(&[1, 2], fraction),
-                Err(TextError::Fraction(_))
-            ));
+            assert!(matches!(hold_out(&[1, 2], fraction), Err(TextError::Fraction(_))));
         }
     }
 
@@ -399,35 +351,21 @@ mod tests {
     fn streams_and_chunks() {
         let ids: Vec<u32> = (0..23).collect();
         let streams = Streams::new(&ids, 2).unwrap();
-        assert_eq!(
-            (
-                streams.batch(),
-                streams.length(),
-                streams.chunk_count(Some(4))
-            ),
-            (2, 11, 3)
-        );
+        assert_eq!((streams.batch(), streams.length(), streams.chunk_count(Some(4))), (2, 11, 3));
         let chunks: Vec<_> = streams.chunks(Some(4)).collect();
         assert_eq!(chunks.len(), 3);
         assert_eq!(chunks[0].ids(), [0, 1, 2, 3, 11, 12, 13, 14]);
         assert_eq!(chunks[2].ids(), [8, 9, 10, 19, 20, 21]);
         assert_eq!((chunks[2].start(), chunks[2].length()), (8, 3));
         assert_eq!(
-            (
-                chunks[0].previous(1),
-                chunks[1].previous(1),
-                chunks[1].previous(2)
-            ),
+            (chunks[0].previous(1), chunks[1].previous(1), chunks[1].previous(2)),
             (None, Some(14), None)
         );
         assert!(chunks[0].row(2).is_empty());
         let whole: Vec<_> = streams.chunks(None).collect();
         assert_eq!((whole.len(), whole[0].row(1)), (1, &ids[11..22]));
         // Every id of the streams comes once.
-        let mut seen: Vec<u32> = streams
-            .chunks(Some(3))
-            .flat_map(|chunk| chunk.ids())
-            .collect();
+        let mut seen: Vec<u32> = streams.chunks(Some(3)).flat_map(|chunk| chunk.ids()).collect();
         seen.sort_unstable();
         assert_eq!(seen, ids[..22]);
         assert_eq!(streams.chunks(Some(100)).count(), 1);
@@ -436,14 +374,8 @@ mod tests {
     #[test]
     fn too_short_for_its_streams() {
         let error = Streams::new(&[1, 2, 3], 4).unwrap_err().to_string();
-        assert_eq!(
-            error,
-            "3 characters cannot be cut into 4 streams; a batch of 3 is the largest"
-        );
-        assert!(matches!(
-            Streams::new(&[1], 0),
-            Err(TextError::TooShort { .. })
-        ));
+        assert_eq!(error, "3 characters cannot be cut into 4 streams; a batch of 3 is the largest");
+        assert!(matches!(Streams::new(&[1], 0), Err(TextError::TooShort { .. })));
         assert!(matches!(Streams::new(&[], 1), Err(TextError::Empty)));
         assert_eq!(Streams::new(&[1, 2, 3], 3).unwrap().length(), 1);
     }
@@ -456,15 +388,7 @@ mod tests {
         assert_eq!(read_text(&path).unwrap(), "héllo");
         std::fs::write(&path, b"ab\xffcd").unwrap();
         let error = read_text(&path).unwrap_err().to_string();
-        assert!(
-            error.ends_with("text is not UTF-8: the byte at offset 2 begins no character"),
-            "{error}"
-        );
-        assert!(
-            read_text(&folder.path().join("none"))
-                .unwrap_err()
-                .to_string()
-                .starts_with("cannot read")
-        );
+        assert!(error.ends_with("text is not UTF-8: the byte at offset 2 begins no character"), "{error}");
+        assert!(read_text(&folder.path().join("none")).unwrap_err().to_string().starts_with("cannot read"));
     }
 }

@@ -101,11 +101,7 @@ pub enum WeightsError {
 /// Names for a message; a few are enough to see what is the matter.
 pub(super) fn list(names: &[String]) -> String {
     const SHOWN: usize = 5;
-    let mut text: Vec<String> = names
-        .iter()
-        .take(SHOWN)
-        .map(|name| format!("`{name}`"))
-        .collect();
+    let mut text: Vec<String> = names.iter().take(SHOWN).map(|name| format!("`{name}`")).collect();
     if names.len() > SHOWN {
         text.push(format!("and {} more", names.len() - SHOWN));
     }
@@ -132,10 +128,7 @@ pub(super) fn parse<'a>(path: &Path, bytes: &'a [u8]) -> Result<SafeTensors<'a>,
             {
                 WeightsError::Truncated { path }
             }
-            other => WeightsError::NotSafetensors {
-                path,
-                reason: other.to_string(),
-            },
+            other => WeightsError::NotSafetensors { path, reason: other.to_string() },
         }
     })
 }
@@ -145,19 +138,13 @@ fn is_short(bytes: &[u8]) -> bool {
     let Some(header) = bytes.first_chunk::<8>().map(|n| u64::from_le_bytes(*n)) else {
         return true;
     };
-    let Some(header) = usize::try_from(header)
-        .ok()
-        .and_then(|n| bytes.get(8..n.checked_add(8)?))
-    else {
+    let Some(header) = usize::try_from(header).ok().and_then(|n| bytes.get(8..n.checked_add(8)?)) else {
         return true;
     };
     let offsets = serde_json::from_slice::<serde_json::Value>(header).ok();
     let tensors = offsets.as_ref().and_then(|json| json.as_object());
-    let ends = tensors
-        .into_iter()
-        .flat_map(|map| map.values().filter_map(|t| t["data_offsets"][1].as_u64()));
-    ends.max()
-        .is_some_and(|end| end > (bytes.len() - 8 - header.len()) as u64)
+    let ends = tensors.into_iter().flat_map(|map| map.values().filter_map(|t| t["data_offsets"][1].as_u64()));
+    ends.max().is_some_and(|end| end > (bytes.len() - 8 - header.len()) as u64)
 }
 
 /// The parameters `specs` among the tensors.
@@ -169,22 +156,14 @@ pub(super) fn select(
     let known = |name: &str| specs.iter().any(|spec| spec.name == name);
     let mut extra: Vec<String> = tensors.names().into_iter().map(str::to_string).collect();
     extra.retain(|name| !name.starts_with(RESERVED) && !known(name));
-    let missing = specs
-        .iter()
-        .filter(|spec| tensors.tensor(&spec.name).is_err());
+    let missing = specs.iter().filter(|spec| tensors.tensor(&spec.name).is_err());
     let missing: Vec<String> = missing.map(|spec| spec.name.clone()).collect();
     if !missing.is_empty() {
-        return Err(WeightsError::Missing {
-            path: path.to_path_buf(),
-            names: missing,
-        });
+        return Err(WeightsError::Missing { path: path.to_path_buf(), names: missing });
     }
     if !extra.is_empty() {
         extra.sort();
-        return Err(WeightsError::Extra {
-            path: path.to_path_buf(),
-            names: extra,
-        });
+        return Err(WeightsError::Extra { path: path.to_path_buf(), names: extra });
     }
     let mut values = Vec::new();
     for spec in &specs {
@@ -194,12 +173,7 @@ pub(super) fn select(
         if tensor.shape() != spec.shape {
             let (name, expected) = (spec.name.clone(), spec.shape.clone());
             let (path, found) = (path.to_path_buf(), tensor.shape().to_vec());
-            return Err(WeightsError::Shape {
-                path,
-                name,
-                expected,
-                found,
-            });
+            return Err(WeightsError::Shape { path, name, expected, found });
         }
         values.extend(finite(path, &spec.name, &tensor)?);
     }
@@ -207,43 +181,20 @@ pub(super) fn select(
 }
 
 /// The values of a tensor as f32, all finite.
-pub(super) fn finite(
-    path: &Path,
-    name: &str,
-    tensor: &TensorView,
-) -> Result<Vec<f32>, WeightsError> {
+pub(super) fn finite(path: &Path, name: &str, tensor: &TensorView) -> Result<Vec<f32>, WeightsError> {
     let data = tensor.data();
     let values: Vec<f32> = match tensor.dtype() {
-        Dtype::F32 => data
-            .as_chunks()
-            .0
-            .iter()
-            .map(|bytes| f32::from_le_bytes(*bytes))
-            .collect(),
-        Dtype::F64 => data
-            .as_chunks()
-            .0
-            .iter()
-            .map(|bytes| f64::from_le_bytes(*bytes) as f32)
-            .collect(),
+        Dtype::F32 => data.as_chunks().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect(),
+        Dtype::F64 => data.as_chunks().0.iter().map(|bytes| f64::from_le_bytes(*bytes) as f32).collect(),
         found => {
-            return Err(WeightsError::Type {
-                path: path.to_path_buf(),
-                name: name.to_string(),
-                found,
-            });
+            return Err(WeightsError::Type { path: path.to_path_buf(), name: name.to_string(), found });
         }
     };
     match values.iter().position(|value| !value.is_finite()) {
         None => Ok(values),
         Some(element) => {
             let value = f64::from(values[element]);
-            Err(WeightsError::NotFinite {
-                path: path.to_path_buf(),
-                name: name.to_string(),
-                element,
-                value,
-            })
+            Err(WeightsError::NotFinite { path: path.to_path_buf(), name: name.to_string(), element, value })
         }
     }
 }
@@ -257,20 +208,14 @@ mod tests {
         let view = |(name, dtype, shape, data): &(&str, Dtype, &[usize], Vec<u8>)| {
             (
                 name.to_string(),
-                TensorView::new(*dtype, shape.to_vec(), data)
-                    .unwrap()
-                    .data()
-                    .to_vec(),
+                TensorView::new(*dtype, shape.to_vec(), data).unwrap().data().to_vec(),
                 *dtype,
                 shape.to_vec(),
             )
         };
         let owned: Vec<_> = tensors.iter().map(view).collect();
         let views = owned.iter().map(|(name, data, dtype, shape)| {
-            (
-                name.as_str(),
-                TensorView::new(*dtype, shape.clone(), data).unwrap(),
-            )
+            (name.as_str(), TensorView::new(*dtype, shape.clone(), data).unwrap())
         });
         safetensors::serialize(views, None).unwrap()
     }
@@ -297,18 +242,13 @@ mod tests {
 
     #[test]
     fn files_of_others() {
-        let bytes = file(&[
-            ("b", Dtype::F64, &[], f64s(&[0.25])),
-            ("W", Dtype::F32, &[1, 2], f32s(&[1.0, 2.0])),
-        ]);
+        let bytes =
+            file(&[("b", Dtype::F64, &[], f64s(&[0.25])), ("W", Dtype::F32, &[1, 2], f32s(&[1.0, 2.0]))]);
         assert_eq!(load(&bytes).unwrap().values(), [1.0, 2.0, 0.25]);
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("w.safetensors");
         std::fs::write(&path, bytes).unwrap();
-        assert_eq!(
-            load_weights(&path, specs()).unwrap().values(),
-            [1.0, 2.0, 0.25]
-        );
+        assert_eq!(load_weights(&path, specs()).unwrap().values(), [1.0, 2.0, 0.25]);
         assert!(matches!(
             load_weights(folder.path(), specs()),
             Err(WeightsError::File(FileError::NotAFile { .. }))
@@ -317,15 +257,10 @@ mod tests {
 
     #[test]
     fn another_model() {
-        let (w, b) = (
-            ("W", Dtype::F32, &[1, 2][..], f32s(&[1.0, 2.0])),
-            ("b", Dtype::F32, &[][..], f32s(&[0.0])),
-        );
+        let (w, b) =
+            (("W", Dtype::F32, &[1, 2][..], f32s(&[1.0, 2.0])), ("b", Dtype::F32, &[][..], f32s(&[0.0])));
         let text = |tensors: &[_]| load(&file(tensors)).unwrap_err().to_string();
-        assert_eq!(
-            text(std::slice::from_ref(&w)),
-            "w.safetensors is of another model: it has no `b`"
-        );
+        assert_eq!(text(std::slice::from_ref(&w)), "w.safetensors is of another model: it has no `b`");
         assert_eq!(
             text(&[w.clone(), b.clone(), ("U", Dtype::F32, &[0], vec![])]),
             "w.safetensors is of another model: this one has no parameter `U`"
@@ -347,9 +282,7 @@ mod tests {
     fn values_that_are_not_finite() {
         let with = |data: Vec<u8>, dtype| {
             let b = ("b", Dtype::F32, &[][..], f32s(&[0.0]));
-            load(&file(&[("W", dtype, &[1, 2], data), b]))
-                .unwrap_err()
-                .to_string()
+            load(&file(&[("W", dtype, &[1, 2], data), b])).unwrap_err().to_string()
         };
         assert_eq!(
             with(f32s(&[1.0, f32::NAN]), Dtype::F32),
@@ -363,10 +296,8 @@ mod tests {
 
     #[test]
     fn every_truncation_is_an_error() {
-        let bytes = file(&[
-            ("W", Dtype::F32, &[1, 2], f32s(&[1.0, 2.0])),
-            ("b", Dtype::F32, &[], f32s(&[0.0])),
-        ]);
+        let bytes =
+            file(&[("W", Dtype::F32, &[1, 2], f32s(&[1.0, 2.0])), ("b", Dtype::F32, &[], f32s(&[0.0]))]);
         for length in 0..bytes.len() {
             let error = load(&bytes[..length]).unwrap_err();
             match error {
@@ -376,26 +307,14 @@ mod tests {
             }
         }
         let longer = [&bytes[..], &[0]].concat();
-        assert!(matches!(
-            load(&longer),
-            Err(WeightsError::NotSafetensors { .. })
-        ));
+        assert!(matches!(load(&longer), Err(WeightsError::NotSafetensors { .. })));
     }
 
     #[test]
     fn other_files() {
-        for bytes in [
-            &b""[..],
-            b"hello",
-            b"PK\x03\x04 a zip file, for example",
-            &[0xff; 100],
-            &[0; 100],
-        ] {
+        for bytes in [&b""[..], b"hello", b"PK\x03\x04 a zip file, for example", &[0xff; 100], &[0; 100]] {
             let text = load(bytes).unwrap_err().to_string();
-            assert!(
-                text.starts_with("w.safetensors is not a safetensors file: "),
-                "{text}"
-            );
+            assert!(text.starts_with("w.safetensors is not a safetensors file: "), "{text}");
         }
         let deep = [&10_000u64.to_le_bytes()[..], &[b'['; 10_000]].concat();
         assert!(load(&deep).is_err());
