@@ -5,3 +5,5 @@ pub mod eval;
 pub mod ir;
 pub mod plan;
 pub mod syntax;
+#[doc(hidden)]
+pub mod testing;
