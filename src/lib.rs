@@ -12,3 +12,5 @@ pub mod opt;
 pub mod plan;
 pub mod runtime;
 pub mod syntax;
+#[doc(hidden)]
+pub mod testing;

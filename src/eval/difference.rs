@@ -88,23 +88,29 @@ pub fn difference(
 }
 
 /// For every parameter the largest relative error of the given `gradients` (row-major, by path; a
-/// parameter that is not there has the gradient zero): `|a - b| / max(|a|, |b|, floor)`, where the
-/// floor is a thousandth of the parameter's largest derivative, below which rounding has the say.
+/// parameter that is not there has the gradient zero): `|a - b| / max(|a|, |b|, floor)`. The floor is a
+/// thousandth of the parameter's largest derivative or, if more, the 10,000th part of the largest of all:
+/// below that the rounding of the objective has the say.
 pub fn worst_errors(
     derivatives: &BTreeMap<String, Vec<Derivative>>,
     gradients: &BTreeMap<String, Vec<f64>>,
 ) -> BTreeMap<String, f64> {
-    // Derivatives of a loss near 1 by differences are not known better than this.
+    // Keeps a program whose derivatives are all zero from dividing rounding by rounding.
     const SMALLEST: f64 = 1e-6;
+    let given = |name: &str, index: usize| -> f64 {
+        gradients.get(name).and_then(|all| all.get(index)).copied().unwrap_or(0.0)
+    };
+    let largest = |name: &str, entries: &[Derivative]| {
+        entries.iter().map(|d| d.value.abs().max(given(name, d.index).abs())).fold(0.0, f64::max)
+    };
+    let of_all = derivatives.iter().map(|(name, entries)| largest(name, entries)).fold(0.0, f64::max);
     let mut worst = BTreeMap::new();
     for (name, entries) in derivatives {
-        let given = |index: usize| gradients.get(name).and_then(|all| all.get(index)).copied().unwrap_or(0.0);
-        let largest = entries.iter().map(|d| d.value.abs().max(given(d.index).abs())).fold(0.0, f64::max);
+        let floor = (1e-3 * largest(name, entries)).max(1e-4 * of_all).max(SMALLEST);
         let mut error = 0.0f64;
         for Derivative { index, value } in entries {
-            let other = given(*index);
-            let scale = value.abs().max(other.abs()).max(1e-3 * largest).max(SMALLEST);
-            let relative = (value - other).abs() / scale;
+            let other = given(name, *index);
+            let relative = (value - other).abs() / value.abs().max(other.abs()).max(floor);
             // Not a number is the worst error of all and must not be dropped by `max`.
             error = if relative.is_nan() { f64::INFINITY } else { error.max(relative) };
         }

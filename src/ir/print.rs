@@ -11,7 +11,7 @@ use std::fmt::Write as _;
 use super::graph::{Graph, NodeId, Operand, OriginKind, OutputKind};
 use super::op::{Along, Binary, Contract, Op, Reduction, Unary};
 use super::schedule::{Stage, schedule};
-use super::types::{Access, AxisId, AxisSet, BATCH, Element};
+use super::types::{Access, AxisId, AxisSet, BATCH, Element, ValueType};
 
 /// A graph in words: names of its nodes and the equation of each that has one.
 #[derive(Clone, Debug, Default)]
@@ -39,10 +39,7 @@ pub fn print(graph: &Graph) -> String {
     let _ = writeln!(text, "model {}({}) {{", graph.name, dims.join(", "));
     for input in &graph.inputs {
         let over = printer.over(input.ty.axes);
-        let ty = match input.ty.element {
-            Element::Real => printer.shape(&input.ty.shape),
-            Element::Id(n) => format!("id({})", printer.dim(n)),
-        };
+        let ty = printer.element(&input.ty);
         let _ = writeln!(text, "  input {}: {ty}{over}", input.name);
     }
     for param in &graph.params {
@@ -142,7 +139,8 @@ impl<'a> Printer<'a> {
 
     /// A value whose every moved read goes through `Initially` with one start is declared with it.
     fn find_starts(&mut self, live: &HashSet<NodeId>) {
-        for &node in &self.order {
+        // An input or a parameter is declared as what it is; its start is written where it is read.
+        for &node in self.order.iter().filter(|&&node| !is_leaf(self.graph.op(node))) {
             let mut start: Option<Operand> = None;
             let mut uniform = true;
             for (user, index, access) in self.graph.users(node) {
@@ -263,7 +261,7 @@ impl<'a> Printer<'a> {
                 listing.states.push(format!(
                     "state {}: {}{}{start}",
                     self.full_name(node),
-                    self.shape(&ty.shape),
+                    self.element(ty),
                     self.over(ty.axes)
                 ));
             }
@@ -374,6 +372,14 @@ impl<'a> Printer<'a> {
     fn shape(&self, shape: &[usize]) -> String {
         let dims: Vec<String> = shape.iter().map(|&size| self.dim(size)).collect();
         format!("[{}]", dims.join(", "))
+    }
+
+    /// `[H, I]` or `id(V)`.
+    fn element(&self, ty: &ValueType) -> String {
+        match ty.element {
+            Element::Real => self.shape(&ty.shape),
+            Element::Id(n) => format!("id({})", self.dim(n)),
+        }
     }
 
     fn dims(&self, shape: &[usize]) -> String {
