@@ -3,4 +3,5 @@
 pub mod base;
 pub mod ir;
 pub mod plan;
+pub mod runtime;
 pub mod syntax;

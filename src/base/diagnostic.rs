@@ -55,12 +55,18 @@ impl Diagnostic {
 
     /// A warning of `rule` at `span`.
     pub fn warning(rule: &'static str, span: Span, message: impl Into<String>) -> Diagnostic {
-        Diagnostic { severity: Severity::Warning, ..Diagnostic::error(rule, span, message) }
+        Diagnostic {
+            severity: Severity::Warning,
+            ..Diagnostic::error(rule, span, message)
+        }
     }
 
     /// Adds a second place with what is to be seen there.
     pub fn label(mut self, span: Span, text: impl Into<String>) -> Diagnostic {
-        self.labels.push(Label { span, text: text.into() });
+        self.labels.push(Label {
+            span,
+            text: text.into(),
+        });
         self
     }
 
@@ -80,5 +86,8 @@ impl Diagnostic {
 /// Renders diagnostics of one file as text, in the order of their places; colours only when asked.
 pub fn render(diagnostics: &[Diagnostic], file: &str, source: &str, colour: bool) -> String {
     let _ = (file, source, colour);
-    diagnostics.iter().map(|d| format!("{}: {}\n", d.rule, d.message)).collect()
+    diagnostics
+        .iter()
+        .map(|d| format!("{}: {}\n", d.rule, d.message))
+        .collect()
 }

@@ -1,0 +1,3 @@
+//! What a compiled program needs while it runs: rows, memory, random numbers.
+
+pub mod philox;
