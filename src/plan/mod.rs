@@ -7,5 +7,6 @@
 //! of row numbers, -1 where there is nothing, which addresses the zero row in front of every buffer.
 
 pub mod kernel;
+pub mod places;
 
 pub use kernel::*;

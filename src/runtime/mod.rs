@@ -1,3 +1,4 @@
 //! What a compiled program needs while it runs: rows, memory, random numbers.
 
+pub mod layout;
 pub mod philox;
