@@ -362,7 +362,7 @@ pub enum Inst {
     Select(Val, Val, Val),
     /// Stores a real at each point.
     Store(Place, Val),
-    /// Copies an id (place to place), at each point.
+    /// Copies an id from the first place to the second, at each point.
     CopyId(Place, Place),
     /// Combines over the reduced dims, stored at the outer index.
     Reduce(Combining, Val, Place),

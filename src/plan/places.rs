@@ -60,7 +60,7 @@ pub fn places(work: &Work) -> Vec<PlaceUse<'_>> {
                             at(b, Read, Id);
                         }
                         Inst::Store(place, _) => at(place, Write, Real),
-                        Inst::CopyId(to, from) => {
+                        Inst::CopyId(from, to) => {
                             at(from, Read, Id);
                             at(to, Write, Id);
                         }

@@ -19,7 +19,7 @@ mod contents;
 mod packing;
 mod rows;
 
-pub use arena::{Arena, Place};
+pub use arena::{ALIGNMENT, Arena, Place};
 pub use contents::Content;
 pub use rows::{ListRows, SpaceRows};
 
