@@ -1,5 +1,6 @@
 //! `rnnc`: a compiler for recurrent and recursive networks.
 
+pub mod backend;
 pub mod base;
 pub mod check;
 pub mod driver;

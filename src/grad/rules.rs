@@ -395,6 +395,12 @@ fn initially(rules: &mut Rules, index: usize, access: Access, g: Operand) -> Res
             let zero = rules.constant(0.0, &[]);
             rules.select(late, g, zero)
         }
-        Access::Here | Access::First(_) | Access::Last(_) => Ok(g),
+        Access::First(axis) | Access::Last(axis) => {
+            let length = rules.leaf(Op::Length(axis), crate::ir::AxisSet::BATCH);
+            let zero = rules.constant(0.0, &[]);
+            let empty = rules.binary(Binary::Equal, length, zero)?;
+            rules.select(empty, g, zero)
+        }
+        Access::Here => Ok(g),
     }
 }

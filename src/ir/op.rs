@@ -61,7 +61,7 @@ pub enum Op {
     Softmax(Along),
     /// `x`: log of the sum of exponentials along the last dimension.
     LogSumExp,
-    /// `x, start`: x where the read position (its access must be a delay or advance) exists, else start.
+    /// `x, start`: x where the read position exists (its access is not `Here`), else start.
     Initially,
     /// `x`: the same value, perhaps repeated along more axes (the node's own).
     Copy,

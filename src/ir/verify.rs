@@ -53,10 +53,8 @@ fn node(graph: &Graph, id: NodeId) -> Option<String> {
         (Ok(found), Op::Copy) if ty.axes.covers(found.axes) => (found.shape != ty.shape
             || found.element != ty.element)
             .then(|| format!("{found:?} is not {ty:?}")),
-        (Ok(_), Op::Initially)
-            if !matches!(operands[0].access, Access::Delay { .. } | Access::Advance { .. }) =>
-        {
-            Some("has a start for a value that is not delayed".into())
+        (Ok(_), Op::Initially) if operands[0].access == Access::Here => {
+            Some("has a start for a value that is read at its own position".into())
         }
         (Ok(found), _) => (found != *ty).then(|| format!("is {ty:?} but should be {found:?}")),
     }

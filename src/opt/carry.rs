@@ -7,152 +7,111 @@
 use std::collections::BTreeMap;
 
 use crate::ir::{
-    Access, AxisId, AxisSet, Binary, Element, Graph, InputSpec, Node, NodeId, Op, Operand, Origin, Output,
-    OutputKind, ValueType,
+    Access, AxisId, AxisSet, Graph, InputSpec, Node, NodeId, Op, Operand, Origin, Output, OutputKind, ValueType,
 };
 
 /// The name of the input that is 1 for examples whose chunk is their first.
 pub const FIRST_CHUNK: &str = "carry.first";
 
 /// Makes a program that runs one chunk along `axis` of what was one sequence; `None` if it cannot be
-/// cut into chunks because it reads the future, the last position, or a reduction along the axis.
+/// cut into chunks because it reads the future, the ends, or on another axis at the same time.
 pub fn carry(graph: &Graph, axis: AxisId) -> Option<Graph> {
-    let mut result = graph.clone();
-    let mut delays: BTreeMap<(NodeId, u32), Vec<NodeId>> = BTreeMap::new();
+    let mut readers: BTreeMap<NodeId, Vec<(NodeId, u32)>> = BTreeMap::new();
     for id in graph.ids() {
         for operand in graph.operands(id) {
             match operand.access {
                 Access::Delay { axis: along, by } if along == axis => {
-                    let readers = delays.entry((operand.node, by)).or_default();
-                    if !readers.contains(&id) {
-                        readers.push(id);
+                    let its = readers.entry(operand.node).or_default();
+                    if !its.contains(&(id, by)) {
+                        its.push((id, by));
                     }
                 }
-                Access::Advance { axis: along, .. } | Access::First(along) | Access::Last(along)
-                    if along == axis =>
-                {
+                Access::Advance { axis: along, .. } | Access::First(along) | Access::Last(along) if along == axis => {
                     return None;
                 }
                 _ => {}
             }
         }
     }
-    let mut names: BTreeMap<NodeId, String> = BTreeMap::new();
-    let batch = AxisSet::BATCH;
-    let mut first_chunk: Option<NodeId> = None;
-    for ((node, by), readers) in delays {
-        let ty = graph.ty(node).clone();
-        if ty.axes != batch.with(axis) {
+    let mut chunked = Chunked { graph: graph.clone(), axis, first: None };
+    for (count, (node, readers)) in readers.into_iter().enumerate() {
+        chunked.cut(node, &readers, count)?;
+    }
+    Some(chunked.graph)
+}
+
+struct Chunked {
+    graph: Graph,
+    axis: AxisId,
+    /// The input that is 1 in the first chunk.
+    first: Option<NodeId>,
+}
+
+impl Chunked {
+    /// Makes every delayed read of `node` reach into the chunk before.
+    fn cut(&mut self, node: NodeId, readers: &[(NodeId, u32)], count: usize) -> Option<()> {
+        let axis = self.axis;
+        let ty = self.graph.ty(node).clone();
+        if ty.axes != AxisSet::BATCH.with(axis) {
             return None;
         }
-        let count = names.len();
-        let base = names
-            .entry(node)
-            .or_insert_with(|| match (graph.op(node), &graph.node(node).name) {
-                (Op::Input(name), _) | (_, Some(name)) => name.clone(),
-                _ => format!("value{count}"),
-            })
-            .clone();
-        let origin = Origin::forward(graph.node(node).origin.span);
-        let carried_type = ValueType { axes: batch, ..ty.clone() };
-        let carried: Vec<NodeId> =
-            (1..=by).map(|back| carried_input(&mut result, &base, back, &carried_type, origin)).collect();
-        for back in 1..=by {
-            let name = carry_name(&base, back);
-            if result.output(OutputKind::Carry, &name).is_none() {
-                let value = last_value(&mut result, node, axis, back, &carried, origin)?;
-                result.outputs.push(Output { kind: OutputKind::Carry, name, value });
-            }
+        let origin = Origin::forward(self.graph.node(node).origin.span);
+        let base = match (self.graph.op(node), &self.graph.node(node).name) {
+            (Op::Input(name), _) | (_, Some(name)) => name.clone(),
+            _ => format!("value{count}"),
+        };
+        let furthest = readers.iter().map(|(_, by)| *by).max()?;
+        // earlier[k] is the value k steps before, wherever that lies.
+        let mut earlier = vec![node];
+        for back in 1..=furthest {
+            let name = if back == 1 { format!("{base}.carry") } else { format!("{base}.carry{back}") };
+            let carried_type = ValueType { axes: AxisSet::BATCH, ..ty.clone() };
+            self.graph.inputs.push(InputSpec { name: name.clone(), ty: carried_type.clone() });
+            let carried = self.graph.leaf(Op::Input(name.clone()), carried_type, origin, None);
+            let before = *earlier.last()?;
+            let last = Operand { node: before, access: Access::Last(axis) };
+            let value = self.graph.apply(Op::Initially, &[last, carried.into()], origin).ok()?;
+            self.graph.outputs.push(Output { kind: OutputKind::Carry, name, value: value.into() });
+            let shifted = Operand { node: before, access: Access::Delay { axis, by: 1 } };
+            earlier.push(self.graph.apply(Op::Initially, &[shifted, carried.into()], origin).ok()?);
         }
-        // At the first steps of a chunk stand the last values of the chunk before.
-        let before = chosen(&mut result, axis, by, &carried, origin)?;
-        for reader in readers {
-            let mut operands = result.operands(reader);
+        for &(reader, by) in readers {
             let delayed = Operand { node, access: Access::Delay { axis, by } };
-            if *result.op(reader) == Op::Initially && operands[0] == delayed {
-                // The declared start holds in the first chunk only.
-                let first = *first_chunk.get_or_insert_with(|| {
-                    let ty = ValueType::real(Vec::new(), batch);
-                    result.inputs.push(InputSpec { name: FIRST_CHUNK.into(), ty: ty.clone() });
-                    result.leaf(Op::Input(FIRST_CHUNK.into()), ty, origin, None)
-                });
-                let start = result.apply(Op::Select, &[first.into(), operands[1], before], origin).ok()?;
-                operands[1] = start.into();
-                let mut ty = result.ty(reader).clone();
-                ty.axes = ty.axes.union(result.ty(start).axes);
-                result.node_mut(reader).ty = ty;
-            } else {
-                let made = result.apply(Op::Initially, &[delayed, before], origin).ok()?;
-                for operand in &mut operands {
-                    if *operand == delayed {
-                        *operand = made.into();
-                    }
-                }
+            let value = earlier[by as usize];
+            let mut operands = self.graph.operands(reader);
+            if *self.graph.op(reader) == Op::Initially && operands[0] == delayed {
+                // The declared start holds at the first steps of the first chunk only.
+                let start = operands[1];
+                let early = self.early(by, origin)?;
+                let made = self.graph.apply(Op::Select, &[early, start, value.into()], origin).ok()?;
+                let wide = self.graph.ty(made).axes.union(self.graph.ty(reader).axes);
+                let shell = Node { op: Op::Copy, ..self.graph.node(reader).clone() };
+                let shell = Node { ty: ValueType { axes: wide, ..shell.ty.clone() }, ..shell };
+                *self.graph.node_mut(reader) = shell;
+                self.graph.set_operands(reader, &[made.into()]);
+                continue;
             }
-            result.set_operands(reader, &operands);
+            for operand in operands.iter_mut().filter(|operand| **operand == delayed) {
+                *operand = value.into();
+            }
+            self.graph.set_operands(reader, &operands);
         }
+        Some(())
     }
-    Some(result)
-}
 
-/// The name of the value `back` steps before the end of a chunk.
-fn carry_name(base: &str, back: u32) -> String {
-    if back == 1 { format!("{base}.carry") } else { format!("{base}.carry{back}") }
-}
-
-fn carried_input(graph: &mut Graph, base: &str, back: u32, ty: &ValueType, origin: Origin) -> NodeId {
-    let name = carry_name(base, back);
-    let known = graph.ids().into_iter().find(|&id| *graph.op(id) == Op::Input(name.clone()));
-    known.unwrap_or_else(|| {
-        graph.inputs.push(InputSpec { name: name.clone(), ty: ty.clone() });
-        graph.leaf(Op::Input(name), ty.clone(), origin, None)
-    })
-}
-
-/// The value `back` steps before the end of this chunk; of a shorter chunk, what was carried into it.
-fn last_value(
-    graph: &mut Graph,
-    node: NodeId,
-    axis: AxisId,
-    back: u32,
-    carried: &[NodeId],
-    origin: Origin,
-) -> Option<Operand> {
-    let at = if back == 1 {
-        Operand::from(node)
-    } else {
-        let mut ty = graph.ty(node).clone();
-        ty.axes = AxisSet::BATCH.with(axis);
-        let delayed = Operand { node, access: Access::Delay { axis, by: back - 1 } };
-        let copy = graph.insert(Node { op: Op::Copy, ty, origin, name: None }, &[delayed]);
-        copy.into()
-    };
-    let last = Operand { node: at.node, access: Access::Last(axis) };
-    if graph.ty(node).element != Element::Real && !graph.ty(node).shape.is_empty() {
-        return None;
+    /// 1 at the first `by` steps of the first chunk.
+    fn early(&mut self, by: u32, origin: Origin) -> Option<Operand> {
+        let graph = &mut self.graph;
+        let first = *self.first.get_or_insert_with(|| {
+            let ty = ValueType::real(Vec::new(), AxisSet::BATCH);
+            graph.inputs.push(InputSpec { name: FIRST_CHUNK.into(), ty: ty.clone() });
+            graph.leaf(Op::Input(FIRST_CHUNK.into()), ty, origin, None)
+        });
+        let steps = AxisSet::BATCH.with(self.axis);
+        let position = graph.leaf(Op::Position(self.axis), ValueType::real(Vec::new(), steps), origin, None);
+        let by = graph.constant(f64::from(by), &[], origin);
+        let less = graph.apply(Op::Binary(crate::ir::Binary::Less), &[position.into(), by.into()], origin).ok()?;
+        let product = Op::Binary(crate::ir::Binary::Multiply);
+        graph.apply(product, &[first.into(), less.into()], origin).ok().map(Operand::from)
     }
-    let length = graph.leaf(Op::Length(axis), ValueType::real(Vec::new(), AxisSet::BATCH), origin, None);
-    let mut value = last;
-    for (steps, &input) in (0u32..back).zip(carried[..back as usize].iter().rev()) {
-        let steps = graph.constant(f64::from(steps), &[], origin);
-        let short = graph.apply(Op::Binary(Binary::Equal), &[length.into(), steps.into()], origin).ok()?;
-        value = graph.apply(Op::Select, &[short.into(), input.into(), value], origin).ok()?.into();
-    }
-    Some(value)
-}
-
-/// For a delay of `by`: at step s of the chunk (s < by) the carried value of `by - s` steps before it.
-fn chosen(graph: &mut Graph, axis: AxisId, by: u32, carried: &[NodeId], origin: Origin) -> Option<Operand> {
-    let mut value = Operand::from(*carried.first()?);
-    if by == 1 {
-        return Some(value);
-    }
-    let position =
-        graph.leaf(Op::Position(axis), ValueType::real(Vec::new(), AxisSet::BATCH.with(axis)), origin, None);
-    for (back, &input) in (2u32..).zip(carried.iter().skip(1)) {
-        let step = graph.constant(f64::from(by - back), &[], origin);
-        let here = graph.apply(Op::Binary(Binary::Equal), &[position.into(), step.into()], origin).ok()?;
-        value = graph.apply(Op::Select, &[here.into(), input.into(), value], origin).ok()?.into();
-    }
-    Some(value)
 }

@@ -38,7 +38,7 @@ pub struct Plan {
 }
 
 /// A set of rows: one for each example (axes = [0]), each example and step ([0, t]), …
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Space {
     /// Axes in ascending order; empty for the single row. Axis 0 is the batch.
     pub axes: Vec<usize>,
@@ -90,6 +90,35 @@ pub enum Element {
     Real,
     /// u32; `u32::MAX` means none (before the start).
     Id,
+}
+
+/// The real type a program is compiled for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Precision {
+    /// 32-bit, the default.
+    F32,
+    /// 64-bit, for checks of gradients.
+    F64,
+}
+
+impl Precision {
+    /// Bytes of a real.
+    pub fn bytes(self) -> usize {
+        match self {
+            Precision::F32 => 4,
+            Precision::F64 => 8,
+        }
+    }
+}
+
+impl Element {
+    /// Bytes of an element.
+    pub fn bytes(self, precision: Precision) -> usize {
+        match self {
+            Element::Real => precision.bytes(),
+            Element::Id => 4,
+        }
+    }
 }
 
 /// How many rows of a buffer exist at once.
@@ -333,7 +362,7 @@ pub enum Inst {
     Select(Val, Val, Val),
     /// Stores a real at each point.
     Store(Place, Val),
-    /// Copies an id (place to place), at each point.
+    /// Copies an id from the first place to the second, at each point.
     CopyId(Place, Place),
     /// Combines over the reduced dims, stored at the outer index.
     Reduce(Combining, Val, Place),
@@ -450,9 +479,9 @@ pub struct Scatter {
     pub accumulate: bool,
 }
 
-/// Fills `width` values a row with uniform numbers: Philox4x32-10 with key = the two 32-bit halves of
-/// the `seed` setting and counter = (example, position, stream << 16 | step's low bits … see
-/// `runtime::philox`), a block of four numbers for columns 4i..4i+4.
+/// Fills `width` values a row with uniform numbers in (0, 1): `runtime::philox` with
+/// counter = (example, position, column / 4, stream) and key = (seed low ^ step, seed high); column
+/// 4i + j takes word j of block i.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Random {
     /// Rows.

@@ -7,5 +7,7 @@
 //! of row numbers, -1 where there is nothing, which addresses the zero row in front of every buffer.
 
 pub mod kernel;
+pub mod math;
+pub mod places;
 
 pub use kernel::*;

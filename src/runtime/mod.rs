@@ -8,7 +8,8 @@
 //! | files | hold |
 //! | --- | --- |
 //! | `parameters`, `initializer`, `philox` | values by name, and their first draw |
-//! | `optimizer`, `clip`, `schedule`, `settings` | a step of training, and what a `train` block says of it |
+//! | `layout`, `program` | rows and memory of a batch; a compiled plan and runs of it |
+| `optimizer`, `clip`, `schedule`, `settings` | a step of training, and what a `train` block says of it |
 //! | `text`, `npz`, `npy` | data |
 //! | `checkpoint`, `weights`, `files`, `exact` | runs and weights on disk |
 //! | `progress`, `curve`, `interrupt` | the person who waits |
@@ -22,11 +23,13 @@ pub mod exact;
 pub mod files;
 pub mod initializer;
 pub mod interrupt;
+pub mod layout;
 pub mod npy;
 pub mod npz;
 pub mod optimizer;
 pub mod parameters;
 pub mod philox;
+pub mod program;
 pub mod progress;
 pub mod schedule;
 pub mod settings;

@@ -1,0 +1,239 @@
+//! From a plan to functions in a Cranelift module.
+//!
+//! Kernel 3 of the plan `Net_loss`, a product, becomes the local function `Net_loss_3_gemm`; the
+//! product tiles it calls are `Net_loss_tile_6x2` and so on, made once a plan; `Net_loss` itself is the
+//! entry point. What each kind of kernel looks like inside is in the file of that name.
+
+use std::collections::{HashMap, HashSet};
+
+use cranelift_codegen::ir::{AbiParam, Function, InstBuilder, UserFuncName, types};
+use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext};
+use cranelift_module::{FuncId, Linkage, Module, ModuleError};
+use thiserror::Error;
+
+use super::code::{Code, Types};
+use super::context::Slots;
+use super::{entry, gemm, pack, rows, tile};
+use crate::plan::places::{Access, places};
+use crate::plan::{BufferId, Plan, Precision, Work};
+
+/// Why a plan became no code.
+#[derive(Debug, Error)]
+pub enum EmitError {
+    /// The plan contradicts itself.
+    #[error("the plan cannot be compiled: {0}")]
+    Plan(String),
+    /// Cranelift refuses a function, or the target is unknown.
+    #[error("code generation failed: {0}")]
+    Codegen(String),
+}
+
+impl From<ModuleError> for EmitError {
+    fn from(error: ModuleError) -> EmitError {
+        match error {
+            ModuleError::Compilation(error) => EmitError::Codegen(format!("{error:?}")),
+            other => EmitError::Codegen(other.to_string()),
+        }
+    }
+}
+
+/// What [`emit`] leaves behind.
+#[derive(Clone, Debug)]
+pub struct Emitted {
+    /// The plan's entry point.
+    pub entry: FuncId,
+    /// Cranelift's intermediate code, one text a function, headed by the kernel's equations.
+    pub clif: Vec<(String, String)>,
+}
+
+/// Compiles a plan into a module.
+pub fn emit(
+    module: &mut dyn Module,
+    plan: &Plan,
+    precision: Precision,
+) -> Result<Emitted, EmitError> {
+    let mut emitter = Emitter::new(module, plan, precision);
+    let mut functions = Vec::new();
+    let mut number = 0;
+    for region in &plan.regions {
+        let mut of_region = Vec::new();
+        for kernel in entry::kernels(region) {
+            of_region.push(emitter.kernel(number, &kernel.work, &kernel.equations)?);
+            number += 1;
+        }
+        functions.push(of_region);
+    }
+    let entry = emitter.entry(&functions)?;
+    Ok(Emitted {
+        entry,
+        clif: emitter.clif,
+    })
+}
+
+/// The functions of one plan.
+pub struct Emitter<'m> {
+    module: &'m mut dyn Module,
+    plan: &'m Plan,
+    precision: Precision,
+    fma: bool,
+    tiles: HashMap<tile::Shape, FuncId>,
+    clif: Vec<(String, String)>,
+}
+
+impl<'m> Emitter<'m> {
+    fn new(module: &'m mut dyn Module, plan: &'m Plan, precision: Precision) -> Emitter<'m> {
+        let isa = module.isa();
+        // On other targets than x86-64 the instruction is always there.
+        let fma = match isa.name() {
+            "x64" => isa
+                .isa_flags()
+                .iter()
+                .any(|flag| flag.name == "has_fma" && flag.as_bool() == Some(true)),
+            _ => true,
+        };
+        Emitter {
+            module,
+            plan,
+            precision,
+            fma,
+            tiles: HashMap::new(),
+            clif: Vec::new(),
+        }
+    }
+
+    fn kernel(
+        &mut self,
+        number: usize,
+        work: &Work,
+        equations: &[String],
+    ) -> Result<FuncId, EmitError> {
+        let (kind, callees) = match work {
+            Work::Rows(_) => ("rows", Vec::new()),
+            Work::Gemm(gemm) => ("gemm", gemm::tiles(gemm, self.precision)),
+            Work::Pack(_) => ("pack", Vec::new()),
+            Work::Outer(_) => ("outer", Vec::new()),
+            Work::Combine(_) => ("combine", Vec::new()),
+            Work::Scatter(_) => ("scatter", Vec::new()),
+            Work::Random(_) => ("random", Vec::new()),
+        };
+        let callees = callees
+            .into_iter()
+            .map(|shape| self.tile(shape))
+            .collect::<Result<Vec<_>, _>>()?;
+        let name = format!("{}_{number}_{kind}", self.plan.name);
+        self.define(
+            &name,
+            Linkage::Local,
+            4,
+            equations,
+            &callees,
+            written(work),
+            |code| match work {
+                Work::Rows(kernel) => rows::rows(code, kernel),
+                Work::Gemm(gemm) => gemm::gemm(code, gemm),
+                Work::Pack(pack) => pack::pack(code, pack),
+                _ => Err(EmitError::Plan(format!("{kind} is missing"))),
+            },
+        )
+    }
+
+    /// The product tile of a shape, made when it is first asked for.
+    fn tile(&mut self, shape: tile::Shape) -> Result<FuncId, EmitError> {
+        if let Some(&function) = self.tiles.get(&shape) {
+            return Ok(function);
+        }
+        let name = format!("{}_tile_{}x{}", self.plan.name, shape.rows, shape.vectors);
+        let function = self.define(
+            &name,
+            Linkage::Local,
+            tile::PARAMS,
+            &[],
+            &[],
+            HashSet::new(),
+            |code| tile::tile(code, shape),
+        )?;
+        self.tiles.insert(shape, function);
+        Ok(function)
+    }
+
+    fn entry(&mut self, functions: &[Vec<FuncId>]) -> Result<FuncId, EmitError> {
+        let callees: Vec<FuncId> = functions.iter().flatten().copied().collect();
+        let name = self.plan.name.clone();
+        self.define(
+            &name,
+            Linkage::Export,
+            1,
+            &[],
+            &callees,
+            HashSet::new(),
+            entry::entry,
+        )
+    }
+
+    /// Builds, keeps the text of and compiles one function of `params` 64-bit parameters.
+    #[allow(clippy::too_many_arguments)]
+    fn define(
+        &mut self,
+        name: &str,
+        linkage: Linkage,
+        params: usize,
+        equations: &[String],
+        callees: &[FuncId],
+        written: HashSet<BufferId>,
+        body: impl FnOnce(&mut Code) -> Result<(), EmitError>,
+    ) -> Result<FuncId, EmitError> {
+        let mut signature = self.module.make_signature();
+        signature.params = vec![AbiParam::new(types::I64); params];
+        let function = self.module.declare_function(name, linkage, &signature)?;
+        let mut context = self.module.make_context();
+        context.func =
+            Function::with_name_signature(UserFuncName::user(0, function.as_u32()), signature);
+        let callees = callees
+            .iter()
+            .map(|&callee| self.module.declare_func_in_func(callee, &mut context.func))
+            .collect();
+        let mut builder_context = FunctionBuilderContext::new();
+        let mut build = FunctionBuilder::new(&mut context.func, &mut builder_context);
+        let start = build.create_block();
+        build.append_block_params_for_function_params(start);
+        build.switch_to_block(start);
+        build.seal_block(start);
+        let params = build.block_params(start).to_vec();
+        let mut code = Code {
+            build,
+            plan: self.plan,
+            slots: Slots::new(self.plan),
+            precision: self.precision,
+            types: Types::new(self.precision),
+            fma: self.fma,
+            params,
+            callees,
+            written,
+        };
+        body(&mut code)?;
+        code.build.ins().return_(&[]);
+        code.build.finalize(self.module.target_config());
+        let mut text: String = equations
+            .iter()
+            .map(|equation| format!("; {equation}\n"))
+            .collect();
+        text.push_str(&context.func.to_string());
+        self.clif.push((name.to_string(), text));
+        self.module.define_function(function, &mut context)?;
+        Ok(function)
+    }
+}
+
+/// Buffers that a kernel writes.
+fn written(work: &Work) -> HashSet<BufferId> {
+    let packed = match work {
+        Work::Pack(pack) => Some(pack.to),
+        _ => None,
+    };
+    places(work)
+        .iter()
+        .filter(|used| used.access == Access::Write)
+        .map(|used| used.place.at.buffer)
+        .chain(packed)
+        .collect()
+}

@@ -1,0 +1,26 @@
+//! Native code by Cranelift: one function a kernel, one entry point a plan.
+//!
+//! ```text
+//! Plan ── rows, gemm, outer, combine, scatter, random ─▶ kernel functions ─┐
+//!      └─ entry ─▶ the function that calls them ───────────────────────────┴─▶ jit | object
+//! ```
+//!
+//! The emitters write into any Cranelift module, so that code in memory and in an object file differ
+//! only in how they are finished. A kernel function is `f(context, begin, end, step)`: rows
+//! `begin..end` of its space, in step `step` of the running loop. The context is an array of 8-byte
+//! slots ([`context::Slots`]); generated code allocates nothing and calls nothing outside the module.
+
+pub mod code;
+pub mod context;
+pub mod emit;
+pub mod jit;
+
+mod address;
+mod entry;
+mod gemm;
+mod pack;
+mod point;
+mod rows;
+mod tile;
+
+pub use emit::{EmitError, Emitted, emit};

@@ -1,0 +1,218 @@
+//! Every place a kernel touches, in one list: what checks a plan, sizes the shared zeros and finds
+//! which zero rows can be read all walk this instead of matching on [`Work`] again.
+//!
+//! `out[r] = a[map(r)] + b[r]` over 8 columns gives three uses: a read of `a` through the map and a
+//! read of `b`, and a write of `out`, each spanning 8 elements.
+
+use super::kernel::*;
+
+/// What a kernel does at a place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// Loads.
+    Read,
+    /// Stores, perhaps after loading.
+    Write,
+}
+
+/// One place and how far it reaches.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PlaceUse<'a> {
+    /// The place.
+    pub place: &'a Place,
+    /// Space of the row the place is addressed from; `None` for single-row work.
+    pub space: Option<SpaceId>,
+    /// Elements from the row's start to behind the last one touched.
+    pub span: usize,
+    /// Load or store.
+    pub access: Access,
+    /// The element type that the kernel expects.
+    pub element: Element,
+}
+
+/// All places of a kernel, in the order of the kernel's fields and instructions.
+pub fn places(work: &Work) -> Vec<PlaceUse<'_>> {
+    use Access::{Read, Write};
+    use Element::{Id, Real};
+    let mut uses = Vec::new();
+    let mut add = |place, space, span, access, element| {
+        uses.push(PlaceUse {
+            place,
+            space,
+            span,
+            access,
+            element,
+        });
+    };
+    match work {
+        Work::Rows(kernel) => {
+            let space = Some(kernel.space);
+            for phase in &kernel.phases {
+                for inst in &phase.body {
+                    let mut at = |place, access, element| {
+                        add(place, space, span(place, &phase.dims), access, element)
+                    };
+                    match inst {
+                        Inst::Load(place) => at(place, Read, Real),
+                        Inst::IdIs(place, _) | Inst::IdValue(place) => at(place, Read, Id),
+                        Inst::SameId(a, b) => {
+                            at(a, Read, Id);
+                            at(b, Read, Id);
+                        }
+                        Inst::Store(place, _) => at(place, Write, Real),
+                        Inst::CopyId(from, to) => {
+                            at(from, Read, Id);
+                            at(to, Write, Id);
+                        }
+                        Inst::Reduce(_, _, place) => at(place, Write, Real),
+                        Inst::ArgMax(_, place) => at(place, Write, Id),
+                        Inst::Const(_)
+                        | Inst::Index(_)
+                        | Inst::Unary(..)
+                        | Inst::Binary(..)
+                        | Inst::Fma(..)
+                        | Inst::ScaleByPowerOfTwo(..)
+                        | Inst::Select(..) => {}
+                    }
+                }
+            }
+        }
+        Work::Gemm(gemm) => {
+            let (space, rows) = match gemm.rows {
+                GemmRows::Space(space) => (Some(space), 1),
+                GemmRows::Static(rows) => (None, rows),
+            };
+            let reach =
+                |place: &Place, width| place.offset + (rows.max(1) - 1) * place.pitch + width;
+            add(&gemm.a, space, reach(&gemm.a, gemm.k), Read, Real);
+            add(&gemm.out, space, reach(&gemm.out, gemm.n), Write, Real);
+        }
+        Work::Pack(pack) => {
+            add(
+                &pack.source,
+                None,
+                span(&pack.source, &[pack.k, pack.n]),
+                Read,
+                Real,
+            );
+        }
+        Work::Outer(outer) => {
+            let space = Some(outer.space);
+            add(&outer.a, space, outer.a.offset + outer.m, Read, Real);
+            add(&outer.b, space, outer.b.offset + outer.n, Read, Real);
+            add(
+                &outer.out,
+                None,
+                matrix(&outer.out, outer.m, outer.n),
+                Write,
+                Real,
+            );
+        }
+        Work::Combine(combine) => {
+            let dims = [combine.width];
+            add(
+                &combine.value,
+                Some(combine.from),
+                span(&combine.value, &dims),
+                Read,
+                Real,
+            );
+            add(
+                &combine.out,
+                Some(combine.to),
+                span(&combine.out, &dims),
+                Write,
+                Real,
+            );
+        }
+        Work::Scatter(scatter) => {
+            let space = Some(scatter.space);
+            add(&scatter.id, space, scatter.id.offset + 1, Read, Id);
+            add(
+                &scatter.value,
+                space,
+                scatter.value.offset + scatter.n,
+                Read,
+                Real,
+            );
+            add(
+                &scatter.out,
+                None,
+                matrix(&scatter.out, scatter.m, scatter.n),
+                Write,
+                Real,
+            );
+        }
+        Work::Random(random) => {
+            let space = Some(random.space);
+            add(&random.key, space, random.key.offset + 2, Read, Id);
+            add(&random.seed, space, random.seed.offset + 3, Read, Id);
+            add(
+                &random.out,
+                space,
+                random.out.offset + random.width,
+                Write,
+                Real,
+            );
+        }
+    }
+    uses
+}
+
+/// The buffers a row reference reads or addresses, itself first: (reference, addressed through a
+/// map that may give -1).
+pub fn references(row: &RowRef) -> Vec<(&RowRef, bool)> {
+    let mut all = Vec::new();
+    let mut todo = vec![row];
+    while let Some(next) = todo.pop() {
+        all.push((next, matches!(next.row, Row::Map(_))));
+        match &next.row {
+            Row::MapOr(_, inner) | Row::Id(inner) => todo.push(inner),
+            Row::Same | Row::Only | Row::Map(_) => {}
+        }
+    }
+    all
+}
+
+/// Elements of the longest window that is read where an id is none: the shared zeros hold as many.
+pub fn zeros_needed(plan: &Plan) -> usize {
+    kernels(plan)
+        .flat_map(|kernel| places(&kernel.work))
+        .filter(|used| {
+            references(&used.place.at)
+                .iter()
+                .any(|(reference, _)| matches!(reference.row, Row::Id(_)))
+        })
+        .map(|used| used.span)
+        .max()
+        .unwrap_or(0)
+}
+
+/// Every kernel of a plan, in order.
+pub fn kernels(plan: &Plan) -> impl Iterator<Item = &Kernel> {
+    plan.regions.iter().flat_map(|region| match region {
+        Region::Flat(kernels) | Region::Loop { kernels, .. } => kernels,
+    })
+}
+
+/// Elements from the row's start to behind the last point of a loop nest; 0 if it has no point.
+fn span(place: &Place, dims: &[usize]) -> usize {
+    if dims.contains(&0) {
+        return 0;
+    }
+    let last: usize = place
+        .strides
+        .iter()
+        .zip(dims)
+        .map(|(stride, dim)| stride * (dim - 1))
+        .sum();
+    place.offset + last + 1
+}
+
+/// Elements up to the end of an `m` by `n` matrix at a place.
+fn matrix(place: &Place, m: usize, n: usize) -> usize {
+    if m == 0 || n == 0 {
+        return 0;
+    }
+    place.offset + (m - 1) * place.pitch + n
+}

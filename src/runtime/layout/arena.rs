@@ -1,0 +1,184 @@
+//! Memory: one block for every buffer but the parameters, which stay where the caller has them.
+//!
+//! A buffer of 3 rows of 5 f32 takes a zero row in front and its rows behind, each start at a multiple
+//! of 64 bytes: `offset` is that of row 0, and the zero row ends there. Temporaries whose lives do not
+//! meet may share a place: buffers are placed largest first, each at the smallest gap it fits in among
+//! those that live at the same time.
+
+use std::fmt::Write;
+
+use super::{LayoutError, SpaceRows};
+use crate::plan::{Buffer, Plan, Precision, Residency, Role};
+
+/// Every place begins at a multiple of this, a cache line.
+pub const ALIGNMENT: usize = 64;
+
+/// Where a buffer lies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// First byte, of the zero row if there is one.
+    pub start: usize,
+    /// First byte of row 0.
+    pub offset: usize,
+    /// Bytes from `start` to behind the last row.
+    pub bytes: usize,
+    /// Rows held (the zero row not counted).
+    pub rows: usize,
+}
+
+/// The places of all buffers.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Arena {
+    /// One a buffer; `None` for parameters.
+    pub places: Vec<Option<Place>>,
+    /// Where the zeros lie that are read where an id is none.
+    pub zeros: usize,
+    /// How many bytes of them.
+    pub zeros_bytes: usize,
+    /// Bytes in all.
+    pub bytes: usize,
+}
+
+impl Arena {
+    /// Finds a place for every buffer.
+    pub fn new(
+        plan: &Plan,
+        precision: Precision,
+        spaces: &[SpaceRows],
+        zeros: usize,
+    ) -> Result<Arena, LayoutError> {
+        let mut arena = Arena {
+            places: vec![None; plan.buffers.len()],
+            zeros: 0,
+            zeros_bytes: align(zeros.checked_mul(precision.bytes()).ok_or(TOO_LARGE)?)?,
+            bytes: 0,
+        };
+        let mut wanted = Vec::new();
+        for (id, buffer) in plan.buffers.iter().enumerate() {
+            if matches!(buffer.role, Role::Parameter(_)) {
+                continue;
+            }
+            let space = spaces
+                .get(buffer.space)
+                .ok_or_else(|| LayoutError::Plan(format!("`{}` lies in no space", buffer.name)))?;
+            wanted.push((id, size(buffer, precision, space)?));
+        }
+        // Largest first; equal sizes in the plan's order, so that the same plan gives the same places.
+        wanted.sort_by_key(|&(id, place)| (std::cmp::Reverse(place.bytes), id));
+        let mut placed: Vec<(usize, Place)> = Vec::new();
+        for (id, mut place) in wanted {
+            let mut taken: Vec<(usize, usize)> = placed
+                .iter()
+                .filter(|&&(other, _)| meet(life(plan, id), life(plan, other)))
+                .map(|&(_, other)| {
+                    (
+                        other.start,
+                        other.start + align(other.bytes).unwrap_or(usize::MAX),
+                    )
+                })
+                .collect();
+            taken.sort_unstable();
+            let start = best_gap(arena.zeros_bytes, &taken, align(place.bytes)?);
+            let end = start.checked_add(align(place.bytes)?).ok_or(TOO_LARGE)?;
+            place.offset += start;
+            place.start = start;
+            arena.bytes = arena.bytes.max(end);
+            arena.places[id] = Some(place);
+            placed.push((id, place));
+        }
+        arena.bytes = arena.bytes.max(arena.zeros_bytes);
+        isize::try_from(arena.bytes).map_err(|_| TOO_LARGE)?;
+        Ok(arena)
+    }
+
+    /// A table of all places, for people.
+    pub fn table(&self, plan: &Plan) -> String {
+        let mut text = format!(
+            "{:<24} {:>10} {:>8} {:>12} {:>12}  regions\n",
+            "buffer", "rows", "width", "bytes", "at"
+        );
+        for (buffer, place) in plan.buffers.iter().zip(&self.places) {
+            let (first, last) = buffer.life;
+            let _ = match place {
+                Some(place) => writeln!(
+                    text,
+                    "{:<24} {:>10} {:>8} {:>12} {:>12}  {first}..{last}",
+                    buffer.name, place.rows, buffer.width, place.bytes, place.start
+                ),
+                None => writeln!(
+                    text,
+                    "{:<24} {:>10} {:>8} {:>12} {:>12}",
+                    buffer.name, 1, buffer.width, "", "parameter"
+                ),
+            };
+        }
+        let _ = writeln!(text, "{} bytes in all", self.bytes);
+        text
+    }
+}
+
+const TOO_LARGE: LayoutError = LayoutError::TooLarge { what: "buffers" };
+
+/// The size of a buffer, placed at 0.
+fn size(buffer: &Buffer, precision: Precision, space: &SpaceRows) -> Result<Place, LayoutError> {
+    let row = buffer
+        .width
+        .checked_mul(buffer.element.bytes(precision))
+        .ok_or(TOO_LARGE)?;
+    let (rows, front) = match buffer.residency {
+        Residency::All => (space.rows, align(row)?),
+        Residency::Step => (space.largest_step, align(row)?),
+        Residency::Scratch => (1, 0),
+    };
+    let bytes = row
+        .checked_mul(rows)
+        .and_then(|bytes| bytes.checked_add(front))
+        .ok_or(TOO_LARGE)?;
+    Ok(Place {
+        start: 0,
+        offset: front,
+        bytes,
+        rows,
+    })
+}
+
+/// Regions in which a buffer must keep its place: what the caller sets or reads keeps it for longer
+/// than the plan's kernels touch it.
+fn life(plan: &Plan, id: usize) -> (usize, usize) {
+    let buffer = &plan.buffers[id];
+    match buffer.role {
+        Role::Temporary => buffer.life,
+        Role::Output(_) => (buffer.life.0, usize::MAX),
+        Role::Parameter(_)
+        | Role::Input(_)
+        | Role::Position(_)
+        | Role::Length(_)
+        | Role::Count(_)
+        | Role::RowKey
+        | Role::Setting(_) => (0, usize::MAX),
+    }
+}
+
+fn meet(a: (usize, usize), b: (usize, usize)) -> bool {
+    a.0 <= b.1 && b.0 <= a.1
+}
+
+/// The start of the smallest gap that holds `bytes`, or behind everything.
+fn best_gap(first: usize, taken: &[(usize, usize)], bytes: usize) -> usize {
+    let mut best: Option<(usize, usize)> = None;
+    let mut free = first;
+    for &(start, end) in taken {
+        if let Some(gap) = start.checked_sub(free)
+            && gap >= bytes
+            && best.is_none_or(|(smallest, _)| gap < smallest)
+        {
+            best = Some((gap, free));
+        }
+        free = free.max(end);
+    }
+    best.map_or(free, |(_, start)| start)
+}
+
+fn align(bytes: usize) -> Result<usize, LayoutError> {
+    bytes.checked_next_multiple_of(ALIGNMENT).ok_or(TOO_LARGE)
+}

@@ -1,0 +1,445 @@
+//! A compiled plan, and runs of it on batches.
+//!
+//! ```text
+//! let program = Arc::new(Program::<f32>::new(plan)?);
+//! let mut instance = Instance::new(&program, &lengths, 0..lengths.examples)?;
+//! instance.set_input("x", &padded)?;
+//! instance.run(&[&weights, &bias])?;
+//! let loss = instance.output("loss")?;
+//! ```
+//!
+//! An instance holds the memory of one group of examples; groups share nothing but the code and the
+//! parameters, which are only read, so instances may run on different threads at once. How a batch is
+//! split and how results are added up again is the caller's.
+
+use std::marker::PhantomData;
+use std::ops::Range;
+use std::sync::Arc;
+
+use thiserror::Error;
+
+use super::layout::{Content, Layout, LayoutError, Lengths};
+use crate::backend::native::context::Slots;
+use crate::backend::native::emit::EmitError;
+use crate::backend::native::jit::Jit;
+use crate::plan::{BufferId, Element, Plan, Precision, Residency, Role};
+
+/// A type that programs calculate in: f32 or f64.
+pub trait Real: Copy + Default + Send + Sync + std::fmt::Debug + PartialEq + 'static {
+    /// Which one.
+    const PRECISION: Precision;
+    /// Rounded from f64.
+    fn from_f64(value: f64) -> Self;
+    /// As f64.
+    fn to_f64(self) -> f64;
+    /// Stores it at the start of `bytes`.
+    fn write(self, bytes: &mut [u8]);
+    /// Reads it from the start of `bytes`.
+    fn read(bytes: &[u8]) -> Self;
+}
+
+macro_rules! real {
+    ($type:ty, $precision:expr, $bytes:literal) => {
+        impl Real for $type {
+            const PRECISION: Precision = $precision;
+            fn from_f64(value: f64) -> Self {
+                value as $type
+            }
+            fn to_f64(self) -> f64 {
+                self.into()
+            }
+            fn write(self, bytes: &mut [u8]) {
+                bytes[..$bytes].copy_from_slice(&self.to_ne_bytes());
+            }
+            fn read(bytes: &[u8]) -> Self {
+                let mut own = [0; $bytes];
+                own.copy_from_slice(&bytes[..$bytes]);
+                <$type>::from_ne_bytes(own)
+            }
+        }
+    };
+}
+real!(f32, Precision::F32, 4);
+real!(f64, Precision::F64, 8);
+
+/// Why a program cannot be made or run.
+#[derive(Debug, Error)]
+pub enum ProgramError {
+    /// The plan became no code.
+    #[error(transparent)]
+    Emit(#[from] EmitError),
+    /// The batch has no layout, or data have the wrong size.
+    #[error(transparent)]
+    Layout(#[from] LayoutError),
+    /// A name that the program does not have.
+    #[error("the program `{program}` has no {what} `{name}`")]
+    Unknown {
+        /// The program.
+        program: String,
+        /// Input, setting or output.
+        what: &'static str,
+        /// The name.
+        name: String,
+    },
+    /// Data of another kind or size than the program's.
+    #[error("`{name}` takes {expected}, but {given} are given")]
+    Mismatch {
+        /// The name.
+        name: String,
+        /// Elements and their type.
+        expected: String,
+        /// Elements and their type.
+        given: String,
+    },
+}
+
+/// A plan and its code.
+pub struct Program<R: Real> {
+    plan: Plan,
+    code: Jit,
+    slots: Slots,
+    parameters: Vec<BufferId>,
+    real: PhantomData<R>,
+}
+
+impl<R: Real> Program<R> {
+    /// Compiles a plan for this machine.
+    pub fn new(plan: Plan) -> Result<Program<R>, ProgramError> {
+        let code = Jit::compile(&plan, R::PRECISION)?;
+        let is_parameter = |id: &BufferId| matches!(plan.buffers[*id].role, Role::Parameter(_));
+        Ok(Program {
+            slots: Slots::new(&plan),
+            parameters: (0..plan.buffers.len()).filter(is_parameter).collect(),
+            code,
+            plan,
+            real: PhantomData,
+        })
+    }
+
+    /// The plan.
+    pub fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    /// Parameters in the order in which [`Instance::run`] takes them: name, shape, elements.
+    pub fn parameters(&self) -> impl Iterator<Item = (&str, &[usize], usize)> {
+        self.parameters.iter().map(|&id| {
+            let buffer = &self.plan.buffers[id];
+            let name = match &buffer.role {
+                Role::Parameter(name) => name.as_str(),
+                _ => buffer.name.as_str(),
+            };
+            (name, &buffer.shape[..], buffer.width)
+        })
+    }
+
+    /// Cranelift's intermediate code, one text a function.
+    pub fn clif(&self) -> &[(String, String)] {
+        &self.code.clif
+    }
+
+    fn find(&self, what: &'static str, name: &str) -> Result<BufferId, ProgramError> {
+        let matches = |role: &Role| match (what, role) {
+            ("input", Role::Input(own))
+            | ("setting", Role::Setting(own))
+            | ("output", Role::Output(own)) => own == name,
+            _ => false,
+        };
+        self.plan
+            .buffers
+            .iter()
+            .position(|buffer| matches(&buffer.role))
+            .ok_or_else(|| ProgramError::Unknown {
+                program: self.plan.name.clone(),
+                what,
+                name: name.to_string(),
+            })
+    }
+}
+
+/// The memory of one group of examples.
+pub struct Instance<R: Real> {
+    program: Arc<Program<R>>,
+    layout: Layout,
+    /// The arena, beginning at the first multiple of 64 bytes.
+    memory: Vec<u8>,
+    context: Vec<u64>,
+}
+
+impl<R: Real> Instance<R> {
+    /// Lays out the examples `part` of a batch. Inputs and settings are zero (ids: none) until set.
+    pub fn new(
+        program: &Arc<Program<R>>,
+        whole: &Lengths,
+        part: Range<usize>,
+    ) -> Result<Instance<R>, ProgramError> {
+        let layout = Layout::new(&program.plan, R::PRECISION, whole, part)?;
+        let mut instance = Instance {
+            program: Arc::clone(program),
+            layout,
+            memory: Vec::new(),
+            context: Vec::new(),
+        };
+        instance.prepare()?;
+        Ok(instance)
+    }
+
+    /// Takes another batch; memory is kept where it is large enough.
+    pub fn relayout(&mut self, whole: &Lengths, part: Range<usize>) -> Result<(), ProgramError> {
+        self.layout = Layout::new(&self.program.plan, R::PRECISION, whole, part)?;
+        self.prepare()
+    }
+
+    /// Rows and places.
+    pub fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    /// The program.
+    pub fn program(&self) -> &Arc<Program<R>> {
+        &self.program
+    }
+
+    /// Sets an input of reals from an array padded to the longest example of the whole batch (the
+    /// part's examples only).
+    pub fn set_input(&mut self, name: &str, padded: &[R]) -> Result<(), ProgramError> {
+        let id = self.program.find("input", name)?;
+        self.check_element(id, Element::Real, padded.len())?;
+        self.set_rows(id, padded, R::write)
+    }
+
+    /// Sets an input of ids, padded likewise.
+    pub fn set_input_ids(&mut self, name: &str, padded: &[u32]) -> Result<(), ProgramError> {
+        let id = self.program.find("input", name)?;
+        self.check_element(id, Element::Id, padded.len())?;
+        self.set_rows(id, padded, write_id)
+    }
+
+    /// Sets a run-time scalar.
+    pub fn set_setting(&mut self, name: &str, values: &[R]) -> Result<(), ProgramError> {
+        let id = self.program.find("setting", name)?;
+        self.check_element(id, Element::Real, values.len())?;
+        self.set_rows(id, values, R::write)
+    }
+
+    /// Sets a run-time scalar of ids, such as the seed `random`: seed low, seed high, step.
+    pub fn set_setting_ids(&mut self, name: &str, values: &[u32]) -> Result<(), ProgramError> {
+        let id = self.program.find("setting", name)?;
+        self.check_element(id, Element::Id, values.len())?;
+        self.set_rows(id, values, write_id)
+    }
+
+    /// Runs the program. `parameters` are in the order of [`Program::parameters`], row-major.
+    pub fn run(&mut self, parameters: &[&[R]]) -> Result<(), ProgramError> {
+        self.check_parameters(parameters)?;
+        self.fill_context(parameters);
+        let entry = self.program.code.entry();
+        // SAFETY: the context has the slots that the code was made for; every pointer in it is to memory
+        // of the size that the layout found for the plan, all of it borrowed for the call. The code
+        // writes to the arena only, which `self` owns.
+        unsafe { entry(self.context.as_ptr()) };
+        Ok(())
+    }
+
+    /// A result: one row, or an array padded with zeros to the longest example of the whole batch.
+    pub fn output(&self, name: &str) -> Result<Vec<R>, ProgramError> {
+        let id = self.program.find("output", name)?;
+        let mut padded = vec![R::default(); self.padded_elements(id)?];
+        self.output_into(name, &mut padded)?;
+        Ok(padded)
+    }
+
+    /// As [`Instance::output`], into the caller's memory; what is behind an example's end stays.
+    pub fn output_into(&self, name: &str, padded: &mut [R]) -> Result<(), ProgramError> {
+        let id = self.program.find("output", name)?;
+        self.check_element(id, Element::Real, padded.len())?;
+        self.get_rows(id, padded, R::read)
+    }
+
+    /// A result of ids, padded with "none".
+    pub fn output_ids(&self, name: &str) -> Result<Vec<u32>, ProgramError> {
+        let id = self.program.find("output", name)?;
+        let mut padded = vec![u32::MAX; self.padded_elements(id)?];
+        self.check_element(id, Element::Id, padded.len())?;
+        self.get_rows(id, &mut padded, read_id)?;
+        Ok(padded)
+    }
+
+    fn padded_elements(&self, id: BufferId) -> Result<usize, ProgramError> {
+        let buffer = &self.program.plan.buffers[id];
+        Ok(self.layout.padded_elements(buffer.space, buffer.width)?)
+    }
+
+    /// Memory for the layout, with everything in it that does not come from the caller.
+    fn prepare(&mut self) -> Result<(), ProgramError> {
+        let bytes = self.layout.arena.bytes + super::layout::ALIGNMENT;
+        if self.memory.len() < bytes {
+            self.memory = vec![0; bytes];
+        }
+        let program = Arc::clone(&self.program);
+        let (zeros, zeros_bytes) = (self.layout.arena.zeros, self.layout.arena.zeros_bytes);
+        self.arena()[zeros..zeros + zeros_bytes].fill(0);
+        for (id, buffer) in program.plan.buffers.iter().enumerate() {
+            let Some(place) = self.layout.arena.places[id] else {
+                continue;
+            };
+            let nothing = match buffer.element {
+                Element::Real => 0,
+                Element::Id => 0xff,
+            };
+            match (&buffer.role, buffer.residency) {
+                // The program clears these itself when their lives begin.
+                (Role::Temporary | Role::Output(_), _) => continue,
+                (_, Residency::Scratch) => {}
+                _ => self.arena()[place.start..place.start + place.bytes].fill(nothing),
+            }
+            match self.layout.content(&program.plan, id)? {
+                Some(Content::Real(values)) => {
+                    let values: Vec<R> = values.into_iter().map(R::from_f64).collect();
+                    self.write_packed(id, &values, R::write);
+                }
+                Some(Content::Id(ids)) => self.write_packed(id, &ids, write_id),
+                None => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn arena(&mut self) -> &mut [u8] {
+        let start = self.memory.as_ptr().align_offset(super::layout::ALIGNMENT);
+        &mut self.memory[start..]
+    }
+
+    fn write_packed<T: Copy>(&mut self, id: BufferId, values: &[T], write: impl Fn(T, &mut [u8])) {
+        let Some(place) = self.layout.arena.places[id] else {
+            return;
+        };
+        let bytes = self.program.plan.buffers[id].element.bytes(R::PRECISION);
+        let arena = self.arena();
+        let slots = arena[place.offset..].chunks_exact_mut(bytes);
+        for (slot, &value) in slots.zip(values) {
+            write(value, slot);
+        }
+    }
+
+    fn set_rows<T: Copy + Default>(
+        &mut self,
+        id: BufferId,
+        padded: &[T],
+        write: impl Fn(T, &mut [u8]),
+    ) -> Result<(), ProgramError> {
+        let buffer = &self.program.plan.buffers[id];
+        let (space, width) = (buffer.space, buffer.width);
+        let mut packed = vec![T::default(); self.layout.spaces[space].rows * width];
+        self.layout.pack(space, width, padded, &mut packed)?;
+        self.write_packed(id, &packed, write);
+        Ok(())
+    }
+
+    fn get_rows<T: Copy>(
+        &self,
+        id: BufferId,
+        padded: &mut [T],
+        read: impl Fn(&[u8]) -> T,
+    ) -> Result<(), ProgramError> {
+        let Some(place) = self.layout.arena.places[id] else {
+            return Ok(());
+        };
+        let buffer = &self.program.plan.buffers[id];
+        let start = self.memory.as_ptr().align_offset(super::layout::ALIGNMENT) + place.offset;
+        let elements = self.layout.spaces[buffer.space].rows * buffer.width;
+        let packed: Vec<T> = self.memory[start..]
+            .chunks_exact(buffer.element.bytes(R::PRECISION))
+            .take(elements)
+            .map(read)
+            .collect();
+        Ok(self
+            .layout
+            .unpack(buffer.space, buffer.width, &packed, padded)?)
+    }
+
+    fn check_element(
+        &self,
+        id: BufferId,
+        given: Element,
+        elements: usize,
+    ) -> Result<(), ProgramError> {
+        let buffer = &self.program.plan.buffers[id];
+        let expected = self.padded_elements(id)?;
+        match buffer.element == given && elements == expected {
+            true => Ok(()),
+            false => Err(ProgramError::Mismatch {
+                name: buffer.name.clone(),
+                expected: format!("{expected} elements ({:?})", buffer.element),
+                given: format!("{elements} ({given:?})"),
+            }),
+        }
+    }
+
+    fn check_parameters(&self, parameters: &[&[R]]) -> Result<(), ProgramError> {
+        let own = &self.program.parameters;
+        if parameters.len() != own.len() {
+            return Err(ProgramError::Mismatch {
+                name: self.program.plan.name.clone(),
+                expected: format!("{} parameters", own.len()),
+                given: parameters.len().to_string(),
+            });
+        }
+        for (&id, values) in own.iter().zip(parameters) {
+            let buffer = &self.program.plan.buffers[id];
+            if values.len() != buffer.width {
+                return Err(ProgramError::Mismatch {
+                    name: buffer.name.clone(),
+                    expected: format!("{} elements", buffer.width),
+                    given: values.len().to_string(),
+                });
+            }
+        }
+        Ok(())
+    }
+
+    fn fill_context(&mut self, parameters: &[&[R]]) {
+        let program = Arc::clone(&self.program);
+        let (slots, plan) = (&program.slots, &program.plan);
+        let arena = self.arena().as_mut_ptr().expose_provenance() as u64;
+        let mut context = std::mem::take(&mut self.context);
+        context.clear();
+        context.resize(slots.len(), 0);
+        let layout = &self.layout;
+        context[slots.zeros()] = arena + layout.arena.zeros as u64;
+        for (id, place) in layout.arena.places.iter().enumerate() {
+            if let Some(place) = place {
+                context[slots.buffer(id)] = arena + place.offset as u64;
+            }
+        }
+        for (&id, values) in program.parameters.iter().zip(parameters) {
+            context[slots.buffer(id)] = values.as_ptr().expose_provenance() as u64;
+        }
+        for (id, map) in layout.maps.iter().enumerate() {
+            context[slots.map(id)] = map.as_ptr().expose_provenance() as u64;
+        }
+        for (id, list) in layout.lists.iter().enumerate() {
+            context[slots.list_starts(id)] = list.starts.as_ptr().expose_provenance() as u64;
+            context[slots.list_rows(id)] = list.rows.as_ptr().expose_provenance() as u64;
+        }
+        for (id, space) in layout.spaces.iter().enumerate() {
+            context[slots.rows(id)] = space.rows as u64;
+            context[slots.step_offsets(id)] =
+                space.step_offsets.as_ptr().expose_provenance() as u64;
+        }
+        for axis in 0..plan.axes.len() {
+            context[slots.steps(axis)] = layout.steps[axis] as u64;
+        }
+        self.context = context;
+    }
+}
+
+fn write_id(value: u32, bytes: &mut [u8]) {
+    bytes[..4].copy_from_slice(&value.to_ne_bytes());
+}
+
+fn read_id(bytes: &[u8]) -> u32 {
+    let mut own = [0; 4];
+    own.copy_from_slice(&bytes[..4]);
+    u32::from_ne_bytes(own)
+}
