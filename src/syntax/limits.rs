@@ -70,29 +70,35 @@ pub(super) fn check_tokens(source: &str, scan: &Scan) -> Option<Diagnostic> {
         ));
     }
     let mut levels = vec![Level::default()];
-    for token in scan.tokens.iter().filter(|token| token.kind == TokenKind::Symbol) {
-        match token.text(source) {
+    let mut operand = false;
+    for token in &scan.tokens {
+        let text = if token.kind == TokenKind::Symbol { token.text(source) } else { "" };
+        let behind_operand = std::mem::replace(&mut operand, matches!(text, "" | ")" | "]" | "}"));
+        let depth = levels.len();
+        let Some(level) = levels.last_mut() else { continue };
+        match text {
+            // Two operands side by side: what follows is another statement.
+            "" if behind_operand => level.separate(),
+            "" => {}
             "(" | "[" | "{" => {
-                if levels.len() > MAX_NESTING {
+                if depth > MAX_NESTING {
                     return Some(too_nested(token));
                 }
                 levels.push(Level::default());
             }
-            ")" | "]" | "}" if levels.len() > 1 => {
-                let closed = levels.pop().unwrap_or_default();
+            ")" | "]" | "}" if depth > 1 => {
+                let inner = level.longest.max(level.way());
+                levels.pop();
                 if let Some(level) = levels.last_mut() {
-                    level.inner = level.inner.max(closed.longest.max(closed.way()));
+                    level.inner = level.inner.max(inner);
                     level.operations += 1;
+                    if text == "}" {
+                        level.separate();
+                    }
                 }
             }
-            "," | ":" | "=" | "~" | ";" | ":=" => {
-                levels.last_mut().map(Level::separate).unwrap_or_default();
-            }
-            _ => {
-                if let Some(level) = levels.last_mut() {
-                    level.operations += 1;
-                }
-            }
+            ")" | "]" | "}" | "," | ":" | "=" | "~" | ";" | ":=" => level.separate(),
+            _ => level.operations += 1,
         }
         if levels.last().is_some_and(|level| level.way() > MAX_CHAIN) {
             return Some(too_long(token));
@@ -139,6 +145,8 @@ mod tests {
         check(&format!("x = a{}", ".T".repeat(2_002)), "chain-too-long");
         check(&format!("x = a{}", "[0]".repeat(2_002)), "chain-too-long");
         check(&"x = a + b\n".repeat(3_000), "");
+        check(&"gradient da of b.c".repeat(3_000), "");
+        check(&"model M { train { a = -1 } }".repeat(3_000), "");
     }
 
     #[test]

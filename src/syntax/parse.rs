@@ -9,6 +9,7 @@
 
 mod expressions;
 mod items;
+mod phrases;
 mod recover;
 mod statements;
 mod words;

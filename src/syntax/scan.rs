@@ -106,10 +106,10 @@ fn token(rest: &str, first: char) -> (TokenKind, usize) {
         return number(bytes);
     }
     if first == '"' {
-        let line = rest.find(['\n', '\r']).unwrap_or(rest.len());
-        return match rest[1..line].find('"') {
-            Some(close) => (TokenKind::Text, close + 2),
-            None => (TokenKind::Unknown, line),
+        let end = rest[1..].find(['"', '\n', '\r']).map_or(rest.len(), |end| end + 1);
+        return match bytes.get(end) {
+            Some(b'"') => (TokenKind::Text, end + 1),
+            _ => (TokenKind::Unknown, end),
         };
     }
     if PAIRS.iter().any(|pair| rest.starts_with(pair)) {

@@ -23,14 +23,18 @@ const MAX_ERRORS: usize = 100;
 pub(super) fn errors(source: &str, scan: &Scan, error: &pest::error::Error<Rule>) -> Vec<Diagnostic> {
     let mut recovery = Recovery { source, scan, errors: Vec::new() };
     let mut starts: Vec<usize> = scan.tokens.first().map(Token::start).into_iter().collect();
-    let begins = |pair: &[Token]| match pair {
-        [word, name] => word.starts_line && begins_item(word, name, source),
-        _ => false,
-    };
-    starts.extend(scan.tokens.windows(2).filter(|pair| begins(pair)).map(|pair| pair[0].start()));
+    for (at, pair) in scan.tokens.windows(2).enumerate() {
+        let behind_brace = || at.checked_sub(1).is_some_and(|before| scan.tokens[before].text(source) == "}");
+        if let [word, name] = pair
+            && begins_item(word, name, source)
+            && (word.starts_line || behind_brace())
+        {
+            starts.push(word.start());
+        }
+    }
     starts.dedup();
     for (at, start) in starts.iter().enumerate() {
-        recovery.items(*start..starts.get(at + 1).copied().unwrap_or(source.len()));
+        recovery.item(*start..starts.get(at + 1).copied().unwrap_or(source.len()));
     }
     let mut errors = recovery.errors;
     if errors.is_empty() {
@@ -83,23 +87,22 @@ impl<'s> Recovery<'s> {
         }
     }
 
-    /// A region that begins with an item, and may hold others on the same line.
-    fn items(&mut self, mut region: Range<usize>) {
-        // Each round ends behind a closing brace, so that the region shrinks.
-        while let Some(first) = tokens_in(self.scan, &region).first() {
-            let Err(error) = self.piece(region.clone(), Rule::file) else {
-                return;
-            };
-            let is_block = matches!(first.text(self.source), "cell" | "model");
-            let before = self.errors.len();
-            let rest = if is_block { self.block(region.clone()) } else { None };
-            if self.errors.len() == before && rest.is_none() {
-                self.errors.push(*error);
+    /// A region that begins with an item and reaches to the next.
+    fn item(&mut self, region: Range<usize>) {
+        let Some(first) = tokens_in(self.scan, &region).first() else { return };
+        let Err(error) = self.piece(region.clone(), Rule::file) else { return };
+        let is_block = matches!(first.text(self.source), "cell" | "model");
+        let before = self.errors.len();
+        let rest = if is_block { self.block(region.clone()) } else { None };
+        // What stands behind the block's brace is no item, or it would be a region of its own.
+        let rest = rest.map(|rest| rest..region.end).filter(|rest| !tokens_in(self.scan, rest).is_empty());
+        match rest {
+            Some(rest) => {
+                let error = self.piece(rest, Rule::file).err();
+                self.errors.extend(error.map(|error| *error));
             }
-            match rest {
-                Some(rest) => region.start = rest,
-                None => return,
-            }
+            None if self.errors.len() == before => self.errors.push(*error),
+            None => {}
         }
     }
 
