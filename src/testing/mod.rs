@@ -5,7 +5,7 @@
 //! every value is carried along, and what grows too large goes through a tanh.
 //!
 //! - `rng`: the generator of choices; `maker`: the graph under construction and the pool of its values
-//! - `steps`: one random operation; `loops`: states; `finish`: losses and outputs; `feeds`: the data
+//! - `steps`, `sums`: one random operation; `loops`: states; `finish`: losses and outputs; `feeds`: the data
 //!
 //! This is for tests, of this crate and of those who build on it; nothing else may call it.
 
@@ -15,6 +15,7 @@ mod loops;
 mod maker;
 mod rng;
 mod steps;
+mod sums;
 
 use std::collections::BTreeMap;
 
