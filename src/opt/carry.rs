@@ -7,7 +7,8 @@
 use std::collections::BTreeMap;
 
 use crate::ir::{
-    Access, AxisId, AxisSet, Graph, InputSpec, Node, NodeId, Op, Operand, Origin, Output, OutputKind, ValueType,
+    Access, AxisId, AxisSet, Graph, InputSpec, Node, NodeId, Op, Operand, Origin, Output, OutputKind,
+    ValueType,
 };
 
 /// The name of the input that is 1 for examples whose chunk is their first.
@@ -26,7 +27,9 @@ pub fn carry(graph: &Graph, axis: AxisId) -> Option<Graph> {
                         its.push((id, by));
                     }
                 }
-                Access::Advance { axis: along, .. } | Access::First(along) | Access::Last(along) if along == axis => {
+                Access::Advance { axis: along, .. } | Access::First(along) | Access::Last(along)
+                    if along == axis =>
+                {
                     return None;
                 }
                 _ => {}
@@ -110,7 +113,8 @@ impl Chunked {
         let steps = AxisSet::BATCH.with(self.axis);
         let position = graph.leaf(Op::Position(self.axis), ValueType::real(Vec::new(), steps), origin, None);
         let by = graph.constant(f64::from(by), &[], origin);
-        let less = graph.apply(Op::Binary(crate::ir::Binary::Less), &[position.into(), by.into()], origin).ok()?;
+        let less =
+            graph.apply(Op::Binary(crate::ir::Binary::Less), &[position.into(), by.into()], origin).ok()?;
         let product = Op::Binary(crate::ir::Binary::Multiply);
         graph.apply(product, &[first.into(), less.into()], origin).ok().map(Operand::from)
     }

@@ -9,7 +9,7 @@
 //! | --- | --- |
 //! | `parameters`, `initializer`, `philox` | values by name, and their first draw |
 //! | `layout`, `program` | rows and memory of a batch; a compiled plan and runs of it |
-| `optimizer`, `clip`, `schedule`, `settings` | a step of training, and what a `train` block says of it |
+//! | `optimizer`, `clip`, `schedule`, `settings` | a step of training, and what a `train` block says of it |
 //! | `text`, `npz`, `npy` | data |
 //! | `checkpoint`, `weights`, `files`, `exact` | runs and weights on disk |
 //! | `progress`, `curve`, `interrupt` | the person who waits |

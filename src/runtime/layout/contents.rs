@@ -17,12 +17,8 @@ impl Layout {
     pub fn content(&self, plan: &Plan, id: BufferId) -> Result<Option<Content>, LayoutError> {
         let buffer = &plan.buffers[id];
         let space = &self.spaces[buffer.space];
-        let missing = || {
-            LayoutError::Plan(format!(
-                "`{}` asks for an axis that its rows do not have",
-                buffer.name
-            ))
-        };
+        let missing =
+            || LayoutError::Plan(format!("`{}` asks for an axis that its rows do not have", buffer.name));
         let numbers: Vec<f64> = match &buffer.role {
             Role::Position(axis) => (0..space.rows)
                 .map(|row| space.coordinate(row, *axis).map(|position| position as f64))
@@ -37,15 +33,9 @@ impl Layout {
                 .ok_or_else(missing)?,
             Role::Count(_) => self.counts[id].into_iter().collect(),
             Role::RowKey => {
-                return self
-                    .row_keys(buffer.space)
-                    .map(|keys| Some(Content::Id(keys)));
+                return self.row_keys(buffer.space).map(|keys| Some(Content::Id(keys)));
             }
-            Role::Parameter(_)
-            | Role::Input(_)
-            | Role::Setting(_)
-            | Role::Temporary
-            | Role::Output(_) => {
+            Role::Parameter(_) | Role::Input(_) | Role::Setting(_) | Role::Temporary | Role::Output(_) => {
                 return Ok(None);
             }
         };
@@ -61,11 +51,8 @@ impl Layout {
         let mut keys = Vec::with_capacity(2 * space.rows);
         for row in 0..space.rows {
             let coordinates = space.coordinates(row);
-            let example =
-                coordinates.first().map_or(0, |&example| example as usize) + self.part.start;
-            keys.push(
-                u32::try_from(example).map_err(|_| LayoutError::TooLarge { what: "row keys" })?,
-            );
+            let example = coordinates.first().map_or(0, |&example| example as usize) + self.part.start;
+            keys.push(u32::try_from(example).map_err(|_| LayoutError::TooLarge { what: "row keys" })?);
             let positions = coordinates.get(1..).unwrap_or(&[]);
             keys.push(position_key(positions).ok_or(LayoutError::TooLarge { what: "row keys" })?);
         }
@@ -81,9 +68,9 @@ pub fn position_key(positions: &[u32]) -> Option<u32> {
         &[position] => Some(position),
         _ => {
             let bits = 32 / positions.len() as u32;
-            positions.iter().try_fold(0, |key, &position| {
-                (position >> bits == 0).then_some(key << bits | position)
-            })
+            positions
+                .iter()
+                .try_fold(0, |key, &position| (position >> bits == 0).then_some(key << bits | position))
         }
     }
 }
@@ -96,9 +83,7 @@ pub fn counts(plan: &Plan, whole: &Lengths) -> Vec<Option<f64>> {
             _ => (0..whole.examples)
                 .map(|example| {
                     let others = axes.iter().filter(|&&axis| axis > 0);
-                    others
-                        .map(|&axis| whole.axes[axis][example] as f64)
-                        .product::<f64>()
+                    others.map(|&axis| whole.axes[axis][example] as f64).product::<f64>()
                 })
                 .sum(),
         }
