@@ -32,6 +32,9 @@ pub fn expand_body(body: &[Inst], precision: Precision) -> Vec<Inst> {
             Inst::Store(place, a) => out.push(Inst::Store(place.clone(), at(a))),
             Inst::Reduce(how, a, place) => out.push(Inst::Reduce(*how, at(a), place.clone())),
             Inst::ArgMax(a, place) => out.push(Inst::ArgMax(at(a), place.clone())),
+            Inst::SelectId(a, first, second, to) => {
+                out.push(Inst::SelectId(at(a), first.clone(), second.clone(), to.clone()))
+            }
             Inst::Const(_)
             | Inst::Index(_)
             | Inst::Load(_)

@@ -329,7 +329,7 @@ fn vectorises(phase: &Phase, lanes: usize) -> bool {
         return false;
     };
     let scalar_only = |inst: &Inst| match inst {
-        Inst::CopyId(..) | Inst::ArgMax(..) => true,
+        Inst::CopyId(..) | Inst::SelectId(..) | Inst::ArgMax(..) => true,
         Inst::Reduce(..) => phase.reduced == 0,
         _ => false,
     };
