@@ -434,7 +434,7 @@ pub struct Pack {
 }
 
 /// Columns in a packed panel.
-pub const PANEL: usize = 8;
+pub const PANEL: usize = 16;
 
 /// Elements of a packed k x n matrix.
 pub fn packed_width(k: usize, n: usize) -> usize {
