@@ -120,7 +120,7 @@ impl<'m> Emitter<'m> {
             .into_iter()
             .map(|shape| self.tile(shape))
             .collect::<Result<Vec<_>, _>>()?;
-        let name = format!("{}_{number}_{kind}", self.plan.name);
+        let name = format!("{}_{number}_{kind}", symbol(&self.plan.name));
         self.define(
             &name,
             Linkage::Local,
@@ -145,7 +145,12 @@ impl<'m> Emitter<'m> {
         if let Some(&function) = self.tiles.get(&shape) {
             return Ok(function);
         }
-        let name = format!("{}_tile_{}x{}", self.plan.name, shape.rows, shape.vectors);
+        let name = format!(
+            "{}_tile_{}x{}",
+            symbol(&self.plan.name),
+            shape.rows,
+            shape.vectors
+        );
         let function = self.define(
             &name,
             Linkage::Local,
@@ -161,7 +166,7 @@ impl<'m> Emitter<'m> {
 
     fn entry(&mut self, functions: &[Vec<FuncId>]) -> Result<FuncId, EmitError> {
         let callees: Vec<FuncId> = functions.iter().flatten().copied().collect();
-        let name = self.plan.name.clone();
+        let name = symbol(&self.plan.name);
         self.define(
             &name,
             Linkage::Export,
@@ -224,6 +229,22 @@ impl<'m> Emitter<'m> {
         self.clif.push((name.to_string(), text));
         self.module.define_function(function, &mut context)?;
         Ok(function)
+    }
+}
+
+/// A name as the linker and C take it: letters, digits and underscores.
+pub fn symbol(name: &str) -> String {
+    let plain = |letter: char| {
+        if letter.is_ascii_alphanumeric() {
+            letter
+        } else {
+            '_'
+        }
+    };
+    let symbol: String = name.chars().map(plain).collect();
+    match symbol.starts_with(|first: char| first.is_ascii_digit()) || symbol.is_empty() {
+        true => format!("_{symbol}"),
+        false => symbol,
     }
 }
 
