@@ -460,7 +460,9 @@ impl<'a> Printer<'a> {
             ),
             Op::LogSumExp => self.call("logsumexp", &operands),
             Op::Initially => {
-                let declared = self.states.get(&operands[0].node).copied().flatten() == Some(operands[1]);
+                let delayed = matches!(operands[0].access, Access::Delay { .. } | Access::Advance { .. });
+                let start = self.states.get(&operands[0].node).copied().flatten();
+                let declared = delayed && start == Some(operands[1]);
                 if declared {
                     (self.operand(operands[0], ATOM, false), ATOM)
                 } else {

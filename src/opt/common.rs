@@ -5,7 +5,7 @@
 use std::collections::HashMap;
 
 use super::rewrite::is_used;
-use crate::ir::{Binary, Graph, NodeId, Op, Operand, Stage, ValueType, schedule};
+use crate::ir::{Binary, Graph, NodeId, Op, Operand, OriginKind, Stage, ValueType, schedule};
 
 pub(super) fn run(graph: &mut Graph) -> bool {
     let mut changed = false;
@@ -60,8 +60,11 @@ fn key(graph: &Graph, id: NodeId) -> Key {
     (op, operands, graph.ty(id).clone())
 }
 
-/// Two values that the outside knows by different names stay two, so that both keep theirs.
+/// What is computed again in the backward pass is so on purpose. Two values that the outside knows by different names stay two, so that both keep theirs.
 fn may_merge(graph: &Graph, first: NodeId, second: NodeId) -> bool {
+    if graph.node(second).origin.kind == OriginKind::Adjoint(first) {
+        return false;
+    }
     let named = |id: NodeId| graph.node(id).name.is_some();
     !(named(first) && named(second)) || graph.node(first).name == graph.node(second).name || {
         let offered = |id: NodeId| graph.outputs.iter().any(|output| output.value.node == id);

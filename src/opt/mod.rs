@@ -16,6 +16,7 @@ mod rewrite;
 mod shift;
 mod simplify;
 mod split;
+mod tables;
 
 use crate::ir::Graph;
 
@@ -62,6 +63,11 @@ const MERGE: Pass =
     Pass { name: "merge", description: "products that share an operand as one product", run: merge::run };
 const HOIST: Pass =
     Pass { name: "hoist", description: "sum outside a loop what the loop only adds", run: hoist::run };
+const TABLES: Pass = Pass {
+    name: "tables",
+    description: "products of looked-up rows as rows of one product",
+    run: tables::run,
+};
 const RECOMPUTE: Pass = Pass {
     name: "recompute",
     description: "compute cheap forward values again in the backward pass",
@@ -84,12 +90,13 @@ pub const COMPILE: &[Pass] = &[
     COPIES, FOLD, SIMPLIFY, COMMON, DEAD,
     SPLIT, HOIST, SIMPLIFY, COMMON, DEAD,
     MERGE, SIMPLIFY, COMMON, DEAD,
+    TABLES, COMMON, DEAD,
     RECOMPUTE,
 ];
 
 /// Every pass once, in the order of first use.
 pub const ALL: &[Pass] =
-    &[COPIES, FOLD, SIMPLIFY, COMMON, SHIFT, REASSOCIATE, DEAD, SPLIT, HOIST, MERGE, RECOMPUTE];
+    &[COPIES, FOLD, SIMPLIFY, COMMON, SHIFT, REASSOCIATE, DEAD, SPLIT, HOIST, MERGE, TABLES, RECOMPUTE];
 
 /// One node for equal expressions, none for what no output needs: after a rewriting outside this folder.
 pub fn clean(graph: &mut Graph) {

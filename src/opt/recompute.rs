@@ -23,8 +23,7 @@ pub(super) fn run(graph: &mut Graph) -> bool {
                 .iter()
                 .filter(|(user, _, _)| is_adjoint(graph, *user))
                 .all(|(_, _, access)| *access == Access::Here);
-            let offered = graph.outputs.iter().any(|output| output.value.node == id);
-            if both && here && !offered && operands_are_kept(graph, id, &again) {
+            if both && here && !is_kept_anyway(graph, id) && operands_are_kept(graph, id, &again) {
                 again.insert(id);
             }
         }
@@ -46,6 +45,18 @@ pub(super) fn run(graph: &mut Graph) -> bool {
         }
     }
     !order.is_empty()
+}
+
+/// True if the forward pass itself needs the value in memory: at another position, as rows of a product
+/// or reduction, or as an output.
+fn is_kept_anyway(graph: &Graph, id: NodeId) -> bool {
+    let offered = graph.outputs.iter().any(|output| output.value.node == id);
+    offered
+        || graph.users(id).iter().any(|(user, _, access)| {
+            let forward = !matches!(graph.node(*user).origin.kind, OriginKind::Adjoint(_));
+            forward
+                && (*access != Access::Here || matches!(graph.op(*user), Op::Contract(_) | Op::Reduce(..)))
+        })
 }
 
 fn is_cheap(graph: &Graph, id: NodeId) -> bool {

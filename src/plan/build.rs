@@ -10,7 +10,7 @@ use super::kernel::Plan;
 use super::legalise::legalise;
 use super::memory::{Places, Spot2, aliases, residencies};
 use super::phases::{RowPlan, phases};
-use super::regions::{Kind, Stretch, dependencies, kind, regions};
+use super::regions::{Kind, dependencies, kind, regions};
 use super::views::must_store;
 use crate::ir::{AxisId, AxisSet, Binary, Graph, NodeId, Op, ScheduleError, Stage, Unary, listing, schedule};
 
@@ -63,7 +63,7 @@ pub fn plan(graph: &Graph, name: &str) -> Result<Plan, PlanError> {
     };
     let residencies = residencies(&places);
     let mut plan = Assembler::new(places, residencies, majors, listing(graph), name).assemble()?;
-    plan.splittable = is_splittable(graph, &stretches);
+    plan.splittable = is_splittable(graph, &stages);
     Ok(plan)
 }
 
@@ -95,10 +95,14 @@ fn majors(graph: &Graph, stages: &[Stage], needed: &HashSet<NodeId>) -> BTreeMap
 
 /// True if the program's single-row results are sums over examples, so that parts of a batch may be run
 /// on their own and their results added up.
-fn is_splittable(graph: &Graph, stretches: &[Stretch]) -> bool {
+fn is_splittable(graph: &Graph, stages: &[Stage]) -> bool {
     // Partial sums, and what is linear in them.
     let mut partial: HashSet<NodeId> = HashSet::new();
-    for &node in stretches.iter().flat_map(|stretch| &stretch.nodes) {
+    let nodes = stages.iter().flat_map(|stage| match stage {
+        Stage::Flat(node) => std::slice::from_ref(node),
+        Stage::Loop { nodes, .. } => nodes,
+    });
+    for &node in nodes {
         let single = graph.ty(node).axes == AxisSet::NONE;
         let operands = graph.operands(node);
         let is_partial = |at: usize| partial.contains(&operands[at].node);

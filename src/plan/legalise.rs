@@ -93,6 +93,20 @@ impl Legal {
                 };
                 self.make(id, Op::Reduce(Reduction::Sum, Along::Axes(contract.over)), &[product])?
             }
+            Op::Contract(contract) if self.is_transposed(id, &contract) => {
+                // A product over both first dimensions: rows of the transpose are contiguous along it.
+                let one = self.number(id, 1.0, &[]);
+                let flip = Contract {
+                    left: b"ij".to_vec(),
+                    right: Vec::new(),
+                    out: b"ji".to_vec(),
+                    ..contract.clone()
+                };
+                let flipped = self.make(id, Op::Contract(flip), &[operands[0], one])?;
+                let left = vec![contract.left[1], contract.left[0]];
+                let product = Contract { left, ..contract.clone() };
+                self.make(id, Op::Contract(product), &[flipped, operands[1]])?
+            }
             Op::Softmax(along) => {
                 let (power, total) = self.powers(id, operands[0], along)?.1;
                 self.binary(id, Binary::Divide, power, total)?
@@ -118,6 +132,16 @@ impl Legal {
         let constant =
             self.graph.operands(id).iter().any(|x| matches!(self.graph.op(x.node), Op::Constant(_)));
         is_pair && self.graph.ty(id).axes == AxisSet::NONE && !constant
+    }
+
+    /// A product of single matrices, `A.T @ B` or `A.T @ B.T`, that contracts the left one's first dimension.
+    fn is_transposed(&self, id: NodeId, contract: &Contract) -> bool {
+        let single = self.graph.operands(id).iter().all(|&x| self.graph.type_at(x).axes == AxisSet::NONE);
+        let constant =
+            self.graph.operands(id).iter().any(|x| matches!(self.graph.op(x.node), Op::Constant(_)));
+        let pattern = matches!((&contract.left[..], &contract.right[..], &contract.out[..]),
+            ([i, j], [k, l], [m, n]) if (i == k && (j, l) == (m, n)) || (i == l && (j, k) == (m, n)));
+        single && !constant && pattern
     }
 
     fn averaged(&mut self, id: NodeId, sum: Operand, over: AxisSet) -> Result<Operand, InferError> {
