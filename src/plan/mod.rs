@@ -9,5 +9,6 @@
 pub mod kernel;
 pub mod math;
 pub mod places;
+pub mod verify;
 
 pub use kernel::*;
