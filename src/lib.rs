@@ -2,7 +2,16 @@
 
 pub mod backend;
 pub mod base;
+pub mod check;
+pub mod driver;
+pub mod eval;
+pub mod grad;
 pub mod ir;
+#[path = "std/mod.rs"]
+pub mod library;
+pub mod opt;
 pub mod plan;
 pub mod runtime;
 pub mod syntax;
+#[doc(hidden)]
+pub mod testing;

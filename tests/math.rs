@@ -15,9 +15,7 @@ struct Expanded {
 impl Expanded {
     fn new(op: UnaryInst, precision: Precision) -> Expanded {
         let body = [Inst::Index(0), Inst::Unary(op, 0)];
-        Expanded {
-            body: expand_body(&body, precision),
-        }
+        Expanded { body: expand_body(&body, precision) }
     }
 
     fn at<N: Number>(&self, x: N, values: &mut Vec<Option<N>>) -> N {
@@ -73,10 +71,7 @@ fn f32_functions_are_within_four_units_everywhere() {
             let periodic = matches!(op, UnaryInst::Sin | UnaryInst::Cos);
             let value = expanded.at(x, &mut values);
             if periodic && f64::from(x.abs()) > SINE_LIMIT {
-                assert!(
-                    x.is_infinite() || x.is_nan() || value.abs() <= 1.001,
-                    "{op:?}({x}) = {value}"
-                );
+                assert!(x.is_infinite() || x.is_nan() || value.abs() <= 1.001, "{op:?}({x}) = {value}");
                 return;
             }
             let error = ulps32(value, exact(op, f64::from(x)));
@@ -106,12 +101,7 @@ fn f32_functions_are_within_four_units_everywhere() {
             check(special);
         }
         println!("{op:?}: {:.2} units at {:e}", worst.0, worst.1);
-        assert!(
-            worst.0 <= 4.0,
-            "{op:?} is off by {} units at {:e}",
-            worst.0,
-            worst.1
-        );
+        assert!(worst.0 <= 4.0, "{op:?} is off by {} units at {:e}", worst.0, worst.1);
     }
 }
 
@@ -152,11 +142,6 @@ fn f64_functions_agree_with_the_standard_library() {
             check(f64::NEG_INFINITY);
         }
         println!("{op:?}: {:.2} units at {:e}", worst.0, worst.1);
-        assert!(
-            worst.0 <= 6.0,
-            "{op:?} is off by {} units at {:e}",
-            worst.0,
-            worst.1
-        );
+        assert!(worst.0 <= 6.0, "{op:?} is off by {} units at {:e}", worst.0, worst.1);
     }
 }

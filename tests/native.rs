@@ -24,10 +24,7 @@ fn store_all(body: Vec<Inst>, plan: &mut Plan, space: SpaceId, width: usize) -> 
     let out = plan.output("out", space, width * values.len());
     let mut all = body;
     for value in values {
-        all.push(Inst::Store(
-            place(out, Row::Same, value * width, &[1]),
-            value,
-        ));
+        all.push(Inst::Store(place(out, Row::Same, value * width, &[1]), value));
     }
     all
 }
@@ -54,41 +51,23 @@ fn every_elementwise_instruction() {
             Inst::Load(place(a, Row::Map(back), 0, &[1])),
             Inst::Load(place(
                 a,
-                Row::MapOr(
-                    back,
-                    Box::new(RowRef {
-                        buffer: initial,
-                        row: Row::Map(example),
-                    }),
-                ),
+                Row::MapOr(back, Box::new(RowRef { buffer: initial, row: Row::Map(example) })),
                 0,
                 &[1],
             )),
             Inst::Load(place(
                 a,
-                Row::MapOr(
-                    forward,
-                    Box::new(RowRef {
-                        buffer: single,
-                        row: Row::Only,
-                    }),
-                ),
+                Row::MapOr(forward, Box::new(RowRef { buffer: single, row: Row::Only })),
                 0,
                 &[1],
             )),
             Inst::Load(pitched(place(table, of_id(Row::Same), 1, &[1]), width + 1)),
-            Inst::Load(pitched(
-                place(table, of_id(Row::Map(back)), 0, &[1]),
-                width + 1,
-            )),
+            Inst::Load(pitched(place(table, of_id(Row::Map(back)), 0, &[1]), width + 1)),
             Inst::Const(0.75),
             Inst::Index(0),
             Inst::IdIs(place(id, Row::Same, 0, &[0]), 0),
             Inst::IdIs(place(ids, Row::Map(back), 0, &[1]), 0),
-            Inst::SameId(
-                place(ids, Row::Same, 0, &[1]),
-                place(id, Row::Same, 0, &[0]),
-            ),
+            Inst::SameId(place(ids, Row::Same, 0, &[1]), place(id, Row::Same, 0, &[0])),
             Inst::IdValue(place(ids, Row::Same, 0, &[1])),
             Inst::Fma(0, 1, 2),
             Inst::Select(11, 0, 1),
@@ -109,12 +88,7 @@ fn every_elementwise_instruction() {
         ] {
             body.push(Inst::Unary(op, 1));
         }
-        for op in [
-            UnaryInst::Sqrt,
-            UnaryInst::Exponent,
-            UnaryInst::Mantissa,
-            UnaryInst::Log,
-        ] {
+        for op in [UnaryInst::Sqrt, UnaryInst::Exponent, UnaryInst::Mantissa, UnaryInst::Log] {
             body.push(Inst::Unary(op, positive));
         }
         for op in [
@@ -138,10 +112,7 @@ fn every_elementwise_instruction() {
         body.push(Inst::Unary(UnaryInst::Round, 1));
         body.push(Inst::ScaleByPowerOfTwo(0, whole));
         let body = store_all(body, &mut plan, TIME, width);
-        plan.regions.push(Region::Flat(vec![rows(
-            TIME,
-            vec![phase(&[width], 0, body)],
-        )]));
+        plan.regions.push(Region::Flat(vec![rows(TIME, vec![phase(&[width], 0, body)])]));
         check_both(&plan, &ragged(7));
     }
 }
@@ -154,26 +125,13 @@ fn special_numbers_behave_like_scalar_code() {
 
 /// The reference calculates in f64, so constants are rounded for it first.
 fn special_numbers<R: Real>(rounded: impl Fn(f64) -> f64) {
-    let specials = [
-        f64::NAN,
-        f64::INFINITY,
-        f64::NEG_INFINITY,
-        0.0,
-        -0.0,
-        1e-40,
-        -1e-310,
-        1.0,
-        f64::MAX,
-    ];
+    let specials = [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, 0.0, -0.0, 1e-40, -1e-310, 1.0, f64::MAX];
     for width in [1, 4, 7] {
         let mut plan = empty_plan();
         let a = plan.input("a", BATCH, width);
         let mut all = Vec::new();
         for value in specials {
-            let mut body = vec![
-                Inst::Load(place(a, Row::Same, 0, &[1])),
-                Inst::Const(rounded(value)),
-            ];
+            let mut body = vec![Inst::Load(place(a, Row::Same, 0, &[1])), Inst::Const(rounded(value))];
             for op in [
                 BinaryInst::Min,
                 BinaryInst::Max,
@@ -201,10 +159,7 @@ fn special_numbers<R: Real>(rounded: impl Fn(f64) -> f64) {
             .into_iter()
             .map(|mut body| {
                 for value in 0..body.len() {
-                    body.push(Inst::Store(
-                        place(out, Row::Same, stored * width, &[1]),
-                        value,
-                    ));
+                    body.push(Inst::Store(place(out, Row::Same, stored * width, &[1]), value));
                     stored += 1;
                 }
                 phase(&[width], 0, body)
@@ -235,10 +190,7 @@ fn reductions_inside_a_row() {
             phase(
                 &[6, width],
                 1,
-                vec![
-                    load(&[width, 1]),
-                    Inst::Reduce(Combining::Sum, 0, here(sums, &[1, 0])),
-                ],
+                vec![load(&[width, 1]), Inst::Reduce(Combining::Sum, 0, here(sums, &[1, 0]))],
             ),
             phase(
                 &[2, 3, width],
@@ -251,32 +203,15 @@ fn reductions_inside_a_row() {
             phase(
                 &[6, width],
                 2,
-                vec![
-                    load(&[width, 1]),
-                    Inst::Reduce(Combining::Sum, 0, here(total, &[0, 0])),
-                ],
+                vec![load(&[width, 1]), Inst::Reduce(Combining::Sum, 0, here(total, &[0, 0]))],
             ),
-            phase(
-                &[6, width],
-                1,
-                vec![
-                    load(&[width, 1]),
-                    Inst::ArgMax(0, here(id_scratch, &[1, 0])),
-                ],
-            ),
-            phase(
-                &[6],
-                0,
-                vec![Inst::CopyId(here(id_scratch, &[1]), here(best, &[1]))],
-            ),
+            phase(&[6, width], 1, vec![load(&[width, 1]), Inst::ArgMax(0, here(id_scratch, &[1, 0]))]),
+            phase(&[6], 0, vec![Inst::CopyId(here(id_scratch, &[1]), here(best, &[1]))]),
             // Sums over the first dimension: the last one is not dense.
             phase(
                 &[width, 6],
                 1,
-                vec![
-                    load(&[1, width]),
-                    Inst::Reduce(Combining::Sum, 0, here(columns, &[1, 0])),
-                ],
+                vec![load(&[1, width]), Inst::Reduce(Combining::Sum, 0, here(columns, &[1, 0]))],
             ),
             phase(
                 &[width],
@@ -307,36 +242,18 @@ fn reductions_inside_a_row() {
 #[test]
 fn products_of_any_size() {
     for examples in 0..=20 {
-        let (k, n) = (
-            [1, 2, 5, 8, 13][examples % 5],
-            WIDTHS[examples % 8] + 16 * (examples % 4),
-        );
+        let (k, n) = ([1, 2, 5, 8, 13][examples % 5], WIDTHS[examples % 8] + 16 * (examples % 4));
         for accumulate in [false, true] {
             let mut plan = empty_plan();
             let a = plan.input("a", BATCH, k + 3);
             let out = plan.output("out", BATCH, n + 2);
             let copy = rows(
                 BATCH,
-                vec![phase(
-                    &[n],
-                    0,
-                    vec![
-                        Inst::Const(1.5),
-                        Inst::Store(place(out, Row::Same, 1, &[1]), 0),
-                    ],
-                )],
+                vec![phase(&[n], 0, vec![Inst::Const(1.5), Inst::Store(place(out, Row::Same, 1, &[1]), 0)])],
             );
             let mut kernels = vec![copy];
             let (a, out) = (place(a, Row::Same, 3, &[]), place(out, Row::Same, 1, &[]));
-            kernels.extend(product(
-                &mut plan,
-                GemmRows::Space(BATCH),
-                a,
-                k,
-                n,
-                out,
-                accumulate,
-            ));
+            kernels.extend(product(&mut plan, GemmRows::Space(BATCH), a, k, n, out, accumulate));
             plan.regions.push(Region::Flat(kernels));
             check_both(&plan, &Lengths::uniform(examples, &[1, 1]));
         }
@@ -366,39 +283,12 @@ fn products_of_mapped_and_static_rows() {
         let back = plan.map(TIME, TIME, &[(1, Position::Back(1))]);
         let here = |buffer| place(buffer, Row::Same, 0, &[]);
         let space = GemmRows::Space(TIME);
-        let mut kernels = product(
-            &mut plan,
-            space,
-            place(a, Row::Map(back), 0, &[]),
-            5,
-            n,
-            here(out),
-            false,
-        );
-        let row = pitched(
-            place(
-                table,
-                Row::Id(Box::new(RowRef {
-                    buffer: id,
-                    row: Row::Same,
-                })),
-                2,
-                &[],
-            ),
-            7,
-        );
+        let mut kernels = product(&mut plan, space, place(a, Row::Map(back), 0, &[]), 5, n, here(out), false);
+        let row = pitched(place(table, Row::Id(Box::new(RowRef { buffer: id, row: Row::Same })), 2, &[]), 7);
         kernels.extend(product(&mut plan, space, row, 5, n, here(of_table), false));
         let row = pitched(place(table, Row::Only, 1, &[]), 7);
         let to = pitched(place(fixed, Row::Only, 1, &[]), n + 1);
-        kernels.extend(product(
-            &mut plan,
-            GemmRows::Static(3),
-            row,
-            6,
-            n,
-            to,
-            false,
-        ));
+        kernels.extend(product(&mut plan, GemmRows::Static(3), row, 6, n, to, false));
         plan.regions.push(Region::Flat(kernels));
         check_both(&plan, &ragged(9));
     }
@@ -406,25 +296,16 @@ fn products_of_mapped_and_static_rows() {
 
 #[test]
 fn outer_products_summed_over_rows() {
-    for (m, n, examples) in [
-        (1, 1, 3),
-        (4, 16, 5),
-        (3, 17, 0),
-        (7, 33, 40),
-        (70, 5, 20),
-        (130, 40, 60),
-        (66, 16, 2),
-    ] {
+    for (m, n, examples) in
+        [(1, 1, 3), (4, 16, 5), (3, 17, 0), (7, 33, 40), (70, 5, 20), (130, 40, 60), (66, 16, 2)]
+    {
         for accumulate in [false, true] {
             let mut plan = empty_plan();
             let (a, b) = (plan.input("a", TIME, m + 1), plan.input("b", TIME, n));
             let out = plan.output("out", ONE, m * (n + 2) + 3);
             let back = plan.map(TIME, TIME, &[(1, Position::Back(1))]);
             let whole = m * (n + 2) + 3;
-            let start = vec![
-                Inst::Const(0.5),
-                Inst::Store(place(out, Row::Only, 0, &[1]), 0),
-            ];
+            let start = vec![Inst::Const(0.5), Inst::Store(place(out, Row::Only, 0, &[1]), 0)];
             let outer = Outer {
                 space: TIME,
                 a: place(a, Row::Map(back), 1, &[]),
@@ -496,10 +377,7 @@ fn rows_added_where_ids_point() {
             out: pitched(place(out, Row::Only, 0, &[]), n + 1),
             accumulate,
         };
-        let start = vec![
-            Inst::Const(2.0),
-            Inst::Store(place(out, Row::Only, 0, &[1]), 0),
-        ];
+        let start = vec![Inst::Const(2.0), Inst::Store(place(out, Row::Only, 0, &[1]), 0)];
         plan.regions.push(Region::Flat(vec![
             rows(ONE, vec![phase(&[IDS as usize * (n + 1)], 0, start)]),
             kernel(Work::Scatter(scatter)),
@@ -513,25 +391,18 @@ fn rows_added_where_ids_point() {
 fn random_numbers_are_those_of_the_reference() {
     for width in [1, 4, 6, 11] {
         let mut plan = empty_plan();
-        let seed = plan.buffer(
-            "random",
-            Element::Id,
-            ONE,
-            3,
-            Role::Setting("random".into()),
-        );
+        let seed = plan.buffer("random", Element::Id, ONE, 3, Role::Setting("random".into()));
         for (number, space) in [BATCH, TIME, GRID].into_iter().enumerate() {
             let key = plan.buffer("key", Element::Id, space, 2, Role::RowKey);
             let out = plan.output(&format!("out{number}"), space, width);
-            plan.regions
-                .push(Region::Flat(vec![kernel(Work::Random(Random {
-                    space,
-                    stream: 7,
-                    key: place(key, Row::Same, 0, &[]),
-                    seed: place(seed, Row::Only, 0, &[]),
-                    out: place(out, Row::Same, 0, &[]),
-                    width,
-                }))]));
+            plan.regions.push(Region::Flat(vec![kernel(Work::Random(Random {
+                space,
+                stream: 7,
+                key: place(key, Row::Same, 0, &[]),
+                seed: place(seed, Row::Only, 0, &[]),
+                out: place(out, Row::Same, 0, &[]),
+                width,
+            }))]));
         }
         check_both(&plan, &ragged(6));
     }
@@ -554,10 +425,7 @@ fn shared_places_have_their_own_zero_rows() {
     let (a, b) = (plan.temporary("a", TIME, 6), plan.temporary("b", TIME, 4));
     plan.buffers[a].life = (0, 1);
     plan.buffers[b].life = (2, 3);
-    let (first, second) = (
-        plan.output("first", TIME, 6),
-        plan.output("second", TIME, 4),
-    );
+    let (first, second) = (plan.output("first", TIME, 6), plan.output("second", TIME, 4));
     let back = plan.map(TIME, TIME, &[(1, Position::Back(1))]);
     let mut copy = |from, row: Row, to, width: usize| {
         let body = vec![
@@ -566,10 +434,7 @@ fn shared_places_have_their_own_zero_rows() {
             Inst::Binary(BinaryInst::Add, 0, 1),
             Inst::Store(place(to, Row::Same, 0, &[1]), 2),
         ];
-        plan.regions.push(Region::Flat(vec![rows(
-            TIME,
-            vec![phase(&[width], 0, body)],
-        )]));
+        plan.regions.push(Region::Flat(vec![rows(TIME, vec![phase(&[width], 0, body)])]));
     };
     copy(x, Row::Same, a, 6);
     copy(a, Row::Map(back), first, 6);

@@ -26,10 +26,7 @@ const EXAMPLES: usize = 9;
 
 /// Values for the `number`-th buffer.
 fn values<R: Real>(count: usize, number: usize) -> Vec<R> {
-    numbers(count, number as u64 + 11)
-        .into_iter()
-        .map(R::from_f64)
-        .collect()
+    numbers(count, number as u64 + 11).into_iter().map(R::from_f64).collect()
 }
 
 /// Every output's bits, as the C program prints them.
@@ -41,13 +38,8 @@ fn in_memory<R: Real>(plan: &Plan, lengths: &Lengths) -> Vec<u64> {
         match &buffer.role {
             Role::Parameter(_) => parameters.push(values::<R>(buffer.width, number)),
             Role::Input(name) => {
-                let count = instance
-                    .layout()
-                    .padded_elements(buffer.space, buffer.width)
-                    .unwrap();
-                instance
-                    .set_input(name, &values::<R>(count, number))
-                    .unwrap();
+                let count = instance.layout().padded_elements(buffer.space, buffer.width).unwrap();
+                instance.set_input(name, &values::<R>(count, number)).unwrap();
             }
             _ => {}
         }
@@ -58,34 +50,20 @@ fn in_memory<R: Real>(plan: &Plan, lengths: &Lengths) -> Vec<u64> {
         Role::Output(name) => Some(instance.output(name).unwrap()),
         _ => None,
     });
-    outputs
-        .flatten()
-        .map(|value| value.to_f64().to_bits())
-        .collect()
+    outputs.flatten().map(|value| value.to_f64().to_bits()).collect()
 }
 
 /// A C program that does the same.
 fn program_text<R: Real>(plan: &Plan, lengths: &Lengths, real: &str) -> String {
     let name = &plan.name;
     let mut text = String::from("#include <stdio.h>\n#include <stdlib.h>\n#include \"test.h\"\n");
-    let array = |values: &[R]| -> String {
-        values
-            .iter()
-            .map(|value| format!("{:e},", value.to_f64()))
-            .collect()
-    };
-    let instance = Instance::new(
-        &Arc::new(Program::<R>::new(plan.clone()).unwrap()),
-        lengths,
-        0..EXAMPLES,
-    )
-    .unwrap();
+    let array =
+        |values: &[R]| -> String { values.iter().map(|value| format!("{:e},", value.to_f64())).collect() };
+    let instance =
+        Instance::new(&Arc::new(Program::<R>::new(plan.clone()).unwrap()), lengths, 0..EXAMPLES).unwrap();
     let (mut block, mut sets, mut gets) = (Vec::new(), String::new(), String::new());
     for (number, buffer) in plan.buffers.iter().enumerate() {
-        let count = instance
-            .layout()
-            .padded_elements(buffer.space, buffer.width)
-            .unwrap();
+        let count = instance.layout().padded_elements(buffer.space, buffer.width).unwrap();
         match &buffer.role {
             Role::Parameter(_) => block.extend(values::<R>(buffer.width, number)),
             Role::Input(own) => {
@@ -107,12 +85,8 @@ fn program_text<R: Real>(plan: &Plan, lengths: &Lengths, real: &str) -> String {
             _ => {}
         }
     }
-    let along = |axis: usize| -> String {
-        lengths.axes[axis]
-            .iter()
-            .map(|length| format!("{length},"))
-            .collect()
-    };
+    let along =
+        |axis: usize| -> String { lengths.axes[axis].iter().map(|length| format!("{length},")).collect() };
     let _ = writeln!(text, "static const {real} block[] = {{{}}};", array(&block));
     let _ = writeln!(
         text,
@@ -137,10 +111,7 @@ fn same_bits<R: Real>(real: &str) {
     }
     let (mut plan, lengths) = (recurrent(9), ragged(EXAMPLES));
     plan.name = "Recurrent_test".into();
-    let other = Plan {
-        name: "Other".into(),
-        ..plan.clone()
-    };
+    let other = Plan { name: "Other".into(), ..plan.clone() };
     let plans = [(&plan, R::PRECISION), (&other, Precision::F32)];
     let folder = tempfile::tempdir().unwrap();
     let at = |file: &str| folder.path().join(file);
@@ -148,23 +119,11 @@ fn same_bits<R: Real>(real: &str) {
     std::fs::write(at("test.h"), header("test", &plans)).unwrap();
     std::fs::write(at("main.c"), program_text::<R>(&plan, &lengths, real)).unwrap();
     let built = Command::new(compiler)
-        .args([
-            "-std=c99",
-            "-Wall",
-            "-Wextra",
-            "-Werror",
-            "-Wno-unused",
-            "-O1",
-            "-o",
-        ])
+        .args(["-std=c99", "-Wall", "-Wextra", "-Werror", "-Wno-unused", "-O1", "-o"])
         .args([at("main"), at("main.c"), at("test.o")])
         .output()
         .unwrap();
-    assert!(
-        built.status.success(),
-        "{}",
-        String::from_utf8_lossy(&built.stderr)
-    );
+    assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
     let ran = Command::new(at("main")).output().unwrap();
     assert!(ran.status.success(), "{:?}", ran.status);
     let found: Vec<u64> = String::from_utf8(ran.stdout)

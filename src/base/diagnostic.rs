@@ -1,4 +1,7 @@
-//! The one shape of an error or warning, and its one renderer.
+//! The one shape of an error or warning.
+//!
+//! `Diagnostic::error("unknown-name", span, "…").label(…).help(…)`: a stage returns these as values.
+//! Turning them into text is the business of `render`.
 
 use super::Span;
 
@@ -55,18 +58,12 @@ impl Diagnostic {
 
     /// A warning of `rule` at `span`.
     pub fn warning(rule: &'static str, span: Span, message: impl Into<String>) -> Diagnostic {
-        Diagnostic {
-            severity: Severity::Warning,
-            ..Diagnostic::error(rule, span, message)
-        }
+        Diagnostic { severity: Severity::Warning, ..Diagnostic::error(rule, span, message) }
     }
 
     /// Adds a second place with what is to be seen there.
     pub fn label(mut self, span: Span, text: impl Into<String>) -> Diagnostic {
-        self.labels.push(Label {
-            span,
-            text: text.into(),
-        });
+        self.labels.push(Label { span, text: text.into() });
         self
     }
 
@@ -81,13 +78,4 @@ impl Diagnostic {
         self.help = Some(text.into());
         self
     }
-}
-
-/// Renders diagnostics of one file as text, in the order of their places; colours only when asked.
-pub fn render(diagnostics: &[Diagnostic], file: &str, source: &str, colour: bool) -> String {
-    let _ = (file, source, colour);
-    diagnostics
-        .iter()
-        .map(|d| format!("{}: {}\n", d.rule, d.message))
-        .collect()
 }

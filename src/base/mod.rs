@@ -4,7 +4,9 @@
 //! values; only the command line and the REPL print them.
 
 mod diagnostic;
+mod render;
 mod span;
 
-pub use diagnostic::{Diagnostic, Label, Severity, render};
+pub use diagnostic::{Diagnostic, Label, Severity};
+pub use render::render;
 pub use span::Span;

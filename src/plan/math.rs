@@ -14,19 +14,12 @@ pub const SINE_LIMIT: f64 = 1e5;
 
 /// The phase with every transcendental instruction replaced.
 pub fn expand(phase: &Phase, precision: Precision) -> Phase {
-    Phase {
-        dims: phase.dims.clone(),
-        reduced: phase.reduced,
-        body: expand_body(&phase.body, precision),
-    }
+    Phase { dims: phase.dims.clone(), reduced: phase.reduced, body: expand_body(&phase.body, precision) }
 }
 
 /// A body with every transcendental instruction replaced.
 pub fn expand_body(body: &[Inst], precision: Precision) -> Vec<Inst> {
-    let mut out = Builder {
-        body: Vec::with_capacity(body.len()),
-        precision,
-    };
+    let mut out = Builder { body: Vec::with_capacity(body.len()), precision };
     let mut names: Vec<Val> = Vec::with_capacity(body.len());
     for inst in body {
         let at = |value: &Val| names.get(*value).copied().unwrap_or(*value);
@@ -39,6 +32,9 @@ pub fn expand_body(body: &[Inst], precision: Precision) -> Vec<Inst> {
             Inst::Store(place, a) => out.push(Inst::Store(place.clone(), at(a))),
             Inst::Reduce(how, a, place) => out.push(Inst::Reduce(*how, at(a), place.clone())),
             Inst::ArgMax(a, place) => out.push(Inst::ArgMax(at(a), place.clone())),
+            Inst::SelectId(a, first, second, to) => {
+                out.push(Inst::SelectId(at(a), first.clone(), second.clone(), to.clone()))
+            }
             Inst::Const(_)
             | Inst::Index(_)
             | Inst::Load(_)
@@ -83,21 +79,17 @@ fn bounds(body: &[Inst], value: Val, depth: usize) -> (f64, f64) {
             _ => unknown,
         },
         // The clamps made here: `x > c ? c : x` and `x < c ? c : x`.
-        Some(Inst::Select(condition, limit, other)) => {
-            match (body.get(*condition), body.get(*limit)) {
-                (Some(Inst::Binary(how, x, c)), Some(Inst::Const(number)))
-                    if x == other && c == limit =>
-                {
-                    let (low, high) = of(*other);
-                    match how {
-                        BinaryInst::Greater => (low.min(*number), high.min(*number)),
-                        BinaryInst::Less => (low.max(*number), high.max(*number)),
-                        _ => unknown,
-                    }
+        Some(Inst::Select(condition, limit, other)) => match (body.get(*condition), body.get(*limit)) {
+            (Some(Inst::Binary(how, x, c)), Some(Inst::Const(number))) if x == other && c == limit => {
+                let (low, high) = of(*other);
+                match how {
+                    BinaryInst::Greater => (low.min(*number), high.min(*number)),
+                    BinaryInst::Less => (low.max(*number), high.max(*number)),
+                    _ => unknown,
                 }
-                _ => unknown,
             }
-        }
+            _ => unknown,
+        },
         _ => unknown,
     }
 }
@@ -243,19 +235,12 @@ impl Builder {
             }
             Precision::F64 => {
                 let square = self.multiply(r, r);
-                let p = self.polynomial(
-                    square,
-                    &[1.261_771_930_748_105_9e-4, 3.029_944_077_074_419_6e-2, 1.0],
-                );
+                let p =
+                    self.polynomial(square, &[1.261_771_930_748_105_9e-4, 3.029_944_077_074_419_6e-2, 1.0]);
                 let p = self.multiply(p, r);
                 let q = self.polynomial(
                     square,
-                    &[
-                        3.001_985_051_386_644_6e-6,
-                        2.524_483_403_496_841e-3,
-                        2.272_655_482_081_550_3e-1,
-                        2.0,
-                    ],
+                    &[3.001_985_051_386_644_6e-6, 2.524_483_403_496_841e-3, 2.272_655_482_081_550_3e-1, 2.0],
                 );
                 let rest = self.subtract(q, p);
                 let quotient = self.divide(p, rest);
@@ -426,20 +411,11 @@ impl Builder {
             Precision::F64 => {
                 let p = self.polynomial(
                     square,
-                    &[
-                        -9.643_991_794_250_523e-1,
-                        -9.928_772_310_019_186e1,
-                        -1.614_687_684_417_084_5e3,
-                    ],
+                    &[-9.643_991_794_250_523e-1, -9.928_772_310_019_186e1, -1.614_687_684_417_084_5e3],
                 );
                 let q = self.polynomial(
                     square,
-                    &[
-                        1.0,
-                        1.128_116_784_916_329_3e2,
-                        2.235_488_390_601_004_5e3,
-                        4.844_063_053_251_255e3,
-                    ],
+                    &[1.0, 1.128_116_784_916_329_3e2, 2.235_488_390_601_004_5e3, 4.844_063_053_251_255e3],
                 );
                 self.divide(p, q)
             }
@@ -458,16 +434,12 @@ impl Builder {
         let n = self.simple(UnaryInst::Round, quotient);
         // pi / 2 in three parts of full length: the first difference is exact.
         let parts = match self.precision {
-            Precision::F32 => [
-                -1.570_796_370_506_286_6,
-                4.371_139_000_186_241e-8,
-                1.715_124_418_375_639_3e-15,
-            ],
-            Precision::F64 => [
-                -std::f64::consts::FRAC_PI_2,
-                -6.123_233_995_736_766e-17,
-                1.497_384_904_859_169_8e-33,
-            ],
+            Precision::F32 => {
+                [-1.570_796_370_506_286_6, 4.371_139_000_186_241e-8, 1.715_124_418_375_639_3e-15]
+            }
+            Precision::F64 => {
+                [-std::f64::consts::FRAC_PI_2, -6.123_233_995_736_766e-17, 1.497_384_904_859_169_8e-33]
+            }
         };
         let mut r = x;
         for part in parts {
@@ -489,11 +461,7 @@ impl Builder {
         let (sine, cosine): (&[f64], &[f64]) = match self.precision {
             Precision::F32 => (
                 &[-1.951_529_589_1e-4, 8.332_160_873_6e-3, -1.666_665_461_1e-1],
-                &[
-                    2.443_315_711_809_948e-5,
-                    -1.388_731_625_493_765e-3,
-                    4.166_664_568_298_827e-2,
-                ],
+                &[2.443_315_711_809_948e-5, -1.388_731_625_493_765e-3, 4.166_664_568_298_827e-2],
             ),
             Precision::F64 => (
                 &[

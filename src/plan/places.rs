@@ -36,22 +36,15 @@ pub fn places(work: &Work) -> Vec<PlaceUse<'_>> {
     use Element::{Id, Real};
     let mut uses = Vec::new();
     let mut add = |place, space, span, access, element| {
-        uses.push(PlaceUse {
-            place,
-            space,
-            span,
-            access,
-            element,
-        });
+        uses.push(PlaceUse { place, space, span, access, element });
     };
     match work {
         Work::Rows(kernel) => {
             let space = Some(kernel.space);
             for phase in &kernel.phases {
                 for inst in &phase.body {
-                    let mut at = |place, access, element| {
-                        add(place, space, span(place, &phase.dims), access, element)
-                    };
+                    let mut at =
+                        |place, access, element| add(place, space, span(place, &phase.dims), access, element);
                     match inst {
                         Inst::Load(place) => at(place, Read, Real),
                         Inst::IdIs(place, _) | Inst::IdValue(place) => at(place, Read, Id),
@@ -62,6 +55,11 @@ pub fn places(work: &Work) -> Vec<PlaceUse<'_>> {
                         Inst::Store(place, _) => at(place, Write, Real),
                         Inst::CopyId(from, to) => {
                             at(from, Read, Id);
+                            at(to, Write, Id);
+                        }
+                        Inst::SelectId(_, first, second, to) => {
+                            at(first, Read, Id);
+                            at(second, Read, Id);
                             at(to, Write, Id);
                         }
                         Inst::Reduce(_, _, place) => at(place, Write, Real),
@@ -82,78 +80,35 @@ pub fn places(work: &Work) -> Vec<PlaceUse<'_>> {
                 GemmRows::Space(space) => (Some(space), 1),
                 GemmRows::Static(rows) => (None, rows),
             };
-            let reach =
-                |place: &Place, width| place.offset + (rows.max(1) - 1) * place.pitch + width;
+            let reach = |place: &Place, width| place.offset + (rows.max(1) - 1) * place.pitch + width;
             add(&gemm.a, space, reach(&gemm.a, gemm.k), Read, Real);
             add(&gemm.out, space, reach(&gemm.out, gemm.n), Write, Real);
         }
         Work::Pack(pack) => {
-            add(
-                &pack.source,
-                None,
-                span(&pack.source, &[pack.k, pack.n]),
-                Read,
-                Real,
-            );
+            add(&pack.source, None, span(&pack.source, &[pack.k, pack.n]), Read, Real);
         }
         Work::Outer(outer) => {
             let space = Some(outer.space);
             add(&outer.a, space, outer.a.offset + outer.m, Read, Real);
             add(&outer.b, space, outer.b.offset + outer.n, Read, Real);
-            add(
-                &outer.out,
-                None,
-                matrix(&outer.out, outer.m, outer.n),
-                Write,
-                Real,
-            );
+            add(&outer.out, None, matrix(&outer.out, outer.m, outer.n), Write, Real);
         }
         Work::Combine(combine) => {
             let dims = [combine.width];
-            add(
-                &combine.value,
-                Some(combine.from),
-                span(&combine.value, &dims),
-                Read,
-                Real,
-            );
-            add(
-                &combine.out,
-                Some(combine.to),
-                span(&combine.out, &dims),
-                Write,
-                Real,
-            );
+            add(&combine.value, Some(combine.from), span(&combine.value, &dims), Read, Real);
+            add(&combine.out, Some(combine.to), span(&combine.out, &dims), Write, Real);
         }
         Work::Scatter(scatter) => {
             let space = Some(scatter.space);
             add(&scatter.id, space, scatter.id.offset + 1, Read, Id);
-            add(
-                &scatter.value,
-                space,
-                scatter.value.offset + scatter.n,
-                Read,
-                Real,
-            );
-            add(
-                &scatter.out,
-                None,
-                matrix(&scatter.out, scatter.m, scatter.n),
-                Write,
-                Real,
-            );
+            add(&scatter.value, space, scatter.value.offset + scatter.n, Read, Real);
+            add(&scatter.out, None, matrix(&scatter.out, scatter.m, scatter.n), Write, Real);
         }
         Work::Random(random) => {
             let space = Some(random.space);
             add(&random.key, space, random.key.offset + 2, Read, Id);
             add(&random.seed, space, random.seed.offset + 3, Read, Id);
-            add(
-                &random.out,
-                space,
-                random.out.offset + random.width,
-                Write,
-                Real,
-            );
+            add(&random.out, space, random.out.offset + random.width, Write, Real);
         }
     }
     uses
@@ -179,9 +134,7 @@ pub fn zeros_needed(plan: &Plan) -> usize {
     kernels(plan)
         .flat_map(|kernel| places(&kernel.work))
         .filter(|used| {
-            references(&used.place.at)
-                .iter()
-                .any(|(reference, _)| matches!(reference.row, Row::Id(_)))
+            references(&used.place.at).iter().any(|(reference, _)| matches!(reference.row, Row::Id(_)))
         })
         .map(|used| used.span)
         .max()
@@ -200,12 +153,7 @@ fn span(place: &Place, dims: &[usize]) -> usize {
     if dims.contains(&0) {
         return 0;
     }
-    let last: usize = place
-        .strides
-        .iter()
-        .zip(dims)
-        .map(|(stride, dim)| stride * (dim - 1))
-        .sum();
+    let last: usize = place.strides.iter().zip(dims).map(|(stride, dim)| stride * (dim - 1)).sum();
     place.offset + last + 1
 }
 

@@ -9,10 +9,7 @@ use super::places::{Access, PlaceUse, places};
 
 /// Everything that is wrong with a plan, in the order of its kernels; empty if nothing is.
 pub fn verify(plan: &Plan) -> Vec<String> {
-    let mut checker = Checker {
-        plan,
-        problems: Vec::new(),
-    };
+    let mut checker = Checker { plan, problems: Vec::new() };
     checker.declarations();
     if !checker.problems.is_empty() {
         // What follows looks things up by these numbers.
@@ -25,16 +22,10 @@ pub fn verify(plan: &Plan) -> Vec<String> {
             Region::Loop { axis, kernels, .. } => (kernels, Some(*axis)),
         };
         if axis.is_some_and(|axis| axis >= plan.axes.len()) {
-            checker.problem(format!(
-                "region {region} runs along an axis that does not exist"
-            ));
+            checker.problem(format!("region {region} runs along an axis that does not exist"));
         }
         for kernel in kernels {
-            let place = Context {
-                number,
-                region,
-                axis,
-            };
+            let place = Context { number, region, axis };
             checker.kernel(&place, &kernel.work);
             number += 1;
         }
@@ -62,11 +53,7 @@ impl Checker<'_> {
     fn declarations(&mut self) {
         let plan = self.plan;
         let spaces = plan.spaces.len();
-        if plan
-            .spaces
-            .first()
-            .is_none_or(|space| !space.axes.is_empty())
-        {
+        if plan.spaces.first().is_none_or(|space| !space.axes.is_empty()) {
             self.problem("space 0 is not the single row".into());
         }
         for (number, map) in plan.maps.iter().enumerate() {
@@ -83,10 +70,7 @@ impl Checker<'_> {
             if buffer.space >= spaces {
                 self.problem(format!("`{}` lies in no space", buffer.name));
             } else if matches!(buffer.role, Role::Parameter(_)) && !self.single(buffer.space) {
-                self.problem(format!(
-                    "the parameter `{}` is not a single row",
-                    buffer.name
-                ));
+                self.problem(format!("the parameter `{}` is not a single row", buffer.name));
             }
         }
     }
@@ -176,23 +160,13 @@ impl Checker<'_> {
     }
 
     /// A row exists in its buffer, holds what is asked for, and is long enough.
-    fn row(
-        &mut self,
-        context: &Context,
-        at: &RowRef,
-        space: Option<SpaceId>,
-        element: Element,
-        span: usize,
-    ) {
+    fn row(&mut self, context: &Context, at: &RowRef, space: Option<SpaceId>, element: Element, span: usize) {
         let plan = self.plan;
         let buffer = &plan.buffers[at.buffer];
         let name = &buffer.name;
         let single = self.single(buffer.space);
         if buffer.element != element {
-            self.problem(format!(
-                "`{name}` holds {:?} where {element:?} is needed",
-                buffer.element
-            ));
+            self.problem(format!("`{name}` holds {:?} where {element:?} is needed", buffer.element));
         }
         if span > buffer.width {
             self.problem(format!(
@@ -204,10 +178,7 @@ impl Checker<'_> {
         match &at.row {
             Row::Only if single => {}
             Row::Only => self.problem(format!("`{name}` has more than one row")),
-            Row::Same
-                if single
-                    || buffer.residency == Residency::Scratch
-                    || space == Some(buffer.space) => {}
+            Row::Same if single || buffer.residency == Residency::Scratch || space == Some(buffer.space) => {}
             Row::Same => self.problem(format!("`{name}` does not lie in the kernel's space")),
             Row::Map(map) => self.map(*map, space, buffer),
             Row::MapOr(map, other) => {
@@ -247,23 +218,15 @@ impl Checker<'_> {
         }
         let major = self.plan.spaces[buffer.space].major;
         if buffer.residency == Residency::Step && (major.is_none() || major != context.axis) {
-            self.problem(format!(
-                "`{}` holds one step and is touched outside its loop",
-                buffer.name
-            ));
+            self.problem(format!("`{}` holds one step and is touched outside its loop", buffer.name));
         }
     }
 
     fn packed(&mut self, context: &Context, id: BufferId, k: usize, n: usize) {
         let buffer = &self.plan.buffers[id];
-        if buffer.width < packed_width(k, n)
-            || buffer.element != Element::Real
-            || !self.single(buffer.space)
+        if buffer.width < packed_width(k, n) || buffer.element != Element::Real || !self.single(buffer.space)
         {
-            self.problem(format!(
-                "`{}` does not hold a packed {k} x {n} matrix",
-                buffer.name
-            ));
+            self.problem(format!("`{}` does not hold a packed {k} x {n} matrix", buffer.name));
         }
         self.life(context, buffer);
     }
@@ -289,10 +252,7 @@ impl Checker<'_> {
             self.problem("it reduces more dimensions than it has".into());
             return;
         }
-        let one = RowKernel {
-            space: 0,
-            phases: vec![phase.clone()],
-        };
+        let one = RowKernel { space: 0, phases: vec![phase.clone()] };
         for used in places(&Work::Rows(one)) {
             if used.place.strides.len() != phase.dims.len() {
                 self.problem("a place has not one stride for each dimension".into());
@@ -302,40 +262,24 @@ impl Checker<'_> {
             let nothing = |inst: &Inst| {
                 matches!(
                     inst,
-                    Inst::Store(..) | Inst::CopyId(..) | Inst::Reduce(..) | Inst::ArgMax(..)
+                    Inst::Store(..)
+                        | Inst::CopyId(..)
+                        | Inst::SelectId(..)
+                        | Inst::Reduce(..)
+                        | Inst::ArgMax(..)
                 )
             };
             inst.is_some_and(|inst| !nothing(inst))
         };
         for (number, inst) in phase.body.iter().enumerate() {
-            let operands: Vec<Val> = match inst {
-                Inst::Unary(_, a)
-                | Inst::Store(_, a)
-                | Inst::Reduce(_, a, _)
-                | Inst::ArgMax(a, _) => vec![*a],
-                Inst::Binary(_, a, b) | Inst::ScaleByPowerOfTwo(a, b) => vec![*a, *b],
-                Inst::Fma(a, b, c) | Inst::Select(a, b, c) => vec![*a, *b, *c],
-                Inst::Index(dim) | Inst::IdIs(_, dim) => {
-                    if *dim >= phase.dims.len() {
-                        self.problem(format!(
-                            "instruction {number} asks for the index on no dimension"
-                        ));
-                    }
-                    Vec::new()
-                }
-                Inst::Const(_)
-                | Inst::Load(_)
-                | Inst::SameId(..)
-                | Inst::IdValue(_)
-                | Inst::CopyId(..) => Vec::new(),
-            };
-            if operands
-                .iter()
-                .any(|&operand| operand >= number || !is_value(phase.body.get(operand)))
+            if let Inst::Index(dim) | Inst::IdIs(_, dim) = inst
+                && *dim >= phase.dims.len()
             {
-                self.problem(format!(
-                    "instruction {number} uses what is no value before it"
-                ));
+                self.problem(format!("instruction {number} asks for the index on no dimension"));
+            }
+            let made = |operand: &Val| *operand < number && is_value(phase.body.get(*operand));
+            if !inst.operands().iter().all(made) {
+                self.problem(format!("instruction {number} uses what is no value before it"));
             }
             if matches!(inst, Inst::ArgMax(..)) && phase.reduced != 1 {
                 self.problem("an index of the largest is over exactly the last dimension".into());
@@ -360,53 +304,28 @@ mod tests {
             role,
             life: (0, 0),
         };
-        let place = |buffer, row| Place {
-            at: RowRef { buffer, row },
-            pitch: 0,
-            offset: 0,
-            strides: vec![1],
-        };
+        let place = |buffer, row| Place { at: RowRef { buffer, row }, pitch: 0, offset: 0, strides: vec![1] };
         let body = vec![
             Inst::Load(place(0, Row::Map(0))),
             Inst::Const(1.0),
             Inst::Binary(BinaryInst::Add, 0, 1),
             Inst::Store(place(1, Row::Same), 2),
         ];
-        let phase = Phase {
-            dims: vec![3],
-            reduced: 0,
-            body,
-        };
+        let phase = Phase { dims: vec![3], reduced: 0, body };
         Plan {
             axes: vec!["batch".into(), "t".into()],
             spaces: vec![
-                Space {
-                    axes: vec![],
-                    major: None,
-                },
-                Space {
-                    axes: vec![0],
-                    major: None,
-                },
-                Space {
-                    axes: vec![0, 1],
-                    major: Some(1),
-                },
+                Space { axes: vec![], major: None },
+                Space { axes: vec![0], major: None },
+                Space { axes: vec![0, 1], major: Some(1) },
             ],
-            maps: vec![RowMap {
-                from: 1,
-                to: 2,
-                at: vec![(1, Position::Last)],
-            }],
+            maps: vec![RowMap { from: 1, to: 2, at: vec![(1, Position::Last)] }],
             buffers: vec![
                 buffer("x", 2, Role::Input("x".into())),
                 buffer("out", 1, Role::Output("out".into())),
             ],
             regions: vec![Region::Flat(vec![Kernel {
-                work: Work::Rows(RowKernel {
-                    space: 1,
-                    phases: vec![phase],
-                }),
+                work: Work::Rows(RowKernel { space: 1, phases: vec![phase] }),
                 equations: vec![],
             }])],
             ..Plan::default()
@@ -418,10 +337,7 @@ mod tests {
         assert_eq!(verify(&plan), Vec::<String>::new());
         change(&mut plan);
         let problems = verify(&plan);
-        assert!(
-            problems.iter().any(|problem| problem.contains(about)),
-            "{problems:?}"
-        );
+        assert!(problems.iter().any(|problem| problem.contains(about)), "{problems:?}");
     }
 
     fn phase(plan: &mut Plan) -> &mut Phase {
@@ -436,37 +352,16 @@ mod tests {
 
     #[test]
     fn what_a_backend_could_not_survive_is_refused() {
-        complains(
-            |plan| plan.buffers[0].width = 2,
-            "reaches 3 elements into `x`",
-        );
+        complains(|plan| plan.buffers[0].width = 2, "reaches 3 elements into `x`");
         complains(|plan| plan.maps[0].from = 2, "map 0 does not lead");
-        complains(
-            |plan| plan.buffers[1].space = 2,
-            "does not lie in the kernel's space",
-        );
-        complains(
-            |plan| plan.buffers[0].element = Element::Id,
-            "holds Id where Real",
-        );
-        complains(
-            |plan| plan.buffers[1].role = Role::Input("y".into()),
-            "which the caller provides",
-        );
+        complains(|plan| plan.buffers[1].space = 2, "does not lie in the kernel's space");
+        complains(|plan| plan.buffers[0].element = Element::Id, "holds Id where Real");
+        complains(|plan| plan.buffers[1].role = Role::Input("y".into()), "which the caller provides");
         complains(|plan| plan.buffers[1].life = (1, 1), "touched in 0");
-        complains(
-            |plan| plan.buffers[1].residency = Residency::Step,
-            "outside its loop",
-        );
+        complains(|plan| plan.buffers[1].residency = Residency::Step, "outside its loop");
         complains(|plan| plan.maps.clear(), "a map that does not exist");
         complains(|plan| phase(plan).body.swap(2, 3), "no value before it");
-        complains(
-            |plan| phase(plan).dims = vec![3, 1],
-            "one stride for each dimension",
-        );
-        complains(
-            |plan| phase(plan).body[0] = Inst::Index(1),
-            "index on no dimension",
-        );
+        complains(|plan| phase(plan).dims = vec![3, 1], "one stride for each dimension");
+        complains(|plan| phase(plan).body[0] = Inst::Index(1), "index on no dimension");
     }
 }

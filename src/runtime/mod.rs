@@ -1,5 +1,37 @@
-//! What a compiled program needs while it runs: rows, memory, random numbers.
+//! What runs around a compiled model: parameters, random numbers, optimisers, data and files.
+//!
+//! Nothing here knows the graph. A model reaches this folder as a list of [`parameters::ParameterSpec`]
+//! and flat slices of numbers, so that the driver can train what any backend computes. The folder's
+//! files do not print (but for `progress`), and every reduction has an order that the data alone fixes:
+//! the same seed gives the same bits.
+//!
+//! | files | hold |
+//! | --- | --- |
+//! | `parameters`, `initializer`, `philox` | values by name, and their first draw |
+//! | `layout`, `program` | rows and memory of a batch; a compiled plan and runs of it |
+//! | `optimizer`, `clip`, `schedule`, `settings` | a step of training, and what a `train` block says of it |
+//! | `text`, `npz`, `npy` | data |
+//! | `checkpoint`, `weights`, `files`, `exact` | runs and weights on disk |
+//! | `progress`, `curve`, `interrupt` | the person who waits |
+//!
+//! The driver and the command line call all of it; nothing below this layer may.
 
+pub mod checkpoint;
+pub mod clip;
+pub mod curve;
+pub mod exact;
+pub mod files;
+pub mod initializer;
+pub mod interrupt;
 pub mod layout;
+pub mod npy;
+pub mod npz;
+pub mod optimizer;
+pub mod parameters;
 pub mod philox;
 pub mod program;
+pub mod progress;
+pub mod schedule;
+pub mod settings;
+pub mod text;
+pub mod weights;

@@ -140,20 +140,14 @@ impl<R: Real> Program<R> {
 
     fn find(&self, what: &'static str, name: &str) -> Result<BufferId, ProgramError> {
         let matches = |role: &Role| match (what, role) {
-            ("input", Role::Input(own))
-            | ("setting", Role::Setting(own))
-            | ("output", Role::Output(own)) => own == name,
+            ("input", Role::Input(own)) | ("setting", Role::Setting(own)) | ("output", Role::Output(own)) => {
+                own == name
+            }
             _ => false,
         };
-        self.plan
-            .buffers
-            .iter()
-            .position(|buffer| matches(&buffer.role))
-            .ok_or_else(|| ProgramError::Unknown {
-                program: self.plan.name.clone(),
-                what,
-                name: name.to_string(),
-            })
+        self.plan.buffers.iter().position(|buffer| matches(&buffer.role)).ok_or_else(|| {
+            ProgramError::Unknown { program: self.plan.name.clone(), what, name: name.to_string() }
+        })
     }
 }
 
@@ -174,12 +168,8 @@ impl<R: Real> Instance<R> {
         part: Range<usize>,
     ) -> Result<Instance<R>, ProgramError> {
         let layout = Layout::new(&program.plan, R::PRECISION, whole, part)?;
-        let mut instance = Instance {
-            program: Arc::clone(program),
-            layout,
-            memory: Vec::new(),
-            context: Vec::new(),
-        };
+        let mut instance =
+            Instance { program: Arc::clone(program), layout, memory: Vec::new(), context: Vec::new() };
         instance.prepare()?;
         Ok(instance)
     }
@@ -353,17 +343,10 @@ impl<R: Real> Instance<R> {
             .take(elements)
             .map(read)
             .collect();
-        Ok(self
-            .layout
-            .unpack(buffer.space, buffer.width, &packed, padded)?)
+        Ok(self.layout.unpack(buffer.space, buffer.width, &packed, padded)?)
     }
 
-    fn check_element(
-        &self,
-        id: BufferId,
-        given: Element,
-        elements: usize,
-    ) -> Result<(), ProgramError> {
+    fn check_element(&self, id: BufferId, given: Element, elements: usize) -> Result<(), ProgramError> {
         let buffer = &self.program.plan.buffers[id];
         let expected = self.padded_elements(id)?;
         match buffer.element == given && elements == expected {
@@ -424,8 +407,7 @@ impl<R: Real> Instance<R> {
         }
         for (id, space) in layout.spaces.iter().enumerate() {
             context[slots.rows(id)] = space.rows as u64;
-            context[slots.step_offsets(id)] =
-                space.step_offsets.as_ptr().expose_provenance() as u64;
+            context[slots.step_offsets(id)] = space.step_offsets.as_ptr().expose_provenance() as u64;
         }
         for axis in 0..plan.axes.len() {
             context[slots.steps(axis)] = layout.steps[axis] as u64;

@@ -96,21 +96,13 @@ pub enum Statement {
     /// `name = value`, `name[t] = value`
     Equation { target: Target, value: Expr },
     /// `name[t] ~ categorical(logits)`
-    Observe {
-        target: Target,
-        distribution: Ident,
-        args: Vec<Arg>,
-        span: Span,
-    },
+    Observe { target: Target, distribution: Ident, args: Vec<Arg>, span: Span },
     /// `loss name = value`
     Loss { name: Ident, value: Expr },
     /// `metric name = value`
     Metric { name: Ident, value: Expr },
     /// `train { key = value, … }`
-    Train {
-        settings: Vec<(Ident, Expr)>,
-        span: Span,
-    },
+    Train { settings: Vec<(Ident, Expr)>, span: Span },
 }
 
 /// Names that share a type and an initial value: `W_f, W_i: [H, I] over t = init`.

@@ -17,10 +17,7 @@ pub const GRID: SpaceId = 3;
 pub const OTHER: SpaceId = 4;
 
 pub fn empty_plan() -> Plan {
-    let space = |axes: &[usize], major| Space {
-        axes: axes.to_vec(),
-        major,
-    };
+    let space = |axes: &[usize], major| Space { axes: axes.to_vec(), major };
     Plan {
         name: "Test".into(),
         axes: vec!["batch".into(), "t".into(), "s".into()],
@@ -37,14 +34,7 @@ pub fn empty_plan() -> Plan {
 
 /// Adds to a plan.
 pub trait Build {
-    fn buffer(
-        &mut self,
-        name: &str,
-        element: Element,
-        space: SpaceId,
-        width: usize,
-        role: Role,
-    ) -> BufferId;
+    fn buffer(&mut self, name: &str, element: Element, space: SpaceId, width: usize, role: Role) -> BufferId;
     fn map(&mut self, from: SpaceId, to: SpaceId, at: &[(usize, Position)]) -> MapId;
     fn list(&mut self, from: SpaceId, to: SpaceId) -> ListId;
 
@@ -57,13 +47,7 @@ pub trait Build {
     }
 
     fn parameter(&mut self, name: &str, width: usize) -> BufferId {
-        self.buffer(
-            name,
-            Element::Real,
-            ONE,
-            width,
-            Role::Parameter(name.into()),
-        )
+        self.buffer(name, Element::Real, ONE, width, Role::Parameter(name.into()))
     }
 
     fn output(&mut self, name: &str, space: SpaceId, width: usize) -> BufferId {
@@ -80,14 +64,7 @@ pub trait Build {
 }
 
 impl Build for Plan {
-    fn buffer(
-        &mut self,
-        name: &str,
-        element: Element,
-        space: SpaceId,
-        width: usize,
-        role: Role,
-    ) -> BufferId {
+    fn buffer(&mut self, name: &str, element: Element, space: SpaceId, width: usize, role: Role) -> BufferId {
         self.buffers.push(Buffer {
             name: name.into(),
             element,
@@ -102,11 +79,7 @@ impl Build for Plan {
     }
 
     fn map(&mut self, from: SpaceId, to: SpaceId, at: &[(usize, Position)]) -> MapId {
-        self.maps.push(RowMap {
-            from,
-            to,
-            at: at.to_vec(),
-        });
+        self.maps.push(RowMap { from, to, at: at.to_vec() });
         self.maps.len() - 1
     }
 
@@ -117,12 +90,7 @@ impl Build for Plan {
 }
 
 pub fn place(buffer: BufferId, row: Row, offset: usize, strides: &[usize]) -> Place {
-    Place {
-        at: RowRef { buffer, row },
-        pitch: 0,
-        offset,
-        strides: strides.to_vec(),
-    }
+    Place { at: RowRef { buffer, row }, pitch: 0, offset, strides: strides.to_vec() }
 }
 
 pub fn pitched(mut place: Place, pitch: usize) -> Place {
@@ -131,10 +99,7 @@ pub fn pitched(mut place: Place, pitch: usize) -> Place {
 }
 
 pub fn kernel(work: Work) -> Kernel {
-    Kernel {
-        work,
-        equations: vec!["a test".into()],
-    }
+    Kernel { work, equations: vec!["a test".into()] }
 }
 
 pub fn rows(space: SpaceId, phases: Vec<Phase>) -> Kernel {
@@ -142,11 +107,7 @@ pub fn rows(space: SpaceId, phases: Vec<Phase>) -> Kernel {
 }
 
 pub fn phase(dims: &[usize], reduced: usize, body: Vec<Inst>) -> Phase {
-    Phase {
-        dims: dims.to_vec(),
-        reduced,
-        body,
-    }
+    Phase { dims: dims.to_vec(), reduced, body }
 }
 
 /// Numbers that look random, between -2 and 2.
@@ -154,9 +115,7 @@ pub fn numbers(count: usize, seed: u64) -> Vec<f64> {
     let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
     (0..count)
         .map(|_| {
-            state = state
-                .wrapping_mul(6_364_136_223_846_793_005)
-                .wrapping_add(1_442_695_040_888_963_407);
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
             f64::from(((state >> 40) as u32 as f32) / (1 << 22) as f32 - 2.0)
         })
         .collect()
@@ -164,15 +123,9 @@ pub fn numbers(count: usize, seed: u64) -> Vec<f64> {
 
 /// Ragged lengths along t and s, with empty examples among them.
 pub fn ragged(examples: usize) -> Lengths {
-    let along = |seed: usize, most: usize| {
-        (0..examples)
-            .map(|example| (example * 7 + seed) % (most + 1))
-            .collect()
-    };
-    Lengths {
-        examples,
-        axes: vec![vec![], along(3, 5), along(1, 3)],
-    }
+    let along =
+        |seed: usize, most: usize| (0..examples).map(|example| (example * 7 + seed) % (most + 1)).collect();
+    Lengths { examples, axes: vec![vec![], along(3, 5), along(1, 3)] }
 }
 
 /// Ids that buffers of ids are filled with: below this, or none.
@@ -199,14 +152,9 @@ fn check_part<R: Real>(program: &Arc<Program<R>>, lengths: &Lengths, part: Range
     let mut machine = Machine::new(plan, &layout);
     let mut parameters: Vec<Vec<R>> = Vec::new();
     for (id, buffer) in plan.buffers.iter().enumerate() {
-        let values = |count| -> Vec<R> {
-            numbers(count, id as u64 + 1)
-                .into_iter()
-                .map(R::from_f64)
-                .collect()
-        };
-        let wide =
-            |values: &[R]| -> Vec<f64> { values.iter().map(|value| value.to_f64()).collect() };
+        let values =
+            |count| -> Vec<R> { numbers(count, id as u64 + 1).into_iter().map(R::from_f64).collect() };
+        let wide = |values: &[R]| -> Vec<f64> { values.iter().map(|value| value.to_f64()).collect() };
         let padded = layout.padded_elements(buffer.space, buffer.width).unwrap();
         let packed = layout.spaces[buffer.space].rows * buffer.width;
         match (&buffer.role, buffer.element) {
@@ -217,9 +165,7 @@ fn check_part<R: Real>(program: &Arc<Program<R>>, lengths: &Lengths, part: Range
             (Role::Input(name) | Role::Setting(name), Element::Real) => {
                 let values = values(padded);
                 let mut rows = vec![R::default(); packed];
-                layout
-                    .pack(buffer.space, buffer.width, &values, &mut rows)
-                    .unwrap();
+                layout.pack(buffer.space, buffer.width, &values, &mut rows).unwrap();
                 machine.set(id, &wide(&rows));
                 match &buffer.role {
                     Role::Input(_) => instance.set_input(name, &values).unwrap(),
@@ -231,14 +177,9 @@ fn check_part<R: Real>(program: &Arc<Program<R>>, lengths: &Lengths, part: Range
                     IDS => u32::MAX,
                     id => id,
                 };
-                let ids: Vec<u32> = numbers(padded, id as u64 + 1)
-                    .into_iter()
-                    .map(id_of)
-                    .collect();
+                let ids: Vec<u32> = numbers(padded, id as u64 + 1).into_iter().map(id_of).collect();
                 let mut rows = vec![0; packed];
-                layout
-                    .pack(buffer.space, buffer.width, &ids, &mut rows)
-                    .unwrap();
+                layout.pack(buffer.space, buffer.width, &ids, &mut rows).unwrap();
                 machine.set_ids(id, &rows);
                 match &buffer.role {
                     Role::Input(_) => instance.set_input_ids(name, &ids).unwrap(),
@@ -261,37 +202,20 @@ fn check_part<R: Real>(program: &Arc<Program<R>>, lengths: &Lengths, part: Range
         let packed = layout.spaces[buffer.space].rows * buffer.width;
         let mut found = vec![R::default(); packed];
         match buffer.element {
-            Element::Real => layout
-                .pack(
-                    buffer.space,
-                    buffer.width,
-                    &instance.output(name).unwrap(),
-                    &mut found,
-                )
-                .unwrap(),
+            Element::Real => {
+                layout.pack(buffer.space, buffer.width, &instance.output(name).unwrap(), &mut found).unwrap()
+            }
             Element::Id => {
                 let mut ids = vec![0; packed];
                 layout
-                    .pack(
-                        buffer.space,
-                        buffer.width,
-                        &instance.output_ids(name).unwrap(),
-                        &mut ids,
-                    )
+                    .pack(buffer.space, buffer.width, &instance.output_ids(name).unwrap(), &mut ids)
                     .unwrap();
-                found = ids
-                    .into_iter()
-                    .map(|id| R::from_f64(f64::from(id)))
-                    .collect();
+                found = ids.into_iter().map(|id| R::from_f64(f64::from(id))).collect();
             }
         }
         for (element, (found, expected)) in found.iter().zip(&expected).enumerate() {
             let found = found.to_f64();
-            let tolerance = if R::PRECISION == Precision::F32 {
-                2e-5
-            } else {
-                1e-12
-            };
+            let tolerance = if R::PRECISION == Precision::F32 { 2e-5 } else { 1e-12 };
             let same = found == *expected
                 || found.is_nan() && expected.is_nan()
                 || (found - expected).abs() <= tolerance * (1.0 + expected.abs());

@@ -19,21 +19,8 @@ pub fn product(
     // Transposed in memory.
     let source = place(weights, Row::Only, 0, &[1, k]);
     vec![
-        kernel(Work::Pack(Pack {
-            source,
-            k,
-            n,
-            to: packed,
-        })),
-        kernel(Work::Gemm(Gemm {
-            rows,
-            a,
-            k,
-            n,
-            packed,
-            out,
-            accumulate,
-        })),
+        kernel(Work::Pack(Pack { source, k, n, to: packed })),
+        kernel(Work::Gemm(Gemm { rows, a, k, n, packed, out, accumulate })),
     ]
 }
 
@@ -41,22 +28,14 @@ pub fn product(
 pub fn recurrent(width: usize) -> Plan {
     let mut plan = empty_plan();
     let x = plan.input("x", TIME, width);
-    let (grid, length) = (
-        plan.input("grid", GRID, width),
-        plan.buffer("n", Element::Real, BATCH, 1, Role::Length(1)),
-    );
+    let (grid, length) =
+        (plan.input("grid", GRID, width), plan.buffer("n", Element::Real, BATCH, 1, Role::Length(1)));
     let position = plan.buffer("p", Element::Real, TIME, 1, Role::Position(1));
     let count = plan.buffer("c", Element::Real, ONE, 1, Role::Count(vec![0, 1]));
-    let (h, back, last) = (
-        plan.output("h", TIME, width),
-        plan.output("back", TIME, width),
-        plan.output("last", BATCH, width),
-    );
+    let (h, back, last) =
+        (plan.output("h", TIME, width), plan.output("back", TIME, width), plan.output("last", BATCH, width));
     let first = plan.output("first", OTHER, width);
-    let (sum, gates) = (
-        plan.temporary("sum", TIME, width),
-        plan.temporary("gates", TIME, width),
-    );
+    let (sum, gates) = (plan.temporary("sum", TIME, width), plan.temporary("gates", TIME, width));
     plan.buffers[sum].residency = Residency::Step;
     plan.buffers[gates].residency = Residency::Step;
     let before = plan.map(TIME, TIME, &[(1, Position::Back(1))]);
@@ -70,15 +49,7 @@ pub fn recurrent(width: usize) -> Plan {
     for (state, neighbour, backward) in [(h, before, false), (back, after, true)] {
         let a = place(state, Row::Map(neighbour), 0, &[]);
         let out = place(gates, Row::Same, 0, &[]);
-        let mut kernels = product(
-            &mut plan,
-            GemmRows::Space(TIME),
-            a,
-            width,
-            width,
-            out,
-            false,
-        );
+        let mut kernels = product(&mut plan, GemmRows::Space(TIME), a, width, width, out, false);
         let pack = kernels.remove(0);
         plan.regions.push(Region::Flat(vec![pack]));
         // The grid's rows of a step read the step buffer of another space.
@@ -128,22 +99,24 @@ pub fn recurrent(width: usize) -> Plan {
                 ],
             )],
         ));
-        plan.regions.push(Region::Loop {
-            axis: 1,
-            backward,
-            kernels,
-        });
+        plan.regions.push(Region::Loop { axis: 1, backward, kernels });
     }
-    let copy = |from: Place, to| {
-        vec![phase(
-            &[width],
-            0,
-            vec![Inst::Load(from), Inst::Store(here(to), 0)],
-        )]
-    };
+    let copy = |from: Place, to| vec![phase(&[width], 0, vec![Inst::Load(from), Inst::Store(here(to), 0)])];
     plan.regions.push(Region::Flat(vec![
         rows(BATCH, copy(place(h, Row::Map(end), 0, &[1]), last)),
         rows(OTHER, copy(place(back, Row::Map(begin), 0, &[1]), first)),
     ]));
+    // Random numbers for rows of two axes: their keys come from the layout.
+    let seed = plan.buffer("random", Element::Id, ONE, 3, Role::Setting("random".into()));
+    let key = plan.buffer("key", Element::Id, GRID, 2, Role::RowKey);
+    let noise = plan.output("noise", GRID, width);
+    plan.regions.push(Region::Flat(vec![kernel(Work::Random(Random {
+        space: GRID,
+        stream: 3,
+        key: place(key, Row::Same, 0, &[]),
+        seed: place(seed, Row::Only, 0, &[]),
+        out: place(noise, Row::Same, 0, &[]),
+        width,
+    }))]));
     plan
 }

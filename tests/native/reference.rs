@@ -77,9 +77,7 @@ impl<'a> Machine<'a> {
         let of_row = |row: i64| Some((place.buffer, ((row + 1) as usize) * width));
         match &place.row {
             Row::Only => of_row(0),
-            Row::Same if self.plan.buffers[place.buffer].residency == Residency::Scratch => {
-                of_row(0)
-            }
+            Row::Same if self.plan.buffers[place.buffer].residency == Residency::Scratch => of_row(0),
             Row::Same => of_row(row as i64),
             Row::Map(map) => of_row(i64::from(self.layout.maps[*map][row])),
             Row::MapOr(map, other) => match self.layout.maps[*map][row] {
@@ -121,20 +119,12 @@ impl<'a> Machine<'a> {
     pub fn run(&mut self) {
         for region in &self.plan.regions {
             match region {
-                Region::Flat(kernels) => {
-                    kernels.iter().for_each(|kernel| self.kernel(kernel, None))
-                }
-                Region::Loop {
-                    axis,
-                    backward,
-                    kernels,
-                } => {
+                Region::Flat(kernels) => kernels.iter().for_each(|kernel| self.kernel(kernel, None)),
+                Region::Loop { axis, backward, kernels } => {
                     let steps = self.layout.steps[*axis];
                     for turn in 0..steps {
                         let step = if *backward { steps - 1 - turn } else { turn };
-                        kernels
-                            .iter()
-                            .for_each(|kernel| self.kernel(kernel, Some((*axis, step))));
+                        kernels.iter().for_each(|kernel| self.kernel(kernel, Some((*axis, step))));
                     }
                 }
             }
@@ -166,19 +156,10 @@ impl<'a> Machine<'a> {
                 for row in rows {
                     let find = |place: &Place| match gemm.rows {
                         GemmRows::Space(_) => (self.at(&place.at, place.pitch, row), place.offset),
-                        GemmRows::Static(_) => {
-                            (self.at(&place.at, 0, 0), place.offset + row * place.pitch)
-                        }
+                        GemmRows::Static(_) => (self.at(&place.at, 0, 0), place.offset + row * place.pitch),
                     };
                     let ((a, a_offset), (out, out_offset)) = (find(&gemm.a), find(&gemm.out));
-                    let packed = self.at(
-                        &RowRef {
-                            buffer: gemm.packed,
-                            row: Row::Only,
-                        },
-                        0,
-                        0,
-                    );
+                    let packed = self.at(&RowRef { buffer: gemm.packed, row: Row::Only }, 0, 0);
                     for column in 0..gemm.n {
                         let mut sum = match gemm.accumulate {
                             true => self.real(out, out_offset + column),
@@ -195,29 +176,14 @@ impl<'a> Machine<'a> {
             }
             Work::Pack(pack) => {
                 let source = self.at(&pack.source.at, 0, 0);
-                let to = self.at(
-                    &RowRef {
-                        buffer: pack.to,
-                        row: Row::Only,
-                    },
-                    0,
-                    0,
-                );
+                let to = self.at(&RowRef { buffer: pack.to, row: Row::Only }, 0, 0);
                 for column in 0..pack.n.div_ceil(PANEL) * PANEL {
                     for row in 0..pack.k {
                         let element = pack.source.offset
                             + row * pack.source.strides[0]
                             + column * pack.source.strides[1];
-                        let value = if column < pack.n {
-                            self.real(source, element)
-                        } else {
-                            0.0
-                        };
-                        self.store(
-                            to,
-                            column / PANEL * PANEL * pack.k + row * PANEL + column % PANEL,
-                            value,
-                        );
+                        let value = if column < pack.n { self.real(source, element) } else { 0.0 };
+                        self.store(to, column / PANEL * PANEL * pack.k + row * PANEL + column % PANEL, value);
                     }
                 }
             }
@@ -226,16 +192,11 @@ impl<'a> Machine<'a> {
                 for i in 0..outer.m {
                     for j in 0..outer.n {
                         let element = outer.out.offset + i * outer.out.pitch + j;
-                        let mut sum = if outer.accumulate {
-                            self.real(out, element)
-                        } else {
-                            0.0
-                        };
+                        let mut sum = if outer.accumulate { self.real(out, element) } else { 0.0 };
                         for row in self.range(outer.space, step) {
                             let a = self.at(&outer.a.at, outer.a.pitch, row);
                             let b = self.at(&outer.b.at, outer.b.pitch, row);
-                            sum +=
-                                self.real(a, outer.a.offset + i) * self.real(b, outer.b.offset + j);
+                            sum += self.real(a, outer.a.offset + i) * self.real(b, outer.b.offset + j);
                         }
                         self.store(out, element, sum);
                     }
@@ -250,14 +211,9 @@ impl<'a> Machine<'a> {
                     let sources: Vec<usize> = match combine.list {
                         Some(list) => {
                             let list = &self.layout.lists[list];
-                            let (begin, end) = (
-                                list.starts[target] as usize,
-                                list.starts[target + 1] as usize,
-                            );
-                            list.rows[begin..end]
-                                .iter()
-                                .map(|&row| row as usize)
-                                .collect()
+                            let (begin, end) =
+                                (list.starts[target] as usize, list.starts[target + 1] as usize);
+                            list.rows[begin..end].iter().map(|&row| row as usize).collect()
                         }
                         None => self.range(combine.from, step).collect(),
                     };
@@ -292,8 +248,7 @@ impl<'a> Machine<'a> {
                     }
                     for j in 0..scatter.n {
                         let element = scatter.out.offset + id as usize * scatter.out.pitch + j;
-                        let value =
-                            self.real(self.at(&scatter.value.at, 0, row), scatter.value.offset + j);
+                        let value = self.real(self.at(&scatter.value.at, 0, row), scatter.value.offset + j);
                         let sum = self.real(out, element) + value;
                         self.store(out, element, sum);
                     }
@@ -301,18 +256,13 @@ impl<'a> Machine<'a> {
             }
             Work::Random(random) => {
                 for row in self.range(random.space, step) {
-                    let word = |place: &Place, index| {
-                        self.id(self.at(&place.at, 0, row), place.offset + index)
-                    };
-                    let key = [
-                        word(&random.seed, 0) ^ word(&random.seed, 2),
-                        word(&random.seed, 1),
-                    ];
+                    let word =
+                        |place: &Place, index| self.id(self.at(&place.at, 0, row), place.offset + index);
+                    let key = [word(&random.seed, 0) ^ word(&random.seed, 2), word(&random.seed, 1)];
                     let (example, position) = (word(&random.key, 0), word(&random.key, 1));
                     let out = self.at(&random.out.at, 0, row);
                     for column in 0..random.width {
-                        let words =
-                            philox4x32([example, position, column as u32 / 4, random.stream], key);
+                        let words = philox4x32([example, position, column as u32 / 4, random.stream], key);
                         self.store(out, random.out.offset + column, uniform(words[column % 4]));
                     }
                 }
@@ -332,9 +282,7 @@ impl<'a> Machine<'a> {
                 partial.insert((number, index.to_vec()), (start, 0));
             }
         });
-        for_each(&phase.dims, &mut |index| {
-            self.point(phase, row, index, &mut partial)
-        });
+        for_each(&phase.dims, &mut |index| self.point(phase, row, index, &mut partial));
         for ((number, index), (value, position)) in partial {
             match &phase.body[number] {
                 Inst::Reduce(_, _, place) => self.store_at(place, row, &index, value),
@@ -360,9 +308,7 @@ impl<'a> Machine<'a> {
                 Inst::Load(place) => {
                     Some(self.real(self.at(&place.at, place.pitch, row), element(place, index)))
                 }
-                Inst::IdIs(place, dim) => {
-                    truth(self.id_at(place, row, index) as usize == index[*dim])
-                }
+                Inst::IdIs(place, dim) => truth(self.id_at(place, row, index) as usize == index[*dim]),
                 Inst::SameId(a, b) => truth(self.id_at(a, row, index) == self.id_at(b, row, index)),
                 Inst::IdValue(place) => Some(match self.id_at(place, row, index) {
                     u32::MAX => f64::NAN,
@@ -410,21 +356,12 @@ impl<'a> Machine<'a> {
 }
 
 fn element(place: &Place, index: &[usize]) -> usize {
-    let steps: usize = place
-        .strides
-        .iter()
-        .zip(index)
-        .map(|(stride, index)| stride * index)
-        .sum();
+    let steps: usize = place.strides.iter().zip(index).map(|(stride, index)| stride * index).sum();
     place.offset + steps
 }
 
 fn maximum(a: f64, b: f64) -> f64 {
-    if a.is_nan() || b.is_nan() {
-        f64::NAN
-    } else {
-        a.max(b)
-    }
+    if a.is_nan() || b.is_nan() { f64::NAN } else { a.max(b) }
 }
 
 fn for_each(dims: &[usize], visit: &mut impl FnMut(&[usize])) {
@@ -434,10 +371,7 @@ fn for_each(dims: &[usize], visit: &mut impl FnMut(&[usize])) {
     let mut index = vec![0; dims.len()];
     loop {
         visit(&index);
-        let Some(turn) = (0..dims.len())
-            .rev()
-            .find(|&dim| index[dim] + 1 < dims[dim])
-        else {
+        let Some(turn) = (0..dims.len()).rev().find(|&dim| index[dim] + 1 < dims[dim]) else {
             return;
         };
         index[turn] += 1;

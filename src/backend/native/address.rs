@@ -26,36 +26,20 @@ impl Code<'_> {
 
     /// Where an element window begins: address of the row that `row` addresses, plus the place's
     /// offset. `span` is how far the window reaches from the row's start, in elements.
-    pub fn place(
-        &mut self,
-        place: &Place,
-        row: Value,
-        span: usize,
-    ) -> Result<(Value, i32), EmitError> {
+    pub fn place(&mut self, place: &Place, row: Value, span: usize) -> Result<(Value, i32), EmitError> {
         let address = self.row(&place.at, place.pitch, row, span)?;
         let bytes = place.offset * self.element_bytes(place.at.buffer);
         Ok(self.displaced(address, bytes))
     }
 
     /// As [`Code::place`], in one value.
-    pub fn place_address(
-        &mut self,
-        place: &Place,
-        row: Value,
-        span: usize,
-    ) -> Result<Value, EmitError> {
+    pub fn place_address(&mut self, place: &Place, row: Value, span: usize) -> Result<Value, EmitError> {
         let (address, bytes) = self.place(place, row, span)?;
         Ok(self.plus(address, i64::from(bytes)))
     }
 
     /// Address of the row that `row` addresses.
-    fn row(
-        &mut self,
-        at: &RowRef,
-        pitch: usize,
-        row: Value,
-        span: usize,
-    ) -> Result<Value, EmitError> {
+    fn row(&mut self, at: &RowRef, pitch: usize, row: Value, span: usize) -> Result<Value, EmitError> {
         let base = self.base(at.buffer);
         let element = self.element_bytes(at.buffer);
         let bytes = self.plan.buffers[at.buffer].width * element;
@@ -109,9 +93,7 @@ impl Code<'_> {
 
     /// How a row's memory may be read: freely, unless this function writes it.
     pub fn flags(&self, at: &RowRef) -> MemFlagsData {
-        let changes = references(at)
-            .iter()
-            .any(|(reference, _)| self.written.contains(&reference.buffer));
+        let changes = references(at).iter().any(|(reference, _)| self.written.contains(&reference.buffer));
         match changes {
             true => CHANGING,
             false => CONSTANT,

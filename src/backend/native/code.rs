@@ -6,8 +6,7 @@ use std::collections::HashSet;
 
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{
-    BlockArg, FuncRef, InstBuilder, MemFlagsData, StackSlot, StackSlotData, StackSlotKind, Type,
-    Value, types,
+    BlockArg, FuncRef, InstBuilder, MemFlagsData, StackSlot, StackSlotData, StackSlotKind, Type, Value, types,
 };
 use cranelift_frontend::FunctionBuilder;
 
@@ -16,10 +15,7 @@ use super::emit::EmitError;
 use crate::plan::{BufferId, Plan, Precision};
 
 /// Memory that does not change while a function runs: the optimiser may merge and move such loads.
-pub const CONSTANT: MemFlagsData = MemFlagsData::new()
-    .with_notrap()
-    .with_readonly()
-    .with_can_move();
+pub const CONSTANT: MemFlagsData = MemFlagsData::new().with_notrap().with_readonly().with_can_move();
 /// Memory that this function writes, or that lies at an address of unknown alignment.
 pub const CHANGING: MemFlagsData = MemFlagsData::new().with_notrap();
 
@@ -117,9 +113,7 @@ impl Code<'_> {
     /// The contents of a context slot.
     pub fn slot(&mut self, slot: usize) -> Value {
         let context = self.context();
-        self.build
-            .ins()
-            .load(types::I64, CONSTANT, context, (slot * SLOT_BYTES) as i32)
+        self.build.ins().load(types::I64, CONSTANT, context, (slot * SLOT_BYTES) as i32)
     }
 
     /// `base + index * scale` for an index in elements of `scale` bytes.
@@ -173,11 +167,7 @@ impl Code<'_> {
 
     /// Stack memory of the function.
     pub fn stack(&mut self, bytes: usize) -> StackSlot {
-        self.build.create_sized_stack_slot(StackSlotData::new(
-            StackSlotKind::ExplicitSlot,
-            bytes as u32,
-            6,
-        ))
+        self.build.create_sized_stack_slot(StackSlotData::new(StackSlotKind::ExplicitSlot, bytes as u32, 6))
     }
 
     /// The address of stack memory.
@@ -203,9 +193,7 @@ impl Code<'_> {
             body(code, index)?;
             let next = code.plus(index, by);
             let more = code.build.ins().icmp(IntCC::SignedLessThan, next, to);
-            code.build
-                .ins()
-                .brif(more, repeat, &[BlockArg::Value(next)], done, &[]);
+            code.build.ins().brif(more, repeat, &[BlockArg::Value(next)], done, &[]);
             code.build.seal_block(repeat);
             code.build.seal_block(done);
             code.build.switch_to_block(done);
@@ -236,9 +224,7 @@ impl Code<'_> {
         let next = self.plus(index, by as i64);
         let end = self.int(to as i64);
         let more = self.build.ins().icmp(IntCC::SignedLessThan, next, end);
-        self.build
-            .ins()
-            .brif(more, repeat, &[BlockArg::Value(next)], done, &[]);
+        self.build.ins().brif(more, repeat, &[BlockArg::Value(next)], done, &[]);
         self.build.seal_block(repeat);
         self.build.seal_block(done);
         self.build.switch_to_block(done);

@@ -18,11 +18,7 @@ const STRIP: usize = 8;
 #[derive(Clone, Copy)]
 enum Sources {
     /// These entries of a table of row numbers.
-    Listed {
-        table: Value,
-        begin: Value,
-        end: Value,
-    },
+    Listed { table: Value, begin: Value, end: Value },
     /// All rows of a range.
     Range { begin: Value, end: Value },
 }
@@ -49,12 +45,7 @@ pub fn combine(code: &mut Code, combine: &Combine) -> Result<(), EmitError> {
 }
 
 /// One result row.
-fn row(
-    code: &mut Code,
-    combine: &Combine,
-    target: Value,
-    sources: Sources,
-) -> Result<(), EmitError> {
+fn row(code: &mut Code, combine: &Combine, target: Value, sources: Sources) -> Result<(), EmitError> {
     let types = code.types;
     let dense = combine.value.strides.first() == Some(&1);
     let strip = match dense {
@@ -63,28 +54,12 @@ fn row(
     };
     let whole = combine.width / strip * strip;
     code.count_constant(whole, strip, |code, column| {
-        columns(
-            code,
-            combine,
-            target,
-            sources,
-            column,
-            types.vector,
-            strip / types.lanes,
-        )
+        columns(code, combine, target, sources, column, types.vector, strip / types.lanes)
     })?;
     let vectors = (combine.width - whole) / types.lanes;
     if vectors > 0 {
         let column = code.int(whole as i64);
-        columns(
-            code,
-            combine,
-            target,
-            sources,
-            column,
-            types.vector,
-            vectors,
-        )?;
+        columns(code, combine, target, sources, column, types.vector, vectors)?;
     }
     let done = whole + vectors * types.lanes;
     let column = code.int(done as i64);
@@ -152,9 +127,7 @@ fn columns(
         let value = code.build.use_var(variable);
         let zero = constant(code, of, 0.0);
         let value = code.build.ins().select(any, value, zero);
-        code.build
-            .ins()
-            .store(CHANGING, value, to, (number * step * bytes) as i32);
+        code.build.ins().store(CHANGING, value, to, (number * step * bytes) as i32);
     }
     Ok(())
 }

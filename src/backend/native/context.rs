@@ -38,14 +38,7 @@ impl Slots {
         let rows = lists + 2 * plan.lists.len();
         let step_offsets = rows + plan.spaces.len();
         let steps = step_offsets + plan.spaces.len();
-        Slots {
-            maps,
-            lists,
-            rows,
-            step_offsets,
-            steps,
-            len: steps + plan.axes.len(),
-        }
+        Slots { maps, lists, rows, step_offsets, steps, len: steps + plan.axes.len() }
     }
 
     /// The shared zeros.

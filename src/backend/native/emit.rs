@@ -48,11 +48,7 @@ pub struct Emitted {
 }
 
 /// Compiles a plan into a module.
-pub fn emit(
-    module: &mut dyn Module,
-    plan: &Plan,
-    precision: Precision,
-) -> Result<Emitted, EmitError> {
+pub fn emit(module: &mut dyn Module, plan: &Plan, precision: Precision) -> Result<Emitted, EmitError> {
     let problems = verify(plan);
     if !problems.is_empty() {
         return Err(EmitError::Plan(problems.join("; ")));
@@ -69,10 +65,7 @@ pub fn emit(
         functions.push(of_region);
     }
     let entry = emitter.entry(&functions)?;
-    Ok(Emitted {
-        entry,
-        clif: emitter.clif,
-    })
+    Ok(Emitted { entry, clif: emitter.clif })
 }
 
 /// The functions of one plan.
@@ -90,28 +83,15 @@ impl<'m> Emitter<'m> {
         let isa = module.isa();
         // On other targets than x86-64 the instruction is always there.
         let fma = match isa.name() {
-            "x64" => isa
-                .isa_flags()
-                .iter()
-                .any(|flag| flag.name == "has_fma" && flag.as_bool() == Some(true)),
+            "x64" => {
+                isa.isa_flags().iter().any(|flag| flag.name == "has_fma" && flag.as_bool() == Some(true))
+            }
             _ => true,
         };
-        Emitter {
-            module,
-            plan,
-            precision,
-            fma,
-            tiles: HashMap::new(),
-            clif: Vec::new(),
-        }
+        Emitter { module, plan, precision, fma, tiles: HashMap::new(), clif: Vec::new() }
     }
 
-    fn kernel(
-        &mut self,
-        number: usize,
-        work: &Work,
-        equations: &[String],
-    ) -> Result<FuncId, EmitError> {
+    fn kernel(&mut self, number: usize, work: &Work, equations: &[String]) -> Result<FuncId, EmitError> {
         let (kind, callees) = match work {
             Work::Rows(_) => ("rows", Vec::new()),
             Work::Gemm(gemm) => ("gemm", gemm::tiles(gemm, self.precision)),
@@ -121,28 +101,17 @@ impl<'m> Emitter<'m> {
             Work::Scatter(_) => ("scatter", Vec::new()),
             Work::Random(_) => ("random", Vec::new()),
         };
-        let callees = callees
-            .into_iter()
-            .map(|shape| self.tile(shape))
-            .collect::<Result<Vec<_>, _>>()?;
+        let callees = callees.into_iter().map(|shape| self.tile(shape)).collect::<Result<Vec<_>, _>>()?;
         let name = format!("{}_{number}_{kind}", symbol(&self.plan.name));
-        self.define(
-            &name,
-            Linkage::Local,
-            4,
-            equations,
-            &callees,
-            written(work),
-            |code| match work {
-                Work::Rows(kernel) => rows::rows(code, kernel),
-                Work::Gemm(gemm) => gemm::gemm(code, gemm),
-                Work::Pack(pack) => pack::pack(code, pack),
-                Work::Outer(outer) => outer::outer(code, outer),
-                Work::Combine(combine) => combine::combine(code, combine),
-                Work::Scatter(scatter) => scatter::scatter(code, scatter),
-                Work::Random(random) => random::random(code, random),
-            },
-        )
+        self.define(&name, Linkage::Local, 4, equations, &callees, written(work), |code| match work {
+            Work::Rows(kernel) => rows::rows(code, kernel),
+            Work::Gemm(gemm) => gemm::gemm(code, gemm),
+            Work::Pack(pack) => pack::pack(code, pack),
+            Work::Outer(outer) => outer::outer(code, outer),
+            Work::Combine(combine) => combine::combine(code, combine),
+            Work::Scatter(scatter) => scatter::scatter(code, scatter),
+            Work::Random(random) => random::random(code, random),
+        })
     }
 
     /// The product tile of a shape, made when it is first asked for.
@@ -150,21 +119,11 @@ impl<'m> Emitter<'m> {
         if let Some(&function) = self.tiles.get(&shape) {
             return Ok(function);
         }
-        let name = format!(
-            "{}_tile_{}x{}",
-            symbol(&self.plan.name),
-            shape.rows,
-            shape.vectors
-        );
-        let function = self.define(
-            &name,
-            Linkage::Local,
-            tile::PARAMS,
-            &[],
-            &[],
-            HashSet::new(),
-            |code| tile::tile(code, shape),
-        )?;
+        let name = format!("{}_tile_{}x{}", symbol(&self.plan.name), shape.rows, shape.vectors);
+        let function =
+            self.define(&name, Linkage::Local, tile::PARAMS, &[], &[], HashSet::new(), |code| {
+                tile::tile(code, shape)
+            })?;
         self.tiles.insert(shape, function);
         Ok(function)
     }
@@ -172,15 +131,7 @@ impl<'m> Emitter<'m> {
     fn entry(&mut self, functions: &[Vec<FuncId>]) -> Result<FuncId, EmitError> {
         let callees: Vec<FuncId> = functions.iter().flatten().copied().collect();
         let name = symbol(&self.plan.name);
-        self.define(
-            &name,
-            Linkage::Export,
-            1,
-            &[],
-            &callees,
-            HashSet::new(),
-            entry::entry,
-        )
+        self.define(&name, Linkage::Export, 1, &[], &callees, HashSet::new(), entry::entry)
     }
 
     /// Builds, keeps the text of and compiles one function of `params` 64-bit parameters.
@@ -199,8 +150,7 @@ impl<'m> Emitter<'m> {
         signature.params = vec![AbiParam::new(types::I64); params];
         let function = self.module.declare_function(name, linkage, &signature)?;
         let mut context = self.module.make_context();
-        context.func =
-            Function::with_name_signature(UserFuncName::user(0, function.as_u32()), signature);
+        context.func = Function::with_name_signature(UserFuncName::user(0, function.as_u32()), signature);
         let callees = callees
             .iter()
             .map(|&callee| self.module.declare_func_in_func(callee, &mut context.func))
@@ -226,10 +176,7 @@ impl<'m> Emitter<'m> {
         body(&mut code)?;
         code.build.ins().return_(&[]);
         code.build.finalize(self.module.target_config());
-        let mut text: String = equations
-            .iter()
-            .map(|equation| format!("; {equation}\n"))
-            .collect();
+        let mut text: String = equations.iter().map(|equation| format!("; {equation}\n")).collect();
         text.push_str(&context.func.to_string());
         self.clif.push((name.to_string(), text));
         self.module.define_function(function, &mut context)?;
@@ -240,11 +187,7 @@ impl<'m> Emitter<'m> {
 /// A name as the linker and C take it: letters, digits and underscores.
 pub fn symbol(name: &str) -> String {
     let plain = |letter: char| {
-        if letter.is_ascii_alphanumeric() {
-            letter
-        } else {
-            '_'
-        }
+        if letter.is_ascii_alphanumeric() { letter } else { '_' }
     };
     let symbol: String = name.chars().map(plain).collect();
     match symbol.starts_with(|first: char| first.is_ascii_digit()) || symbol.is_empty() {

@@ -83,10 +83,7 @@ fn call(
             let offsets = code.slots.step_offsets(space);
             let offsets = code.slot(offsets);
             let next = code.plus(step, 1);
-            (
-                code.table(offsets, step, false),
-                code.table(offsets, next, false),
-            )
+            (code.table(offsets, step, false), code.table(offsets, next, false))
         }
         _ => {
             let rows = code.slots.rows(space);

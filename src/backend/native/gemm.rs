@@ -73,12 +73,9 @@ pub fn gemm(code: &mut Code, gemm: &Gemm) -> Result<(), EmitError> {
         let zero = code.int(0);
         code.count(zero, rows, 1, |code, row| {
             let kernel_row = code.build.ins().iadd(first, row);
-            for (table, place, width) in [(a_rows, &gemm.a, gemm.k), (out_rows, &gemm.out, gemm.n)]
-            {
+            for (table, place, width) in [(a_rows, &gemm.a, gemm.k), (out_rows, &gemm.out, gemm.n)] {
                 let address = match gemm.rows {
-                    GemmRows::Space(_) => {
-                        code.place_address(place, kernel_row, place.offset + width)?
-                    }
+                    GemmRows::Space(_) => code.place_address(place, kernel_row, place.offset + width)?,
                     GemmRows::Static(_) => {
                         let zero = code.int(0);
                         let base = code.place_address(place, zero, place.offset + width)?;
@@ -91,14 +88,7 @@ pub fn gemm(code: &mut Code, gemm: &Gemm) -> Result<(), EmitError> {
             Ok(())
         })?;
         let packed = code.base(gemm.packed);
-        let product = Product {
-            a_rows,
-            out_rows,
-            packed,
-            k: gemm.k,
-            n: gemm.n,
-            accumulate: gemm.accumulate,
-        };
+        let product = Product { a_rows, out_rows, packed, k: gemm.k, n: gemm.n, accumulate: gemm.accumulate };
         product.all_rows(code, rows, &remainders(gemm))
     })
 }
@@ -115,12 +105,7 @@ struct Product {
 
 impl Product {
     /// All `rows` rows of the tables, of which `remainders` may be left over by whole tiles.
-    fn all_rows(
-        &self,
-        code: &mut Code,
-        rows: Value,
-        remainders: &[usize],
-    ) -> Result<(), EmitError> {
+    fn all_rows(&self, code: &mut Code, rows: Value, remainders: &[usize]) -> Result<(), EmitError> {
         let tile_rows = code.int(TILE_ROWS as i64);
         let rest = code.build.ins().urem(rows, tile_rows);
         let whole = code.build.ins().isub(rows, rest);
@@ -194,8 +179,6 @@ impl TileCall {
         let out = code.element(self.out_rows, row, 8);
         let n = code.int(self.n as i64);
         let accumulate = code.int(i64::from(self.accumulate));
-        code.build
-            .ins()
-            .call(tile, &[a, out, self.panel, self.k, n, column, accumulate]);
+        code.build.ins().call(tile, &[a, out, self.panel, self.k, n, column, accumulate]);
     }
 }

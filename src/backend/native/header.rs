@@ -25,8 +25,7 @@ use crate::plan::{Buffer, Element, Plan, Position, Precision, Residency, Role, R
 /// The header of several plans in one object file.
 pub fn header(name: &str, plans: &[(&Plan, Precision)]) -> String {
     let guard = format!("{}_H", symbol(name).to_uppercase());
-    let mut text =
-        format!("/* {name}: made by rnnc. Link with the object file of the same name. */\n");
+    let mut text = format!("/* {name}: made by rnnc. Link with the object file of the same name. */\n");
     text.push_str(&format!("#ifndef {guard}\n#define {guard}\n\n"));
     text.push_str(include_str!("layout.h"));
     text.push_str("\n#ifdef __cplusplus\nextern \"C\" {\n#endif\n");
@@ -79,39 +78,19 @@ fn tables(plan: &Plan, name: &str, precision: Precision) -> String {
     let mut text = format!("static const rnnc_space {name}_spaces[] = {{\n");
     for space in &plan.spaces {
         let major = space.major.map_or(-1, |axis| axis as i64);
-        let _ = writeln!(
-            text,
-            "    {{{}, {{{}}}, {major}}},",
-            space.axes.len(),
-            list(&space.axes)
-        );
+        let _ = writeln!(text, "    {{{}, {{{}}}, {major}}},", space.axes.len(), list(&space.axes));
     }
-    let _ = writeln!(
-        text,
-        "    {{0, {{0}}, -1}}}};\nstatic const rnnc_map {name}_maps[] = {{"
-    );
+    let _ = writeln!(text, "    {{0, {{0}}, -1}}}};\nstatic const rnnc_map {name}_maps[] = {{");
     for map in &plan.maps {
         let (how, by) = accesses(plan, map);
-        let _ = writeln!(
-            text,
-            "    {{{}, {}, {{{}}}, {{{}}}}},",
-            map.from,
-            map.to,
-            how.join(", "),
-            list(&by)
-        );
+        let _ =
+            writeln!(text, "    {{{}, {}, {{{}}}, {{{}}}}},", map.from, map.to, how.join(", "), list(&by));
     }
-    let _ = writeln!(
-        text,
-        "    {{0, 0, {{0}}, {{0}}}}}};\nstatic const rnnc_list {name}_lists[] = {{"
-    );
+    let _ = writeln!(text, "    {{0, 0, {{0}}, {{0}}}}}};\nstatic const rnnc_list {name}_lists[] = {{");
     for own in &plan.lists {
         let _ = writeln!(text, "    {{{}, {}}},", own.from, own.to);
     }
-    let _ = writeln!(
-        text,
-        "    {{0, 0}}}};\nstatic const rnnc_buffer {name}_buffers[] = {{"
-    );
+    let _ = writeln!(text, "    {{0, 0}}}};\nstatic const rnnc_buffer {name}_buffers[] = {{");
     let mut parameter = 0;
     for buffer in &plan.buffers {
         let (role, axes) = role(&buffer.role);
@@ -134,10 +113,7 @@ fn tables(plan: &Plan, name: &str, precision: Precision) -> String {
             parameter += buffer.width;
         }
     }
-    let _ = writeln!(
-        text,
-        "    {{\"\", 0, 0, 0, RNNC_ALL, RNNC_TEMPORARY, 0, 0, 0, 0}}}};"
-    );
+    let _ = writeln!(text, "    {{\"\", 0, 0, 0, RNNC_ALL, RNNC_TEMPORARY, 0, 0, 0, 0}}}};");
     let _ = writeln!(
         text,
         "static const rnnc_plan {name}_plan = {{{name:?}, {}, {}, {}, {}, {}, {}, {}, \
@@ -158,10 +134,7 @@ fn accesses(plan: &Plan, map: &RowMap) -> (Vec<String>, Vec<usize>) {
     let axes = plan.spaces.get(map.to).map_or(&[][..], |space| &space.axes);
     let (mut how, mut by) = (vec!["RNNC_HERE".to_string()], vec![0]);
     for axis in axes.iter().skip(1) {
-        let at = map
-            .at
-            .iter()
-            .find_map(|(other, at)| (other == axis).then_some(*at));
+        let at = map.at.iter().find_map(|(other, at)| (other == axis).then_some(*at));
         let (name, steps) = match at.unwrap_or(Position::Here) {
             Position::Here => ("RNNC_HERE", 0),
             Position::Back(steps) => ("RNNC_BACK", steps),
@@ -198,12 +171,8 @@ fn parameters(plan: &Plan, name: &str) -> String {
     let mut offset = 0;
     for buffer in &plan.buffers {
         if let Role::Parameter(own) = &buffer.role {
-            let _ = writeln!(
-                text,
-                "    {{{own:?}, {offset}, {}, \"[{}]\"}},",
-                buffer.width,
-                list(&buffer.shape)
-            );
+            let _ =
+                writeln!(text, "    {{{own:?}, {offset}, {}, \"[{}]\"}},", buffer.width, list(&buffer.shape));
             offset += buffer.width;
         }
     }
@@ -216,11 +185,8 @@ fn parameters(plan: &Plan, name: &str) -> String {
 
 /// The structure that holds a batch's numbers.
 fn context(plan: &Plan, name: &str) -> String {
-    let (buffers, spaces, axes) = (
-        plan.buffers.len().max(1),
-        plan.spaces.len().max(1),
-        plan.axes.len().max(1),
-    );
+    let (buffers, spaces, axes) =
+        (plan.buffers.len().max(1), plan.spaces.len().max(1), plan.axes.len().max(1));
     let slots = Slots::new(plan).len();
     format!(
         "/* One batch; it points into itself, so it must not be moved while bound. */\n\
@@ -238,16 +204,9 @@ fn context(plan: &Plan, name: &str) -> String {
 
 /// Sizes, binding, parameters and the run.
 fn binding(plan: &Plan, name: &str, real: &str) -> String {
-    let axes: Vec<String> = plan
-        .axes
-        .iter()
-        .skip(1)
-        .map(|axis| format!("{}_lengths", symbol(axis)))
-        .collect();
-    let arguments: String = axes
-        .iter()
-        .map(|axis| format!(", const size_t *{axis}"))
-        .collect();
+    let axes: Vec<String> =
+        plan.axes.iter().skip(1).map(|axis| format!("{}_lengths", symbol(axis))).collect();
+    let arguments: String = axes.iter().map(|axis| format!(", const size_t *{axis}")).collect();
     let array: String = axes.iter().map(|axis| format!(", {axis}")).collect();
     format!(
         "extern void {name}(const uint64_t *context);\n\n\
@@ -267,10 +226,7 @@ fn binding(plan: &Plan, name: &str, real: &str) -> String {
 
 /// The caller's array for a buffer, for the comment above its function.
 fn shape(plan: &Plan, buffer: &Buffer) -> String {
-    let axes = plan
-        .spaces
-        .get(buffer.space)
-        .map_or(&[][..], |space| &space.axes);
+    let axes = plan.spaces.get(buffer.space).map_or(&[][..], |space| &space.axes);
     let mut text: String = axes
         .iter()
         .map(|&axis| match axis {

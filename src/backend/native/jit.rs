@@ -37,11 +37,7 @@ impl Jit {
         let code = module.get_finalized_function(entry);
         // SAFETY: `emit` gave this function the signature of `Entry`.
         let entry = unsafe { std::mem::transmute::<*const u8, Entry>(code) };
-        Ok(Jit {
-            module: Some(module),
-            entry,
-            clif,
-        })
+        Ok(Jit { module: Some(module), entry, clif })
     }
 
     /// The entry point, valid while `self` lives.
@@ -63,16 +59,8 @@ impl Drop for Jit {
 pub fn host(position_independent: bool) -> Result<Arc<dyn TargetIsa>, EmitError> {
     let failed = |error: String| EmitError::Codegen(error);
     let mut flags = settings::builder();
-    let verify = if cfg!(debug_assertions) {
-        "true"
-    } else {
-        "false"
-    };
-    let position_independent = if position_independent {
-        "true"
-    } else {
-        "false"
-    };
+    let verify = if cfg!(debug_assertions) { "true" } else { "false" };
+    let position_independent = if position_independent { "true" } else { "false" };
     for (name, value) in [
         ("opt_level", "speed"),
         ("enable_verifier", verify),
@@ -82,9 +70,7 @@ pub fn host(position_independent: bool) -> Result<Arc<dyn TargetIsa>, EmitError>
         ("enable_probestack", "true"),
         ("probestack_strategy", "inline"),
     ] {
-        flags
-            .set(name, value)
-            .map_err(|error| failed(error.to_string()))?;
+        flags.set(name, value).map_err(|error| failed(error.to_string()))?;
     }
     cranelift_native::builder()
         .map_err(|error| failed(error.to_string()))?

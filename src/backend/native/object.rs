@@ -16,8 +16,5 @@ pub fn object(name: &str, plans: &[(&Plan, Precision)]) -> Result<Vec<u8>, EmitE
     for (plan, precision) in plans {
         emit(&mut module, plan, *precision)?;
     }
-    module
-        .finish()
-        .emit()
-        .map_err(|error| EmitError::Codegen(error.to_string()))
+    module.finish().emit().map_err(|error| EmitError::Codegen(error.to_string()))
 }

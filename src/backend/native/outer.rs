@@ -75,9 +75,7 @@ pub fn outer(code: &mut Code, outer: &Outer) -> Result<(), EmitError> {
         let most = code.int(BLOCK as i64);
         let rows = code.build.ins().smin(left, most);
         let whole = outer.m / piece * piece;
-        code.count_constant(whole, piece, |code, top| {
-            block(code, outer, &buffers, first, rows, top, piece)
-        })?;
+        code.count_constant(whole, piece, |code, top| block(code, outer, &buffers, first, rows, top, piece))?;
         let top = code.int(whole as i64);
         match outer.m - whole {
             0 => Ok(()),
@@ -182,12 +180,7 @@ fn panel(
 fn copy_transposed(code: &mut Code, from: Value, to: Value, count: usize) {
     let types = code.types;
     for index in 0..count {
-        let value = code
-            .build
-            .ins()
-            .load(types.real, CHANGING, from, (index * types.bytes) as i32);
-        code.build
-            .ins()
-            .store(CHANGING, value, to, (index * BLOCK * types.bytes) as i32);
+        let value = code.build.ins().load(types.real, CHANGING, from, (index * types.bytes) as i32);
+        code.build.ins().store(CHANGING, value, to, (index * BLOCK * types.bytes) as i32);
     }
 }

@@ -15,9 +15,7 @@ pub fn pack(code: &mut Code, pack: &Pack) -> Result<(), EmitError> {
     let source = code.place_address(&pack.source, zero, 0)?;
     let to = code.base(pack.to);
     let whole = pack.n / PANEL * PANEL;
-    code.count_constant(whole, PANEL, |code, column| {
-        panel(code, pack, source, to, column, PANEL)
-    })?;
+    code.count_constant(whole, PANEL, |code, column| panel(code, pack, source, to, column, PANEL))?;
     match pack.n - whole {
         0 => Ok(()),
         rest => {
@@ -57,10 +55,7 @@ pub fn copy_padded(code: &mut Code, from: Value, stride: usize, to: Value, colum
         let vector = column + types.lanes <= columns && stride == 1;
         let zeros = column >= columns && column.is_multiple_of(types.lanes);
         let (value, width) = match (vector, zeros) {
-            (true, _) => (
-                code.build.ins().load(types.vector, CHANGING, from, offset),
-                types.lanes,
-            ),
+            (true, _) => (code.build.ins().load(types.vector, CHANGING, from, offset), types.lanes),
             (_, true) => (code.vector_constant(0.0), types.lanes),
             _ if column < columns => {
                 let (at, offset) = code.displaced(from, column * stride * types.bytes);

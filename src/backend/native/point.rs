@@ -41,9 +41,7 @@ impl PhaseCode<'_> {
         let operand = |value: usize| {
             let found = values.get(value).copied().flatten();
             found.ok_or_else(|| {
-                EmitError::Plan(format!(
-                    "instruction {number} uses {value}, which has no value"
-                ))
+                EmitError::Plan(format!("instruction {number} uses {value}, which has no value"))
             })
         };
         let plain = |real| Ok(Some(Operand { real, mask: None }));
@@ -109,6 +107,19 @@ impl PhaseCode<'_> {
                 code.build.ins().store(CHANGING, id, address, offset);
                 Ok(None)
             }
+            Inst::SelectId(condition, first, second, to) => {
+                let condition = operand(*condition)?.real;
+                let zero = code.real(0.0);
+                let chosen = code.build.ins().fcmp(FloatCC::NotEqual, condition, zero);
+                let (address, offset) = self.address(code, number, 0, first, last);
+                let a = code.build.ins().load(types::I32, CHANGING, address, offset);
+                let (address, offset) = self.address(code, number, 1, second, last);
+                let b = code.build.ins().load(types::I32, CHANGING, address, offset);
+                let id = code.build.ins().select(chosen, a, b);
+                let (address, offset) = self.address(code, number, 2, to, last);
+                code.build.ins().store(CHANGING, id, address, offset);
+                Ok(None)
+            }
             Inst::Reduce(how, value, place) => {
                 let value = operand(*value)?.real;
                 self.reduce(code, shape, last, number, *how, value, place);
@@ -158,10 +169,7 @@ impl PhaseCode<'_> {
         let Some(index) = accumulator.index else {
             return;
         };
-        let (best, best_index) = (
-            code.build.use_var(accumulator.scalar),
-            code.build.use_var(index),
-        );
+        let (best, best_index) = (code.build.use_var(accumulator.scalar), code.build.use_var(index));
         let here = position(code, last);
         let larger = code.build.ins().fcmp(FloatCC::GreaterThan, value, best);
         let best = code.build.ins().select(larger, value, best);
@@ -194,10 +202,7 @@ impl PhaseCode<'_> {
             address = code.element(address, index, stride * element);
         }
         let constant = last.constant * stride * element;
-        match i32::try_from(constant)
-            .ok()
-            .and_then(|constant| offset.checked_add(constant))
-        {
+        match i32::try_from(constant).ok().and_then(|constant| offset.checked_add(constant)) {
             Some(offset) => (address, offset),
             None => (code.plus(address, constant as i64 + i64::from(offset)), 0),
         }
@@ -222,13 +227,9 @@ impl PhaseCode<'_> {
         let types = code.types;
         match (shape, dense(place), code.precision) {
             (Shape::Vector, true, Precision::F32) => {
-                code.build
-                    .ins()
-                    .load(types.int_vector, flags, address, offset)
+                code.build.ins().load(types.int_vector, flags, address, offset)
             }
-            (Shape::Vector, true, Precision::F64) => {
-                code.build.ins().uload32x2(flags, address, offset)
-            }
+            (Shape::Vector, true, Precision::F64) => code.build.ins().uload32x2(flags, address, offset),
             (_, _, precision) => {
                 let id = match precision {
                     Precision::F32 => code.build.ins().load(types.int, flags, address, offset),
@@ -384,10 +385,7 @@ fn truth(code: &mut Code, shape: Shape, mask: Value) -> Operand {
             bits_real(code, shape, bits)
         }
     };
-    Operand {
-        real,
-        mask: Some(mask),
-    }
+    Operand { real, mask: Some(mask) }
 }
 
 /// `yes` where the mask is set, else `no`.
@@ -434,11 +432,8 @@ fn unary(code: &mut Code, shape: Shape, op: UnaryInst, a: Value) -> Result<Value
         UnaryInst::Floor => code.build.ins().floor(a),
         UnaryInst::Round => code.build.ins().nearest(a),
         UnaryInst::Sign => {
-            let (zero, one, less) = (
-                constant(code, shape, 0.0),
-                constant(code, shape, 1.0),
-                constant(code, shape, -1.0),
-            );
+            let (zero, one, less) =
+                (constant(code, shape, 0.0), constant(code, shape, 1.0), constant(code, shape, -1.0));
             let above = code.build.ins().fcmp(FloatCC::GreaterThan, a, zero);
             let below = code.build.ins().fcmp(FloatCC::LessThan, a, zero);
             let number = code.build.ins().fcmp(FloatCC::Equal, a, a);

@@ -39,18 +39,11 @@ pub fn random(code: &mut Code, random: &Random) -> Result<(), EmitError> {
 }
 
 /// The first words at a place.
-fn words<const N: usize>(
-    code: &mut Code,
-    place: &Place,
-    row: Value,
-) -> Result<[Value; N], EmitError> {
+fn words<const N: usize>(code: &mut Code, place: &Place, row: Value) -> Result<[Value; N], EmitError> {
     let (address, offset) = code.place(place, row, place.offset + N)?;
     let flags = code.flags(&place.at);
     Ok(std::array::from_fn(|word| {
-        let word = code
-            .build
-            .ins()
-            .load(types::I32, flags, address, offset + 4 * word as i32);
+        let word = code.build.ins().load(types::I32, flags, address, offset + 4 * word as i32);
         code.build.ins().uextend(types::I64, word)
     }))
 }
@@ -72,12 +65,8 @@ fn philox(code: &mut Code, counter: [Value; 4], key: [Value; 2]) -> [Value; 4] {
         let (odd_high, odd_low) = halves(MULTIPLIERS[1], words[2]);
         let first = code.build.ins().bxor(odd_high, words[1]);
         let third = code.build.ins().bxor(even_high, words[3]);
-        words = [
-            code.build.ins().bxor(first, key[0]),
-            odd_low,
-            code.build.ins().bxor(third, key[1]),
-            even_low,
-        ];
+        words =
+            [code.build.ins().bxor(first, key[0]), odd_low, code.build.ins().bxor(third, key[1]), even_low];
         key = std::array::from_fn(|half| {
             let sum = code.plus(key[half], i64::from(WEYL[half]));
             code.build.ins().band(sum, low_bits)
@@ -97,8 +86,6 @@ fn store(code: &mut Code, to: Value, words: &[Value]) {
         let real = code.build.ins().fadd(real, half);
         let scale = code.real(0.5f64.powi(23));
         let real = code.build.ins().fmul(real, scale);
-        code.build
-            .ins()
-            .store(CHANGING, real, to, (number * types.bytes) as i32);
+        code.build.ins().store(CHANGING, real, to, (number * types.bytes) as i32);
     }
 }

@@ -42,7 +42,7 @@ pub struct Accumulator {
 }
 
 /// Address and displacement of an instruction's first and second place, as far as it has them.
-type Addresses = [Option<(Value, i32)>; 2];
+type Addresses = [Option<(Value, i32)>; 3];
 
 /// A phase being written.
 pub struct PhaseCode<'p> {
@@ -74,11 +74,7 @@ const STRAIGHT: usize = 96;
 
 /// Emits a row kernel into a kernel function.
 pub fn rows(code: &mut Code, kernel: &RowKernel) -> Result<(), EmitError> {
-    let phases: Vec<Phase> = kernel
-        .phases
-        .iter()
-        .map(|phase| math::expand(phase, code.precision))
-        .collect();
+    let phases: Vec<Phase> = kernel.phases.iter().map(|phase| math::expand(phase, code.precision)).collect();
     let (begin, end) = (code.params[1], code.params[2]);
     code.count(begin, end, 1, |code, row| {
         for phase in &phases {
@@ -119,9 +115,7 @@ fn emit_phase(code: &mut Code, phase: &Phase, row: Value, space: usize) -> Resul
         };
         let (real, vector) = (code.types.real, code.types.vector);
         let accumulator = Accumulator {
-            vectors: (0..vectors)
-                .map(|_| code.build.declare_var(vector))
-                .collect(),
+            vectors: (0..vectors).map(|_| code.build.declare_var(vector)).collect(),
             scalar: code.build.declare_var(real),
             index: accumulator,
         };
@@ -131,12 +125,7 @@ fn emit_phase(code: &mut Code, phase: &Phase, row: Value, space: usize) -> Resul
 }
 
 /// Addresses of all places, in the order of the instructions.
-fn addresses(
-    code: &mut Code,
-    phase: &Phase,
-    row: Value,
-    space: usize,
-) -> Result<Vec<Addresses>, EmitError> {
+fn addresses(code: &mut Code, phase: &Phase, row: Value, space: usize) -> Result<Vec<Addresses>, EmitError> {
     let mut all = Vec::with_capacity(phase.body.len());
     for inst in &phase.body {
         let one = RowKernel {
@@ -148,15 +137,13 @@ fn addresses(
             }],
         };
         let work = Work::Rows(one);
-        let spans: Vec<(&Place, usize)> = places(&work)
-            .into_iter()
-            .map(|used| (used.place, used.span))
-            .collect();
-        let mut pair = [None, None];
-        for (slot, (place, span)) in pair.iter_mut().zip(spans) {
+        let spans: Vec<(&Place, usize)> =
+            places(&work).into_iter().map(|used| (used.place, used.span)).collect();
+        let mut triple = [None, None, None];
+        for (slot, (place, span)) in triple.iter_mut().zip(spans) {
             *slot = Some(code.place(place, row, span)?);
         }
-        all.push(pair);
+        all.push(triple);
     }
     Ok(all)
 }
@@ -181,15 +168,7 @@ impl PhaseCode<'_> {
         let phase = self.phase;
         let dims = &phase.dims;
         match dims.len() - level {
-            0 => self.point(
-                code,
-                Shape::Scalar,
-                Last {
-                    index: None,
-                    constant: 0,
-                    copy: 0,
-                },
-            ),
+            0 => self.point(code, Shape::Scalar, Last { index: None, constant: 0, copy: 0 }),
             1 => self.last(code, dims[level]),
             _ => code.count_constant(dims[level], 1, |code, index| {
                 self.outer.push(index);
@@ -213,22 +192,14 @@ impl PhaseCode<'_> {
             let unrolled = extent / stride * stride;
             code.count_constant(unrolled, stride, |code, index| {
                 for copy in 0..self.unroll {
-                    let last = Last {
-                        index: Some(index),
-                        constant: copy * lanes,
-                        copy,
-                    };
+                    let last = Last { index: Some(index), constant: copy * lanes, copy };
                     self.point(code, Shape::Vector, last)?;
                 }
                 Ok(())
             })?;
             begin = unrolled;
             for copy in 0..(extent - unrolled) / lanes {
-                let last = Last {
-                    index: None,
-                    constant: begin,
-                    copy,
-                };
+                let last = Last { index: None, constant: begin, copy };
                 self.point(code, Shape::Vector, last)?;
                 begin += lanes;
             }
@@ -236,24 +207,12 @@ impl PhaseCode<'_> {
         let rest = extent - begin;
         if rest * self.phase.body.len() <= STRAIGHT {
             for constant in begin..extent {
-                self.point(
-                    code,
-                    Shape::Scalar,
-                    Last {
-                        index: None,
-                        constant,
-                        copy: 0,
-                    },
-                )?;
+                self.point(code, Shape::Scalar, Last { index: None, constant, copy: 0 })?;
             }
             return Ok(());
         }
         code.count_constant(rest, 1, |code, index| {
-            let last = Last {
-                index: Some(index),
-                constant: begin,
-                copy: 0,
-            };
+            let last = Last { index: Some(index), constant: begin, copy: 0 };
             self.point(code, Shape::Scalar, last)
         })
     }
@@ -300,9 +259,7 @@ impl PhaseCode<'_> {
                 continue;
             };
             let (address, offset) = self.outer_address(code, number, place);
-            code.build
-                .ins()
-                .store(super::code::CHANGING, result, address, offset);
+            code.build.ins().store(super::code::CHANGING, result, address, offset);
         }
         Ok(())
     }
@@ -331,10 +288,7 @@ impl PhaseCode<'_> {
 
 /// All vector accumulators and all lanes in one number, by halves.
 fn horizontal(code: &mut Code, how: Combining, vectors: &[Variable]) -> Option<Value> {
-    let mut all: Vec<Value> = vectors
-        .iter()
-        .map(|&vector| code.build.use_var(vector))
-        .collect();
+    let mut all: Vec<Value> = vectors.iter().map(|&vector| code.build.use_var(vector)).collect();
     while all.len() > 1 {
         all = all
             .chunks(2)
@@ -345,9 +299,8 @@ fn horizontal(code: &mut Code, how: Combining, vectors: &[Variable]) -> Option<V
             .collect();
     }
     let vector = all.pop()?;
-    let mut lanes: Vec<Value> = (0..code.types.lanes)
-        .map(|lane| code.build.ins().extractlane(vector, lane as u8))
-        .collect();
+    let mut lanes: Vec<Value> =
+        (0..code.types.lanes).map(|lane| code.build.ins().extractlane(vector, lane as u8)).collect();
     while lanes.len() > 1 {
         lanes = lanes
             .chunks(2)
@@ -374,17 +327,14 @@ fn vectorises(phase: &Phase, lanes: usize) -> bool {
         return false;
     };
     let scalar_only = |inst: &Inst| match inst {
-        Inst::CopyId(..) | Inst::ArgMax(..) => true,
+        Inst::CopyId(..) | Inst::SelectId(..) | Inst::ArgMax(..) => true,
         Inst::Reduce(..) => phase.reduced == 0,
         _ => false,
     };
     if extent < lanes || phase.body.iter().any(scalar_only) {
         return false;
     }
-    let work = Work::Rows(RowKernel {
-        space: 0,
-        phases: vec![phase.clone()],
-    });
+    let work = Work::Rows(RowKernel { space: 0, phases: vec![phase.clone()] });
     let uses = places(&work);
     let last_stride = |place: &Place| place.strides.last().copied().unwrap_or(0);
     let stores: Vec<&Place> = phase
@@ -402,9 +352,8 @@ fn vectorises(phase: &Phase, lanes: usize) -> bool {
     let reduced: Vec<usize> = reductions.map(|place| place.at.buffer).collect();
     uses.iter().all(|used| {
         let dense = last_stride(used.place) <= 1;
-        let store_dense = used.access == Access::Read
-            || !stores.contains(&used.place)
-            || last_stride(used.place) == 1;
+        let store_dense =
+            used.access == Access::Read || !stores.contains(&used.place) || last_stride(used.place) == 1;
         // A load from a buffer that the phase stores to must be of the same element, or of another row.
         let apart = used.access == Access::Write
             || stores.iter().all(|store| {
@@ -432,10 +381,7 @@ impl Code<'_> {
     /// A vector of given numbers.
     pub fn vector_of(&mut self, lanes: &[f64]) -> Value {
         let bytes: Vec<u8> = match self.types.bytes {
-            4 => lanes
-                .iter()
-                .flat_map(|&lane| (lane as f32).to_le_bytes())
-                .collect(),
+            4 => lanes.iter().flat_map(|&lane| (lane as f32).to_le_bytes()).collect(),
             _ => lanes.iter().flat_map(|&lane| lane.to_le_bytes()).collect(),
         };
         self.vector_bytes(self.types.vector, bytes)

@@ -49,20 +49,14 @@ pub fn tile(code: &mut Code, shape: Shape) -> Result<(), EmitError> {
     let temporary = code.stack(shape.rows * shape.vectors * 16);
     let strips = (panel_vectors(code.precision) / shape.vectors).max(1);
     let a_rows: Vec<Value> = (0..shape.rows)
-        .map(|row| {
-            code.build
-                .ins()
-                .load(types::I64, CHANGING, code.params[0], 8 * row as i32)
-        })
+        .map(|row| code.build.ins().load(types::I64, CHANGING, code.params[0], 8 * row as i32))
         .collect();
     code.count_constant(strips * width, width, |code, first| {
         let column = code.build.ins().iadd(code.params[5], first);
         let left = code.build.ins().isub(code.params[4], column);
         let zero = code.int(0);
         let any = code.build.ins().icmp(IntCC::SignedGreaterThan, left, zero);
-        code.when(any, |code| {
-            strip(code, shape, &a_rows, first, column, left, temporary)
-        })
+        code.when(any, |code| strip(code, shape, &a_rows, first, column, left, temporary))
     })
 }
 
@@ -77,14 +71,10 @@ fn strip(
     temporary: StackSlot,
 ) -> Result<(), EmitError> {
     let (types, bytes) = (code.types, code.types.bytes);
-    let sums: Vec<Variable> = (0..shape.rows * shape.vectors)
-        .map(|_| code.build.declare_var(types.vector))
-        .collect();
+    let sums: Vec<Variable> =
+        (0..shape.rows * shape.vectors).map(|_| code.build.declare_var(types.vector)).collect();
     let width = code.int((shape.vectors * types.lanes) as i64);
-    let full = code
-        .build
-        .ins()
-        .icmp(IntCC::SignedGreaterThanOrEqual, left, width);
+    let full = code.build.ins().icmp(IntCC::SignedGreaterThanOrEqual, left, width);
     let accumulate = code.params[6];
     code.either(
         accumulate,
@@ -95,12 +85,7 @@ fn strip(
                     for row in 0..shape.rows {
                         let out = out_row(code, row, column);
                         for vector in 0..shape.vectors {
-                            let old = code.build.ins().load(
-                                types.vector,
-                                CHANGING,
-                                out,
-                                16 * vector as i32,
-                            );
+                            let old = code.build.ins().load(types.vector, CHANGING, out, 16 * vector as i32);
                             code.build.def_var(sums[row * shape.vectors + vector], old);
                         }
                     }
@@ -110,10 +95,7 @@ fn strip(
                     copy_some(code, shape, column, left, temporary, true)?;
                     let kept = code.stack_address(temporary);
                     for (number, &sum) in sums.iter().enumerate() {
-                        let old =
-                            code.build
-                                .ins()
-                                .load(types.vector, CHANGING, kept, 16 * number as i32);
+                        let old = code.build.ins().load(types.vector, CHANGING, kept, 16 * number as i32);
                         code.build.def_var(sum, old);
                     }
                     Ok(())
@@ -131,9 +113,8 @@ fn strip(
     let k = code.params[3];
     let panel_bytes = code.scaled(k, PANEL * bytes);
     let start = code.element(code.params[2], first, bytes);
-    let panels: Vec<Variable> = (0..shape.panels(code.precision))
-        .map(|_| code.build.declare_var(types::I64))
-        .collect();
+    let panels: Vec<Variable> =
+        (0..shape.panels(code.precision)).map(|_| code.build.declare_var(types::I64)).collect();
     let mut at = start;
     for (number, &panel) in panels.iter().enumerate() {
         if number > 0 {
@@ -159,9 +140,7 @@ fn strip(
                 let out = out_row(code, row, column);
                 for vector in 0..shape.vectors {
                     let sum = code.build.use_var(sums[row * shape.vectors + vector]);
-                    code.build
-                        .ins()
-                        .store(CHANGING, sum, out, 16 * vector as i32);
+                    code.build.ins().store(CHANGING, sum, out, 16 * vector as i32);
                 }
             }
             Ok(())
@@ -170,9 +149,7 @@ fn strip(
             let kept = code.stack_address(temporary);
             for (number, &sum) in sums.iter().enumerate() {
                 let sum = code.build.use_var(sum);
-                code.build
-                    .ins()
-                    .store(CHANGING, sum, kept, 16 * number as i32);
+                code.build.ins().store(CHANGING, sum, kept, 16 * number as i32);
             }
             copy_some(code, shape, column, left, temporary, false)
         },
@@ -191,28 +168,17 @@ fn multiply(
 ) {
     let (types, bytes) = (code.types, code.types.bytes);
     let of_panel = panel_vectors(code.precision);
-    let pointers: Vec<Value> = panels
-        .iter()
-        .map(|&panel| code.build.use_var(panel))
-        .collect();
+    let pointers: Vec<Value> = panels.iter().map(|&panel| code.build.use_var(panel)).collect();
     for step in 0..steps {
         let columns: Vec<Value> = (0..shape.vectors)
             .map(|vector| {
                 let offset = step * PANEL * bytes + (vector % of_panel) * 16;
-                code.build.ins().load(
-                    types.vector,
-                    CONSTANT,
-                    pointers[vector / of_panel],
-                    offset as i32,
-                )
+                code.build.ins().load(types.vector, CONSTANT, pointers[vector / of_panel], offset as i32)
             })
             .collect();
         for (row, &a) in a_rows.iter().enumerate() {
             let at = code.element(a, index, bytes);
-            let number = code
-                .build
-                .ins()
-                .load(types.real, CONSTANT, at, (step * bytes) as i32);
+            let number = code.build.ins().load(types.real, CONSTANT, at, (step * bytes) as i32);
             let number = code.build.ins().splat(types.vector, number);
             for (vector, &column) in columns.iter().enumerate() {
                 let variable = sums[row * shape.vectors + vector];
@@ -230,10 +196,7 @@ fn multiply(
 
 /// Address of `out[row, column]`.
 fn out_row(code: &mut Code, row: usize, column: Value) -> Value {
-    let out = code
-        .build
-        .ins()
-        .load(types::I64, CHANGING, code.params[1], 8 * row as i32);
+    let out = code.build.ins().load(types::I64, CHANGING, code.params[1], 8 * row as i32);
     code.element(out, column, code.types.bytes)
 }
 

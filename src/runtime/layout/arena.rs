@@ -70,12 +70,7 @@ impl Arena {
             let mut taken: Vec<(usize, usize)> = placed
                 .iter()
                 .filter(|&&(other, _)| meet(life(plan, id), life(plan, other)))
-                .map(|&(_, other)| {
-                    (
-                        other.start,
-                        other.start + align(other.bytes).unwrap_or(usize::MAX),
-                    )
-                })
+                .map(|&(_, other)| (other.start, other.start + align(other.bytes).unwrap_or(usize::MAX)))
                 .collect();
             taken.sort_unstable();
             let start = best_gap(arena.zeros_bytes, &taken, align(place.bytes)?);
@@ -93,10 +88,8 @@ impl Arena {
 
     /// A table of all places, for people.
     pub fn table(&self, plan: &Plan) -> String {
-        let mut text = format!(
-            "{:<24} {:>10} {:>8} {:>12} {:>12}  regions\n",
-            "buffer", "rows", "width", "bytes", "at"
-        );
+        let mut text =
+            format!("{:<24} {:>10} {:>8} {:>12} {:>12}  regions\n", "buffer", "rows", "width", "bytes", "at");
         for (buffer, place) in plan.buffers.iter().zip(&self.places) {
             let (first, last) = buffer.life;
             let _ = match place {
@@ -121,25 +114,14 @@ const TOO_LARGE: LayoutError = LayoutError::TooLarge { what: "buffers" };
 
 /// The size of a buffer, placed at 0.
 fn size(buffer: &Buffer, precision: Precision, space: &SpaceRows) -> Result<Place, LayoutError> {
-    let row = buffer
-        .width
-        .checked_mul(buffer.element.bytes(precision))
-        .ok_or(TOO_LARGE)?;
+    let row = buffer.width.checked_mul(buffer.element.bytes(precision)).ok_or(TOO_LARGE)?;
     let (rows, front) = match buffer.residency {
         Residency::All => (space.rows, align(row)?),
         Residency::Step => (space.largest_step, align(row)?),
         Residency::Scratch => (1, 0),
     };
-    let bytes = row
-        .checked_mul(rows)
-        .and_then(|bytes| bytes.checked_add(front))
-        .ok_or(TOO_LARGE)?;
-    Ok(Place {
-        start: 0,
-        offset: front,
-        bytes,
-        rows,
-    })
+    let bytes = row.checked_mul(rows).and_then(|bytes| bytes.checked_add(front)).ok_or(TOO_LARGE)?;
+    Ok(Place { start: 0, offset: front, bytes, rows })
 }
 
 /// Regions in which a buffer must keep its place: what the caller sets or reads keeps it for longer

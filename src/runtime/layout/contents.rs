@@ -17,12 +17,8 @@ impl Layout {
     pub fn content(&self, plan: &Plan, id: BufferId) -> Result<Option<Content>, LayoutError> {
         let buffer = &plan.buffers[id];
         let space = &self.spaces[buffer.space];
-        let missing = || {
-            LayoutError::Plan(format!(
-                "`{}` asks for an axis that its rows do not have",
-                buffer.name
-            ))
-        };
+        let missing =
+            || LayoutError::Plan(format!("`{}` asks for an axis that its rows do not have", buffer.name));
         let numbers: Vec<f64> = match &buffer.role {
             Role::Position(axis) => (0..space.rows)
                 .map(|row| space.coordinate(row, *axis).map(|position| position as f64))
@@ -37,15 +33,9 @@ impl Layout {
                 .ok_or_else(missing)?,
             Role::Count(_) => self.counts[id].into_iter().collect(),
             Role::RowKey => {
-                return self
-                    .row_keys(buffer.space)
-                    .map(|keys| Some(Content::Id(keys)));
+                return self.row_keys(buffer.space).map(|keys| Some(Content::Id(keys)));
             }
-            Role::Parameter(_)
-            | Role::Input(_)
-            | Role::Setting(_)
-            | Role::Temporary
-            | Role::Output(_) => {
+            Role::Parameter(_) | Role::Input(_) | Role::Setting(_) | Role::Temporary | Role::Output(_) => {
                 return Ok(None);
             }
         };
@@ -61,31 +51,26 @@ impl Layout {
         let mut keys = Vec::with_capacity(2 * space.rows);
         for row in 0..space.rows {
             let coordinates = space.coordinates(row);
-            let example =
-                coordinates.first().map_or(0, |&example| example as usize) + self.part.start;
-            keys.push(
-                u32::try_from(example).map_err(|_| LayoutError::TooLarge { what: "row keys" })?,
-            );
+            let of_part = coordinates.first().map_or(0, |&example| example as usize);
+            let example = of_part + self.part.start;
+            keys.push(u32::try_from(example).map_err(|_| LayoutError::TooLarge { what: "row keys" })?);
             let positions = coordinates.get(1..).unwrap_or(&[]);
-            keys.push(position_key(positions).ok_or(LayoutError::TooLarge { what: "row keys" })?);
+            let lengths = space.space.axes.iter().skip(1).map(|&axis| {
+                self.lengths.axes.get(axis).and_then(|lengths| lengths.get(of_part)).copied().unwrap_or(0)
+            });
+            let key = position_key(positions, lengths);
+            keys.push(key.ok_or(LayoutError::TooLarge { what: "row keys" })?);
         }
         Ok(keys)
     }
 }
 
-/// A number that is different for different positions on the axes behind the batch, and the same in
-/// every batch: the word's bits are shared out evenly. `None` if a position needs more bits.
-pub fn position_key(positions: &[u32]) -> Option<u32> {
-    match positions {
-        [] => Some(0),
-        &[position] => Some(position),
-        _ => {
-            let bits = 32 / positions.len() as u32;
-            positions.iter().try_fold(0, |key, &position| {
-                (position >> bits == 0).then_some(key << bits | position)
-            })
-        }
-    }
+/// The row-major number of a position among those of its example: different for different positions, and
+/// the same in every batch. `None` beyond 32 bits.
+pub fn position_key(positions: &[u32], lengths: impl Iterator<Item = usize>) -> Option<u32> {
+    positions.iter().zip(lengths).try_fold(0u32, |key, (&position, length)| {
+        key.checked_mul(u32::try_from(length).ok()?)?.checked_add(position)
+    })
 }
 
 /// For each buffer with [`Role::Count`]: its number of positions in the whole batch.
@@ -96,9 +81,7 @@ pub fn counts(plan: &Plan, whole: &Lengths) -> Vec<Option<f64>> {
             _ => (0..whole.examples)
                 .map(|example| {
                     let others = axes.iter().filter(|&&axis| axis > 0);
-                    others
-                        .map(|&axis| whole.axes[axis][example] as f64)
-                        .product::<f64>()
+                    others.map(|&axis| whole.axes[axis][example] as f64).product::<f64>()
                 })
                 .sum(),
         }

@@ -50,11 +50,7 @@ impl Lengths {
     pub fn longest(&self, axis: usize) -> usize {
         match axis {
             0 => self.examples,
-            _ => self
-                .axes
-                .get(axis)
-                .and_then(|lengths| lengths.iter().copied().max())
-                .unwrap_or(0),
+            _ => self.axes.get(axis).and_then(|lengths| lengths.iter().copied().max()).unwrap_or(0),
         }
     }
 }
@@ -140,13 +136,7 @@ impl Layout {
         let lengths = Lengths {
             examples: part.len(),
             axes: std::iter::once(Vec::new())
-                .chain(
-                    whole
-                        .axes
-                        .iter()
-                        .skip(1)
-                        .map(|axis| axis[part.clone()].to_vec()),
-                )
+                .chain(whole.axes.iter().skip(1).map(|axis| axis[part.clone()].to_vec()))
                 .collect(),
         };
         let orders = rows::orders(&lengths, plan.axes.len());
@@ -169,12 +159,8 @@ impl Layout {
         Ok(Layout {
             part,
             precision,
-            longest: (0..plan.axes.len())
-                .map(|axis| whole.longest(axis))
-                .collect(),
-            steps: (0..plan.axes.len())
-                .map(|axis| lengths.longest(axis))
-                .collect(),
+            longest: (0..plan.axes.len()).map(|axis| whole.longest(axis)).collect(),
+            steps: (0..plan.axes.len()).map(|axis| lengths.longest(axis)).collect(),
             lengths,
             spaces,
             maps,
@@ -190,19 +176,11 @@ fn check_lengths(plan: &Plan, whole: &Lengths, part: &Range<usize>) -> Result<()
     for (axis, name) in plan.axes.iter().enumerate().skip(1) {
         let given = whole.axes.get(axis).map_or(0, Vec::len);
         if given != whole.examples {
-            return Err(LayoutError::Lengths {
-                axis: name.clone(),
-                examples: whole.examples,
-                given,
-            });
+            return Err(LayoutError::Lengths { axis: name.clone(), examples: whole.examples, given });
         }
     }
     if part.start > part.end || part.end > whole.examples {
-        return Err(LayoutError::Part {
-            start: part.start,
-            end: part.end,
-            examples: whole.examples,
-        });
+        return Err(LayoutError::Part { start: part.start, end: part.end, examples: whole.examples });
     }
     Ok(())
 }

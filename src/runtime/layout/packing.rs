@@ -15,12 +15,8 @@ impl Layout {
             .axes
             .iter()
             .skip(1)
-            .try_fold(width, |product, &axis| {
-                product.checked_mul(self.longest[axis])
-            })
-            .ok_or(LayoutError::TooLarge {
-                what: "padded values",
-            })
+            .try_fold(width, |product, &axis| product.checked_mul(self.longest[axis]))
+            .ok_or(LayoutError::TooLarge { what: "padded values" })
     }
 
     /// Elements of the padded array of a space: the part's examples, or one row where there is no batch.
@@ -30,9 +26,7 @@ impl Layout {
             false => self
                 .example_elements(space, width)?
                 .checked_mul(self.part.len())
-                .ok_or(LayoutError::TooLarge {
-                    what: "padded values",
-                }),
+                .ok_or(LayoutError::TooLarge { what: "padded values" }),
         }
     }
 
@@ -89,19 +83,11 @@ impl Layout {
     ) -> Result<(), LayoutError> {
         let wanted = self.padded_elements(space, width)?;
         if padded != wanted {
-            return Err(LayoutError::Size {
-                what: "the padded array",
-                given: padded,
-                expected: wanted,
-            });
+            return Err(LayoutError::Size { what: "the padded array", given: padded, expected: wanted });
         }
         let wanted = self.spaces[space].rows * width;
         if packed != wanted {
-            return Err(LayoutError::Size {
-                what: "the packed rows",
-                given: packed,
-                expected: wanted,
-            });
+            return Err(LayoutError::Size { what: "the packed rows", given: packed, expected: wanted });
         }
         Ok(())
     }

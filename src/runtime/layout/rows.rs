@@ -59,11 +59,7 @@ pub struct ListRows {
 
 impl SpaceRows {
     /// Packs a space.
-    pub fn new(
-        space: &Space,
-        lengths: &Lengths,
-        orders: &[Order],
-    ) -> Result<SpaceRows, LayoutError> {
+    pub fn new(space: &Space, lengths: &Lengths, orders: &[Order]) -> Result<SpaceRows, LayoutError> {
         check_space(space, orders.len())?;
         let mut packed = SpaceRows {
             space: space.clone(),
@@ -88,12 +84,8 @@ impl SpaceRows {
             packed.before.push(total);
         }
         packed.rank = order.rank.clone();
-        let major_length =
-            |example: usize| space.major.map_or(1, |axis| lengths.axes[axis][example]);
-        let steps = order
-            .examples
-            .first()
-            .map_or(0, |&longest| major_length(longest));
+        let major_length = |example: usize| space.major.map_or(1, |axis| lengths.axes[axis][example]);
+        let steps = order.examples.first().map_or(0, |&longest| major_length(longest));
         let mut row = 0usize;
         let mut active = order.examples.len();
         packed.largest_step = 0;
@@ -107,10 +99,7 @@ impl SpaceRows {
             packed.largest_step = packed.largest_step.max(size);
             offsets.push(row as u32);
             for &example in &order.examples[..active] {
-                let extents: Vec<usize> = others
-                    .iter()
-                    .map(|&axis| lengths.axes[axis][example])
-                    .collect();
+                let extents: Vec<usize> = others.iter().map(|&axis| lengths.axes[axis][example]).collect();
                 for_each_position(&extents, |positions| {
                     let mut others = positions.iter();
                     packed.coordinates.push(example as u32);
@@ -149,40 +138,25 @@ impl SpaceRows {
         if self.space.axes.is_empty() {
             return 0;
         }
-        let first = self
-            .space
-            .major
-            .map_or(0, |axis| self.step_offsets[position(axis)] as usize);
+        let first = self.space.major.map_or(0, |axis| self.step_offsets[position(axis)] as usize);
         let inner = self
             .space
             .axes
             .iter()
             .skip(1)
             .filter(|&&axis| Some(axis) != self.space.major)
-            .fold(0, |index, &axis| {
-                index * lengths.axes[axis][example] + position(axis)
-            });
+            .fold(0, |index, &axis| index * lengths.axes[axis][example] + position(axis));
         first + self.before[self.rank[example]] + inner
     }
 
     fn other_axes(&self) -> Vec<usize> {
         let not_major = |axis: &usize| Some(*axis) != self.space.major;
-        self.space
-            .axes
-            .iter()
-            .skip(1)
-            .copied()
-            .filter(not_major)
-            .collect()
+        self.space.axes.iter().skip(1).copied().filter(not_major).collect()
     }
 }
 
 /// The table of a map.
-pub fn map_rows(
-    map: &RowMap,
-    spaces: &[SpaceRows],
-    lengths: &Lengths,
-) -> Result<Vec<i32>, LayoutError> {
+pub fn map_rows(map: &RowMap, spaces: &[SpaceRows], lengths: &Lengths) -> Result<Vec<i32>, LayoutError> {
     let (from, to) = (space(spaces, map.from)?, space(spaces, map.to)?);
     let mut table = Vec::with_capacity(from.rows);
     let mut positions = vec![0usize; lengths.axes.len().max(1)];
@@ -192,9 +166,7 @@ pub fn map_rows(
             (Some(0), _) => coordinates[0] as usize,
             (None, None) => 0,
             _ => {
-                return Err(LayoutError::Plan(
-                    "a map from the single row reads a batch".into(),
-                ));
+                return Err(LayoutError::Plan("a map from the single row reads a batch".into()));
             }
         };
         let mut exists = true;
@@ -232,21 +204,10 @@ pub fn map_rows(
 }
 
 /// The table of a list.
-pub fn list_rows(
-    list: &RowList,
-    spaces: &[SpaceRows],
-    lengths: &Lengths,
-) -> Result<ListRows, LayoutError> {
+pub fn list_rows(list: &RowList, spaces: &[SpaceRows], lengths: &Lengths) -> Result<ListRows, LayoutError> {
     let (from, to) = (space(spaces, list.from)?, space(spaces, list.to)?);
-    if !to
-        .space
-        .axes
-        .iter()
-        .all(|axis| from.space.axes.contains(axis))
-    {
-        return Err(LayoutError::Plan(
-            "a list's rows lie in a space of other axes".into(),
-        ));
+    if !to.space.axes.iter().all(|axis| from.space.axes.contains(axis)) {
+        return Err(LayoutError::Plan("a list's rows lie in a space of other axes".into()));
     }
     // Pairs in ascending order of coordinates; a stable sort by the result's row keeps it.
     let mut pairs = Vec::with_capacity(from.rows);
@@ -255,15 +216,10 @@ pub fn list_rows(
         false => {
             let axes = &from.space.axes[1..];
             for example in 0..lengths.examples {
-                let extents: Vec<usize> = axes
-                    .iter()
-                    .map(|&axis| lengths.axes[axis][example])
-                    .collect();
+                let extents: Vec<usize> = axes.iter().map(|&axis| lengths.axes[axis][example]).collect();
                 for_each_position(&extents, |positions| {
                     let position = |axis: usize| {
-                        axes.iter()
-                            .position(|&own| own == axis)
-                            .map_or(0, |index| positions[index])
+                        axes.iter().position(|&own| own == axis).map_or(0, |index| positions[index])
                     };
                     let target = to.row(example, position, lengths) as u32;
                     pairs.push((target, from.row(example, position, lengths) as u32));
@@ -279,10 +235,7 @@ pub fn list_rows(
     for row in 0..to.rows {
         starts[row + 1] += starts[row];
     }
-    Ok(ListRows {
-        starts,
-        rows: pairs.into_iter().map(|(_, row)| row).collect(),
-    })
+    Ok(ListRows { starts, rows: pairs.into_iter().map(|(_, row)| row).collect() })
 }
 
 /// Calls `visit` with every index tuple below `extents`, the last index fastest.
@@ -293,10 +246,7 @@ pub fn for_each_position(extents: &[usize], mut visit: impl FnMut(&[usize])) {
     let mut positions = vec![0; extents.len()];
     loop {
         visit(&positions);
-        let Some(turn) = (0..extents.len())
-            .rev()
-            .find(|&axis| positions[axis] + 1 < extents[axis])
-        else {
+        let Some(turn) = (0..extents.len()).rev().find(|&axis| positions[axis] + 1 < extents[axis]) else {
             return;
         };
         positions[turn] += 1;
@@ -305,9 +255,7 @@ pub fn for_each_position(extents: &[usize], mut visit: impl FnMut(&[usize])) {
 }
 
 fn space(spaces: &[SpaceRows], id: usize) -> Result<&SpaceRows, LayoutError> {
-    spaces
-        .get(id)
-        .ok_or_else(|| LayoutError::Plan(format!("there is no space {id}")))
+    spaces.get(id).ok_or_else(|| LayoutError::Plan(format!("there is no space {id}")))
 }
 
 /// Row numbers are i32, so that -1 can stand for none; checked before anything is allocated.
@@ -318,9 +266,7 @@ fn check_rows(space: &Space, lengths: &Lengths) -> Result<(), LayoutError> {
             .axes
             .iter()
             .skip(1)
-            .try_fold(1usize, |product, &axis| {
-                product.checked_mul(lengths.axes[axis][example])
-            });
+            .try_fold(1usize, |product, &axis| product.checked_mul(lengths.axes[axis][example]));
         total = rows
             .and_then(|rows| total.checked_add(rows))
             .filter(|&total| i32::try_from(total).is_ok())
@@ -339,8 +285,6 @@ fn check_space(space: &Space, axes: usize) -> Result<(), LayoutError> {
     };
     match ascending && known && batch_first && major_inside {
         true => Ok(()),
-        false => Err(LayoutError::Plan(format!(
-            "the space {space:?} cannot be packed"
-        ))),
+        false => Err(LayoutError::Plan(format!("the space {space:?} cannot be packed"))),
     }
 }

@@ -2,10 +2,7 @@ use super::*;
 use crate::plan::*;
 
 fn space(axes: &[usize], major: Option<usize>) -> Space {
-    Space {
-        axes: axes.to_vec(),
-        major,
-    }
+    Space { axes: axes.to_vec(), major }
 }
 
 fn buffer(name: &str, space: SpaceId, width: usize, role: Role, life: (usize, usize)) -> Buffer {
@@ -26,11 +23,7 @@ fn buffer(name: &str, space: SpaceId, width: usize, role: Role, life: (usize, us
 
 /// Spaces: 0 [], 1 [batch], 2 [batch, t], 3 [batch, t, s] by t.
 fn plan() -> Plan {
-    let back = |by| RowMap {
-        from: 2,
-        to: 2,
-        at: vec![(1, Position::Back(by))],
-    };
+    let back = |by| RowMap { from: 2, to: 2, at: vec![(1, Position::Back(by))] };
     Plan {
         name: "test".into(),
         axes: vec!["batch".into(), "t".into(), "s".into()],
@@ -42,37 +35,13 @@ fn plan() -> Plan {
         ],
         maps: vec![
             back(1),
-            RowMap {
-                from: 2,
-                to: 2,
-                at: vec![(1, Position::Forward(1))],
-            },
-            RowMap {
-                from: 1,
-                to: 2,
-                at: vec![(1, Position::Last)],
-            },
-            RowMap {
-                from: 2,
-                to: 1,
-                at: vec![],
-            },
-            RowMap {
-                from: 3,
-                to: 2,
-                at: vec![],
-            },
-            RowMap {
-                from: 1,
-                to: 2,
-                at: vec![(1, Position::First)],
-            },
+            RowMap { from: 2, to: 2, at: vec![(1, Position::Forward(1))] },
+            RowMap { from: 1, to: 2, at: vec![(1, Position::Last)] },
+            RowMap { from: 2, to: 1, at: vec![] },
+            RowMap { from: 3, to: 2, at: vec![] },
+            RowMap { from: 1, to: 2, at: vec![(1, Position::First)] },
         ],
-        lists: vec![
-            RowList { from: 3, to: 2 },
-            RowList { from: 2, to: 1 },
-            RowList { from: 2, to: 0 },
-        ],
+        lists: vec![RowList { from: 3, to: 2 }, RowList { from: 2, to: 1 }, RowList { from: 2, to: 0 }],
         buffers: vec![
             buffer("x", 2, 2, Role::Input("x".into()), (0, 0)),
             buffer("a", 2, 5, Role::Temporary, (0, 1)),
@@ -86,10 +55,7 @@ fn plan() -> Plan {
 }
 
 fn lengths() -> Lengths {
-    Lengths {
-        examples: 4,
-        axes: vec![vec![], vec![2, 4, 1, 0], vec![1, 2, 3, 5]],
-    }
+    Lengths { examples: 4, axes: vec![vec![], vec![2, 4, 1, 0], vec![1, 2, 3, 5]] }
 }
 
 #[test]
@@ -117,10 +83,7 @@ fn a_part_has_the_keys_and_counts_of_the_whole() {
     let whole = Layout::new(&plan, Precision::F32, &lengths, 0..4).unwrap();
     let part = Layout::new(&plan, Precision::F32, &lengths, 1..3).unwrap();
     let keys = |layout: &Layout| match layout.content(&plan, 3) {
-        Ok(Some(Content::Id(keys))) => keys
-            .chunks(2)
-            .map(|key| (key[0], key[1]))
-            .collect::<Vec<_>>(),
+        Ok(Some(Content::Id(keys))) => keys.chunks(2).map(|key| (key[0], key[1])).collect::<Vec<_>>(),
         other => panic!("{other:?}"),
     };
     let (whole_keys, part_keys) = (keys(&whole), keys(&part));
@@ -128,10 +91,7 @@ fn a_part_has_the_keys_and_counts_of_the_whole() {
     assert!(part_keys.iter().all(|key| whole_keys.contains(key)));
     let distinct: std::collections::HashSet<_> = whole_keys.iter().collect();
     assert_eq!(distinct.len(), whole_keys.len());
-    assert_eq!(
-        part.content(&plan, 4).unwrap(),
-        Some(Content::Real(vec![7.0]))
-    );
+    assert_eq!(part.content(&plan, 4).unwrap(), Some(Content::Real(vec![7.0])));
 }
 
 #[test]
@@ -166,18 +126,9 @@ fn disjoint_lives_share_a_place_and_inputs_do_not() {
 fn impossible_sizes_are_errors() {
     let plan = plan();
     let huge = Lengths::uniform(2, &[usize::MAX / 2, 3]);
-    assert!(matches!(
-        Layout::new(&plan, Precision::F32, &huge, 0..2),
-        Err(LayoutError::TooLarge { .. })
-    ));
-    assert!(matches!(
-        Layout::new(&plan, Precision::F32, &lengths(), 3..5),
-        Err(LayoutError::Part { .. })
-    ));
-    let empty = Lengths {
-        examples: 0,
-        axes: vec![vec![]; 3],
-    };
+    assert!(matches!(Layout::new(&plan, Precision::F32, &huge, 0..2), Err(LayoutError::TooLarge { .. })));
+    assert!(matches!(Layout::new(&plan, Precision::F32, &lengths(), 3..5), Err(LayoutError::Part { .. })));
+    let empty = Lengths { examples: 0, axes: vec![vec![]; 3] };
     let layout = Layout::new(&plan, Precision::F64, &empty, 0..0).unwrap();
     assert_eq!(layout.spaces[2].rows, 0);
 }
