@@ -23,6 +23,7 @@ mod phases;
 pub mod places;
 mod print;
 mod regions;
+pub mod verify;
 mod views;
 
 pub use build::{PlanError, plan};

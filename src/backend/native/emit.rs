@@ -15,6 +15,7 @@ use super::code::{Code, Types};
 use super::context::Slots;
 use super::{combine, entry, gemm, outer, pack, random, rows, scatter, tile};
 use crate::plan::places::{Access, places};
+use crate::plan::verify::verify;
 use crate::plan::{BufferId, Plan, Precision, Work};
 
 /// Why a plan became no code.
@@ -48,6 +49,10 @@ pub struct Emitted {
 
 /// Compiles a plan into a module.
 pub fn emit(module: &mut dyn Module, plan: &Plan, precision: Precision) -> Result<Emitted, EmitError> {
+    let problems = verify(plan);
+    if !problems.is_empty() {
+        return Err(EmitError::Plan(problems.join("; ")));
+    }
     let mut emitter = Emitter::new(module, plan, precision);
     let mut functions = Vec::new();
     let mut number = 0;

@@ -358,7 +358,7 @@ static inline void rnnc_fill_contents(rnnc_context *c, int buffer) {
             size_t row = rnnc_row(c, b->space, e, position), key = 0;
             for (int a = 1; a < s->count; a++) {
                 if (b->role == RNNC_POSITION && b->axes >> s->axis[a] & 1) rnnc_put(c, buffer, row, (double)position[a]);
-                key = s->count > 2 ? key << 32 / (s->count - 1) | position[a] : position[a];
+                key = key * c->length[s->axis[a]][e] + position[a];
             }
             for (int a = 1; b->role == RNNC_LENGTH && a < c->plan->axes; a++)
                 if (b->axes >> a & 1) rnnc_put(c, buffer, row, (double)c->length[a][e]);

@@ -51,11 +51,12 @@ impl Layout {
         let mut keys = Vec::with_capacity(2 * space.rows);
         for row in 0..space.rows {
             let coordinates = space.coordinates(row);
-            let example = coordinates.first().map_or(0, |&example| example as usize) + self.part.start;
+            let of_part = coordinates.first().map_or(0, |&example| example as usize);
+            let example = of_part + self.part.start;
             keys.push(u32::try_from(example).map_err(|_| LayoutError::TooLarge { what: "row keys" })?);
             let positions = coordinates.get(1..).unwrap_or(&[]);
             let lengths = space.space.axes.iter().skip(1).map(|&axis| {
-                self.lengths.axes.get(axis).and_then(|lengths| lengths.get(example)).copied().unwrap_or(0)
+                self.lengths.axes.get(axis).and_then(|lengths| lengths.get(of_part)).copied().unwrap_or(0)
             });
             let key = position_key(positions, lengths);
             keys.push(key.ok_or(LayoutError::TooLarge { what: "row keys" })?);
