@@ -90,3 +90,10 @@ pub const COMPILE: &[Pass] = &[
 /// Every pass once, in the order of first use.
 pub const ALL: &[Pass] =
     &[COPIES, FOLD, SIMPLIFY, COMMON, SHIFT, REASSOCIATE, DEAD, SPLIT, HOIST, MERGE, RECOMPUTE];
+
+/// One node for equal expressions, none for what no output needs: after a rewriting outside this folder.
+pub fn clean(graph: &mut Graph) {
+    for pass in [COPIES, FOLD, COMMON, DEAD] {
+        (pass.run)(graph);
+    }
+}

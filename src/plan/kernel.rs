@@ -364,10 +364,31 @@ pub enum Inst {
     Store(Place, Val),
     /// Copies an id from the first place to the second, at each point.
     CopyId(Place, Place),
+    /// Copies one of two ids, the first where the value is not 0: value, first, second, to.
+    SelectId(Val, Place, Place, Place),
     /// Combines over the reduced dims, stored at the outer index.
     Reduce(Combining, Val, Place),
     /// Index (on the last dim, the only reduced one) of the largest value, lowest first on ties, stored as an id at the outer index.
     ArgMax(Val, Place),
+}
+
+impl Inst {
+    /// The values it reads.
+    pub fn operands(&self) -> Vec<Val> {
+        match self {
+            Inst::Const(_)
+            | Inst::Index(_)
+            | Inst::Load(_)
+            | Inst::IdIs(..)
+            | Inst::SameId(..)
+            | Inst::IdValue(_)
+            | Inst::CopyId(..) => Vec::new(),
+            Inst::Unary(_, a) | Inst::Store(_, a) | Inst::Reduce(_, a, _) | Inst::ArgMax(a, _) => vec![*a],
+            Inst::SelectId(a, ..) => vec![*a],
+            Inst::Binary(_, a, b) | Inst::ScaleByPowerOfTwo(a, b) => vec![*a, *b],
+            Inst::Fma(a, b, c) | Inst::Select(a, b, c) => vec![*a, *b, *c],
+        }
+    }
 }
 
 /// Rows of a product: those of a space, or the rows of a single-row matrix.
@@ -413,7 +434,7 @@ pub struct Pack {
 }
 
 /// Columns in a packed panel.
-pub const PANEL: usize = 8;
+pub const PANEL: usize = 16;
 
 /// Elements of a packed k x n matrix.
 pub fn packed_width(k: usize, n: usize) -> usize {

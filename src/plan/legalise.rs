@@ -3,8 +3,8 @@
 //! Before `softmax(y)`; after `e / sum(e)` with `e = exp(y - max(y))`. Every output becomes a node of its own.
 
 use crate::ir::{
-    Access, Along, AxisSet, BATCH, Binary, Contract, Graph, InferError, Node, NodeId, Op, Operand, Reduction, Unary,
-    ValueType,
+    Access, Along, AxisSet, BATCH, Binary, Contract, Graph, InferError, Node, NodeId, Op, Operand, Reduction,
+    Unary, ValueType,
 };
 
 /// A graph with the same outputs that uses only what the planner has kernels for.
@@ -113,9 +113,9 @@ impl Legal {
 
     /// A sum of outer products of vectors into a single matrix has a kernel of its own.
     fn is_outer(&self, id: NodeId, contract: &Contract) -> bool {
-        let is_pair =
-            matches!((&contract.left[..], &contract.right[..], &contract.out[..]), ([i], [j], [k, l]) if (i, j) == (k, l));
-        let constant = self.graph.operands(id).iter().any(|x| matches!(self.graph.op(x.node), Op::Constant(_)));
+        let is_pair = matches!((&contract.left[..], &contract.right[..], &contract.out[..]), ([i], [j], [k, l]) if (i, j) == (k, l));
+        let constant =
+            self.graph.operands(id).iter().any(|x| matches!(self.graph.op(x.node), Op::Constant(_)));
         is_pair && self.graph.ty(id).axes == AxisSet::NONE && !constant
     }
 
@@ -143,7 +143,12 @@ impl Legal {
 
     /// The largest value, the powers of what is below it, and their sum, stretched to the value's shape.
     #[allow(clippy::type_complexity)]
-    fn powers(&mut self, like: NodeId, x: Operand, along: Along) -> Result<(Operand, (Operand, Operand)), InferError> {
+    fn powers(
+        &mut self,
+        like: NodeId,
+        x: Operand,
+        along: Along,
+    ) -> Result<(Operand, (Operand, Operand)), InferError> {
         let peak = self.make(like, Op::Reduce(Reduction::Max, along), &[x])?;
         let lifted = if along == Along::Last { self.stretch(like, peak, x)? } else { peak };
         let lowered = self.binary(like, Binary::Subtract, x, lifted)?;
@@ -201,7 +206,9 @@ impl Legal {
             let value = self.graph.outputs[at].value;
             let node = value.node;
             let computed = match self.graph.op(node) {
-                Op::Unary(_) | Op::Binary(_) | Op::Select | Op::Contract(_) | Op::Reduce(..) | Op::ArgMax => true,
+                Op::Unary(_) | Op::Binary(_) | Op::Select | Op::Contract(_) | Op::Reduce(..) | Op::ArgMax => {
+                    true
+                }
                 Op::OneHot(_) | Op::Concat { .. } => true,
                 _ => false,
             };

@@ -32,6 +32,9 @@ pub fn expand_body(body: &[Inst], precision: Precision) -> Vec<Inst> {
             Inst::Store(place, a) => out.push(Inst::Store(place.clone(), at(a))),
             Inst::Reduce(how, a, place) => out.push(Inst::Reduce(*how, at(a), place.clone())),
             Inst::ArgMax(a, place) => out.push(Inst::ArgMax(at(a), place.clone())),
+            Inst::SelectId(a, first, second, to) => {
+                out.push(Inst::SelectId(at(a), first.clone(), second.clone(), to.clone()))
+            }
             Inst::Const(_)
             | Inst::Index(_)
             | Inst::Load(_)
@@ -237,7 +240,7 @@ impl Builder {
                 let p = self.multiply(p, r);
                 let q = self.polynomial(
                     square,
-                    &[3.001_985_051_386_644_6e-6, 2.524_483_403_496_841e-3, 2.272_654_820_815_502_9e-1, 2.0],
+                    &[3.001_985_051_386_644_6e-6, 2.524_483_403_496_841e-3, 2.272_655_482_081_550_3e-1, 2.0],
                 );
                 let rest = self.subtract(q, p);
                 let quotient = self.divide(p, rest);
@@ -435,7 +438,7 @@ impl Builder {
                 [-1.570_796_370_506_286_6, 4.371_139_000_186_241e-8, 1.715_124_418_375_639_3e-15]
             }
             Precision::F64 => {
-                [-1.570_796_326_794_896_6, -6.123_233_995_736_766e-17, 1.497_384_904_859_169_8e-33]
+                [-std::f64::consts::FRAC_PI_2, -6.123_233_995_736_766e-17, 1.497_384_904_859_169_8e-33]
             }
         };
         let mut r = x;
@@ -471,7 +474,7 @@ impl Builder {
                 ],
                 &[
                     -1.135_853_652_138_768_2e-11,
-                    2.087_570_084_197_473_2e-9,
+                    2.087_570_084_197_473e-9,
                     -2.755_731_417_929_674e-7,
                     2.480_158_728_885_170_5e-5,
                     -1.388_888_888_887_305_6e-3,

@@ -6,8 +6,25 @@
 //! an equation reads elsewhere (`h[t-1]`, `h[last]`, the example's own row) is a [`RowMap`]: a table
 //! of row numbers, -1 where there is nothing, which addresses the zero row in front of every buffer.
 
-pub mod kernel;
-pub mod math;
-pub mod places;
+//!
+//! [`plan()`] goes this way: `legalise` says everything in terms of what has a kernel, `views` finds what is
+//! only read through, `regions` orders the work into loops and stretches between them, `groups` decides
+//! what shares a kernel, `phases` what shares a loop over static dimensions, `memory` what needs memory
+//! and how much, `assemble` writes it down in the language of `kernel`.
 
+mod assemble;
+mod build;
+mod groups;
+pub mod kernel;
+mod legalise;
+pub mod math;
+mod memory;
+mod phases;
+pub mod places;
+mod print;
+mod regions;
+mod views;
+
+pub use build::{PlanError, plan};
 pub use kernel::*;
+pub use print::print;

@@ -57,6 +57,11 @@ pub fn places(work: &Work) -> Vec<PlaceUse<'_>> {
                             at(from, Read, Id);
                             at(to, Write, Id);
                         }
+                        Inst::SelectId(_, first, second, to) => {
+                            at(first, Read, Id);
+                            at(second, Read, Id);
+                            at(to, Write, Id);
+                        }
                         Inst::Reduce(_, _, place) => at(place, Write, Real),
                         Inst::ArgMax(_, place) => at(place, Write, Id),
                         Inst::Const(_)

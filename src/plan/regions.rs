@@ -34,9 +34,13 @@ pub(super) fn kind(graph: &Graph, stored: &HashSet<NodeId>, node: NodeId) -> Kin
         return if stored.contains(&node) { Kind::Row } else { Kind::None };
     }
     match op {
-        Op::Input(_) | Op::Param(_) | Op::Position(_) | Op::Length(_) | Op::Count(_) | Op::Setting(_) | Op::NoId => {
-            Kind::None
-        }
+        Op::Input(_)
+        | Op::Param(_)
+        | Op::Position(_)
+        | Op::Length(_)
+        | Op::Count(_)
+        | Op::Setting(_)
+        | Op::NoId => Kind::None,
         // A constant that somebody must address is stored.
         Op::Constant(_) => {
             if stored.contains(&node) {
@@ -132,7 +136,12 @@ pub(super) fn dependencies(graph: &Graph, stored: &HashSet<NodeId>, node: NodeId
 }
 
 /// Orders all work into regions.
-pub(super) fn regions(graph: &Graph, stored: &HashSet<NodeId>, live: &HashSet<NodeId>, stages: &[Stage]) -> Vec<Stretch> {
+pub(super) fn regions(
+    graph: &Graph,
+    stored: &HashSet<NodeId>,
+    live: &HashSet<NodeId>,
+    stages: &[Stage],
+) -> Vec<Stretch> {
     let works = |node: &NodeId| live.contains(node) && kind(graph, stored, *node) != Kind::None;
     let mut loops: Vec<Stretch> = Vec::new();
     let mut home: HashMap<NodeId, Option<usize>> = HashMap::new();
@@ -184,7 +193,8 @@ fn sink(
         let offered = graph.outputs.iter().any(|output| output.value.node == node);
         let Some(its) = readers.get(&node).filter(|_| movable && !offered) else { continue };
         let Some(target) = its.first().and_then(|(reader, _)| home[reader]) else { continue };
-        let together = its.iter().all(|(reader, access)| home[reader] == Some(target) && *access == Access::Here);
+        let together =
+            its.iter().all(|(reader, access)| home[reader] == Some(target) && *access == Access::Here);
         let along = loops[target].along.map(|(axis, _)| axis);
         if together && along.is_some_and(|axis| graph.ty(node).axes.contains(axis)) {
             home.insert(node, Some(target));
@@ -246,7 +256,8 @@ fn sequence(
         }
     }
     let exists = |unit: usize| unit >= order.len() || home[&order[unit]].is_none();
-    let mut ready: BTreeSet<usize> = (0..count).filter(|&unit| exists(unit) && waiting[unit].is_empty()).collect();
+    let mut ready: BTreeSet<usize> =
+        (0..count).filter(|&unit| exists(unit) && waiting[unit].is_empty()).collect();
     let mut stretches = vec![Stretch { along: None, nodes: Vec::new() }];
     // Flat units have the smaller numbers, so a loop is taken only when nothing flat is ready.
     while let Some(unit) = ready.pop_first() {

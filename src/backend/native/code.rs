@@ -273,6 +273,37 @@ impl Code<'_> {
         Ok(())
     }
 
+    /// Writes zeros into a matrix of reals with `pitch` elements from row to row.
+    pub fn clear(
+        &mut self,
+        address: Value,
+        rows: usize,
+        columns: usize,
+        pitch: usize,
+    ) -> Result<(), EmitError> {
+        let types = self.types;
+        let (rows, columns) = match pitch == columns {
+            true => (1, rows * columns),
+            false => (rows, columns),
+        };
+        let whole = columns / types.lanes * types.lanes;
+        self.count_constant(rows, 1, |code, row| {
+            let row = code.element(address, row, pitch * types.bytes);
+            code.count_constant(whole, types.lanes, |code, column| {
+                let at = code.element(row, column, types.bytes);
+                let zero = code.vector_constant(0.0);
+                code.build.ins().store(CHANGING, zero, at, 0);
+                Ok(())
+            })?;
+            for column in whole..columns {
+                let (at, offset) = code.displaced(row, column * types.bytes);
+                let zero = code.real(0.0);
+                code.build.ins().store(CHANGING, zero, at, offset);
+            }
+            Ok(())
+        })
+    }
+
     /// `a * b + c` on reals or vectors.
     pub fn multiply_add(&mut self, a: Value, b: Value, c: Value) -> Value {
         match self.fma {

@@ -1,7 +1,7 @@
 //! From a plan to functions in a Cranelift module.
 //!
 //! Kernel 3 of the plan `Net_loss`, a product, becomes the local function `Net_loss_3_gemm`; the
-//! product tiles it calls are `Net_loss_tile_6x2` and so on, made once a plan; `Net_loss` itself is the
+//! product tiles it calls are `Net_loss_tile_4x2` and so on, made once a plan; `Net_loss` itself is the
 //! entry point. What each kind of kernel looks like inside is in the file of that name.
 
 use std::collections::{HashMap, HashSet};
@@ -13,7 +13,7 @@ use thiserror::Error;
 
 use super::code::{Code, Types};
 use super::context::Slots;
-use super::{entry, gemm, pack, rows, tile};
+use super::{combine, entry, gemm, outer, pack, random, rows, scatter, tile};
 use crate::plan::places::{Access, places};
 use crate::plan::{BufferId, Plan, Precision, Work};
 
@@ -91,7 +91,7 @@ impl<'m> Emitter<'m> {
             Work::Rows(_) => ("rows", Vec::new()),
             Work::Gemm(gemm) => ("gemm", gemm::tiles(gemm, self.precision)),
             Work::Pack(_) => ("pack", Vec::new()),
-            Work::Outer(_) => ("outer", Vec::new()),
+            Work::Outer(outer) => ("outer", outer::tiles(outer, self.precision)),
             Work::Combine(_) => ("combine", Vec::new()),
             Work::Scatter(_) => ("scatter", Vec::new()),
             Work::Random(_) => ("random", Vec::new()),
@@ -102,7 +102,10 @@ impl<'m> Emitter<'m> {
             Work::Rows(kernel) => rows::rows(code, kernel),
             Work::Gemm(gemm) => gemm::gemm(code, gemm),
             Work::Pack(pack) => pack::pack(code, pack),
-            _ => Err(EmitError::Plan(format!("{kind} is missing"))),
+            Work::Outer(outer) => outer::outer(code, outer),
+            Work::Combine(combine) => combine::combine(code, combine),
+            Work::Scatter(scatter) => scatter::scatter(code, scatter),
+            Work::Random(random) => random::random(code, random),
         })
     }
 

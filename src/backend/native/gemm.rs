@@ -1,11 +1,11 @@
 //! Products of rows with a packed matrix: which tile goes where.
 //!
-//! 17 rows times 3 panels: for each panel the tiles of rows 0..6 and 6..12 (the panel stays in the
-//! nearest cache), then the rest of 5 rows over all panels. Addresses of rows, which may go through maps,
+//! 11 rows times 3 panels: for each panel the tiles of rows 0..4 and 4..8 (the panel stays in the
+//! nearest cache), then the rest of 3 rows over all panels. Addresses of rows, which may go through maps,
 //! are put into a table first, for up to [`BLOCK`] rows at a time.
 
 use cranelift_codegen::ir::condcodes::IntCC;
-use cranelift_codegen::ir::{FuncRef, InstBuilder, Value, types};
+use cranelift_codegen::ir::{FuncRef, InstBuilder, Value};
 
 use super::code::{CHANGING, Code};
 use super::emit::EmitError;
@@ -13,13 +13,13 @@ use super::tile::{Shape, panel_vectors};
 use crate::plan::{Gemm, GemmRows, PANEL, Precision};
 
 /// Rows of the largest tile.
-pub const TILE_ROWS: usize = 6;
+pub const TILE_ROWS: usize = 4;
 /// Rows whose addresses are in the table at a time.
 const BLOCK: usize = 16 * TILE_ROWS;
 
 /// The widest tile for a number of rows: fewer rows leave registers for more columns, which a single
 /// row needs to hide the latency of its additions.
-fn shape(rows: usize) -> Shape {
+pub fn shape(rows: usize) -> Shape {
     let vectors = match rows {
         1 => 8,
         2 | 3 => 4,
@@ -29,7 +29,7 @@ fn shape(rows: usize) -> Shape {
 }
 
 /// The tile for panels that the widest one has no use for.
-fn narrow(rows: usize, precision: Precision) -> Shape {
+pub fn narrow(rows: usize, precision: Precision) -> Shape {
     let vectors = shape(rows).vectors.min(panel_vectors(precision));
     Shape { rows, vectors }
 }
@@ -94,19 +94,13 @@ pub fn gemm(code: &mut Code, gemm: &Gemm) -> Result<(), EmitError> {
 }
 
 /// Rows in tables times a packed matrix.
-pub struct Product {
-    /// Table of addresses of the left operand's rows.
-    pub a_rows: Value,
-    /// Table of addresses of the result's rows.
-    pub out_rows: Value,
-    /// The packed matrix.
-    pub packed: Value,
-    /// Contracted width.
-    pub k: usize,
-    /// Columns.
-    pub n: usize,
-    /// Adds to what is there.
-    pub accumulate: bool,
+struct Product {
+    a_rows: Value,
+    out_rows: Value,
+    packed: Value,
+    k: usize,
+    n: usize,
+    accumulate: bool,
 }
 
 impl Product {
@@ -147,14 +141,44 @@ impl Product {
     }
 
     /// Calls a tile for the rows from `row` and the panels from `column` on.
-    pub fn call(&self, code: &mut Code, tile: FuncRef, row: Value, column: Value) {
-        let bytes = code.types.bytes;
+    fn call(&self, code: &mut Code, tile: FuncRef, row: Value, column: Value) {
+        let panel = code.element(self.packed, column, self.k * code.types.bytes);
+        let k = code.int(self.k as i64);
+        let call = TileCall {
+            a_rows: self.a_rows,
+            out_rows: self.out_rows,
+            panel,
+            k,
+            n: self.n,
+            accumulate: self.accumulate,
+        };
+        call.emit(code, tile, row, column);
+    }
+}
+
+/// What a tile is called with, but for its place.
+pub struct TileCall {
+    /// Table of addresses of the left operand's rows.
+    pub a_rows: Value,
+    /// Table of addresses of the result's rows.
+    pub out_rows: Value,
+    /// The panel.
+    pub panel: Value,
+    /// Contracted width.
+    pub k: Value,
+    /// Columns of the result.
+    pub n: usize,
+    /// Adds to what is there.
+    pub accumulate: bool,
+}
+
+impl TileCall {
+    /// Calls a tile for the rows from `row` and the panel that begins at `column`.
+    pub fn emit(&self, code: &mut Code, tile: FuncRef, row: Value, column: Value) {
         let a = code.element(self.a_rows, row, 8);
         let out = code.element(self.out_rows, row, 8);
-        let panel = code.element(self.packed, column, self.k * bytes);
-        let k = code.int(self.k as i64);
         let n = code.int(self.n as i64);
-        let accumulate = code.build.ins().iconst(types::I64, i64::from(self.accumulate));
-        code.build.ins().call(tile, &[a, out, panel, k, n, column, accumulate]);
+        let accumulate = code.int(i64::from(self.accumulate));
+        code.build.ins().call(tile, &[a, out, self.panel, self.k, n, column, accumulate]);
     }
 }

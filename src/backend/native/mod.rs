@@ -16,11 +16,15 @@ pub mod emit;
 pub mod jit;
 
 mod address;
+mod combine;
 mod entry;
 mod gemm;
+mod outer;
 mod pack;
 mod point;
+mod random;
 mod rows;
+mod scatter;
 mod tile;
 
 pub use emit::{EmitError, Emitted, emit};

@@ -107,6 +107,19 @@ impl PhaseCode<'_> {
                 code.build.ins().store(CHANGING, id, address, offset);
                 Ok(None)
             }
+            Inst::SelectId(condition, first, second, to) => {
+                let condition = operand(*condition)?.real;
+                let zero = code.real(0.0);
+                let chosen = code.build.ins().fcmp(FloatCC::NotEqual, condition, zero);
+                let (address, offset) = self.address(code, number, 0, first, last);
+                let a = code.build.ins().load(types::I32, CHANGING, address, offset);
+                let (address, offset) = self.address(code, number, 1, second, last);
+                let b = code.build.ins().load(types::I32, CHANGING, address, offset);
+                let id = code.build.ins().select(chosen, a, b);
+                let (address, offset) = self.address(code, number, 2, to, last);
+                code.build.ins().store(CHANGING, id, address, offset);
+                Ok(None)
+            }
             Inst::Reduce(how, value, place) => {
                 let value = operand(*value)?.real;
                 self.reduce(code, shape, last, number, *how, value, place);

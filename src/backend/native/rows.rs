@@ -41,12 +41,15 @@ pub struct Accumulator {
     pub index: Option<Variable>,
 }
 
+/// Address and displacement of an instruction's first and second place, as far as it has them.
+type Addresses = [Option<(Value, i32)>; 2];
+
 /// A phase being written.
 pub struct PhaseCode<'p> {
     /// The phase, expanded.
     pub phase: &'p Phase,
     /// For each instruction, the address of its first and second place in the kernel's row.
-    pub addresses: Vec<[Option<(Value, i32)>; 2]>,
+    pub addresses: Vec<Addresses>,
     /// Loop indices of all dimensions but the last.
     pub outer: Vec<Value>,
     /// Reductions, by instruction.
@@ -122,12 +125,7 @@ fn emit_phase(code: &mut Code, phase: &Phase, row: Value, space: usize) -> Resul
 }
 
 /// Addresses of all places, in the order of the instructions.
-fn addresses(
-    code: &mut Code,
-    phase: &Phase,
-    row: Value,
-    space: usize,
-) -> Result<Vec<[Option<(Value, i32)>; 2]>, EmitError> {
+fn addresses(code: &mut Code, phase: &Phase, row: Value, space: usize) -> Result<Vec<Addresses>, EmitError> {
     let mut all = Vec::with_capacity(phase.body.len());
     for inst in &phase.body {
         let one = RowKernel {
@@ -329,7 +327,7 @@ fn vectorises(phase: &Phase, lanes: usize) -> bool {
         return false;
     };
     let scalar_only = |inst: &Inst| match inst {
-        Inst::CopyId(..) | Inst::ArgMax(..) => true,
+        Inst::CopyId(..) | Inst::SelectId(..) | Inst::ArgMax(..) => true,
         Inst::Reduce(..) => phase.reduced == 0,
         _ => false,
     };

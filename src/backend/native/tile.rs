@@ -1,9 +1,10 @@
 //! Product tiles: a few rows times a few vectors of columns, all sums in registers.
 //!
-//! A tile of 6 rows by 2 vectors keeps 12 sums, reads 2 vectors of the packed matrix and 6 numbers of
-//! the left operand for each `k`, and so does 12 multiply-adds for 8 loads: enough independent sums to
-//! hide the latency of the additions, few enough to fit 16 registers. Every sum runs over `k` in order
-//! and starts from what is there (or from zero), so a row's result does not depend on the tile it is in.
+//! A tile of 4 rows by 2 vectors keeps 8 sums and for each `k` reads 2 vectors of the packed matrix and
+//! 4 numbers of the left operand. (6 by 2 would load less, but Cranelift's multiply-add overwrites a
+//! factor, so that each needs a copy of it, and 16 registers do not hold two steps of that.) Every sum
+//! runs over `k` in order and starts from what is there (or from zero), so a row's result does not
+//! depend on the tile it is in.
 //!
 //! `tile(a rows, out rows, packed, k, n, column, accumulate)`: two tables of row addresses, the panel
 //! that begins at `column` of `n`, and whether to add. Columns beyond `n` are not written.
@@ -12,7 +13,7 @@ use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{InstBuilder, StackSlot, Value, types};
 use cranelift_frontend::Variable;
 
-use super::code::{CHANGING, Code};
+use super::code::{CHANGING, CONSTANT, Code};
 use super::emit::EmitError;
 use crate::plan::{PANEL, Precision};
 
@@ -172,12 +173,12 @@ fn multiply(
         let columns: Vec<Value> = (0..shape.vectors)
             .map(|vector| {
                 let offset = step * PANEL * bytes + (vector % of_panel) * 16;
-                code.build.ins().load(types.vector, CHANGING, pointers[vector / of_panel], offset as i32)
+                code.build.ins().load(types.vector, CONSTANT, pointers[vector / of_panel], offset as i32)
             })
             .collect();
         for (row, &a) in a_rows.iter().enumerate() {
             let at = code.element(a, index, bytes);
-            let number = code.build.ins().load(types.real, CHANGING, at, (step * bytes) as i32);
+            let number = code.build.ins().load(types.real, CONSTANT, at, (step * bytes) as i32);
             let number = code.build.ins().splat(types.vector, number);
             for (vector, &column) in columns.iter().enumerate() {
                 let variable = sums[row * shape.vectors + vector];

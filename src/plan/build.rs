@@ -1,0 +1,166 @@
+//! From graph to plan: the steps in order.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use thiserror::Error;
+
+use super::assemble::{Assembler, spots};
+use super::groups::{Group, groups};
+use super::kernel::Plan;
+use super::legalise::legalise;
+use super::memory::{Places, Spot2, aliases, residencies};
+use super::phases::{RowPlan, phases};
+use super::regions::{Kind, Stretch, dependencies, kind, regions};
+use super::views::must_store;
+use crate::ir::{
+    AxisId, AxisKind, AxisSet, BATCH, Binary, Graph, NodeId, Op, ScheduleError, Stage, Unary, listing,
+    schedule,
+};
+use crate::opt;
+
+/// Why a graph has no plan.
+#[derive(Clone, Debug, PartialEq, Error)]
+pub enum PlanError {
+    /// The graph has no schedule.
+    #[error(transparent)]
+    Schedule(#[from] ScheduleError),
+    /// Values over the same axes run in loops along different ones.
+    #[error(
+        "values over {0} run along more than one of these axes; only one order of their rows is possible"
+    )]
+    TwoOrders(String),
+    /// A fault of the compiler.
+    #[error("internal: {0}")]
+    Internal(String),
+}
+
+/// Plans the computation of all outputs of `graph` (optimised or not).
+///
+/// # Errors
+/// If the graph cannot be scheduled.
+pub fn plan(graph: &Graph, name: &str) -> Result<Plan, PlanError> {
+    let legal = legalise(graph).map_err(|error| PlanError::Internal(error.to_string()))?;
+    let mut legal = legal;
+    opt::clean(&mut legal);
+    let graph = &legal;
+    let stages = schedule(graph)?;
+    let live: HashSet<NodeId> = graph.ids().into_iter().collect();
+    let stored = must_store(graph, &live);
+    let needed = needed(graph, &stored);
+    let stretches = regions(graph, &stored, &needed, &stages);
+    let majors = majors(graph, &stages, &needed)?;
+    let groups: Vec<Vec<Group>> = stretches.iter().map(|stretch| groups(graph, &stored, stretch)).collect();
+    let aliases = aliases(graph, &stored, &stretches, &needed);
+    let mut rows: HashMap<Spot2, RowPlan> = HashMap::new();
+    for (region, its) in groups.iter().enumerate() {
+        for (at, group) in its.iter().enumerate().filter(|(_, group)| group.kind == Kind::Row) {
+            rows.insert((region, at), phases(graph, &stored, &aliases, group));
+        }
+    }
+    let spots = spots(&groups);
+    let places = Places {
+        graph,
+        stored: &stored,
+        stretches: &stretches,
+        groups: &groups,
+        rows: &rows,
+        spots: &spots,
+        aliases: &aliases,
+    };
+    let residencies = residencies(&places);
+    let mut plan = Assembler::new(places, residencies, majors, listing(graph), name).assemble()?;
+    plan.splittable = is_splittable(graph, &stretches);
+    Ok(plan)
+}
+
+/// Work that some output needs.
+fn needed(graph: &Graph, stored: &HashSet<NodeId>) -> HashSet<NodeId> {
+    let mut found = HashSet::new();
+    let mut stack: Vec<NodeId> = graph.outputs.iter().map(|output| output.value.node).collect();
+    while let Some(node) = stack.pop() {
+        if found.insert(node) {
+            stack.extend(dependencies(graph, stored, node).into_iter().map(|(source, _)| source));
+        }
+    }
+    found.retain(|&node| kind(graph, stored, node) != Kind::None);
+    found
+}
+
+/// The axis in whose step order the rows of each set of axes are packed: that of a loop over them, else the
+/// first one with steps.
+fn majors(
+    graph: &Graph,
+    stages: &[Stage],
+    needed: &HashSet<NodeId>,
+) -> Result<BTreeMap<AxisSet, AxisId>, PlanError> {
+    let mut found: BTreeMap<AxisSet, AxisId> = BTreeMap::new();
+    for stage in stages {
+        let Stage::Loop { axis, nodes, .. } = stage else { continue };
+        for node in nodes.iter().filter(|node| needed.contains(node)) {
+            let axes = graph.ty(*node).axes;
+            if *found.entry(axes).or_insert(*axis) != *axis {
+                let names: Vec<&str> = axes.without(BATCH).iter().map(|axis| graph.axis_name(axis)).collect();
+                return Err(PlanError::TwoOrders(names.join(", ")));
+            }
+        }
+    }
+    for node in graph.ids() {
+        let axes = graph.ty(node).axes;
+        let steps = axes.iter().find(|axis| graph.axes[usize::from(axis.0)].kind != AxisKind::Batch);
+        if let Some(first) = steps {
+            found.entry(axes).or_insert(first);
+        }
+    }
+    Ok(found)
+}
+
+/// True if the program's single-row results are sums over examples, so that parts of a batch may be run
+/// on their own and their results added up.
+fn is_splittable(graph: &Graph, stretches: &[Stretch]) -> bool {
+    // Partial sums, and what is linear in them.
+    let mut partial: HashSet<NodeId> = HashSet::new();
+    for &node in stretches.iter().flat_map(|stretch| &stretch.nodes) {
+        let single = graph.ty(node).axes == AxisSet::NONE;
+        let operands = graph.operands(node);
+        let is_partial = |at: usize| partial.contains(&operands[at].node);
+        let some = (0..operands.len()).any(is_partial);
+        let batched = operands.iter().any(|&operand| graph.type_at(operand).axes != AxisSet::NONE);
+        match graph.op(node) {
+            Op::Reduce(crate::ir::Reduction::Max, _) if single && (batched || some) => return false,
+            Op::Reduce(..) | Op::Contract(_) if single && batched => {
+                if some {
+                    return false;
+                }
+                partial.insert(node);
+            }
+            _ if !some => {}
+            // A value of the batch that depends on the whole batch.
+            _ if !single => return false,
+            Op::Slice { .. } | Op::Copy | Op::Unary(Unary::Negate) | Op::Reduce(..) => {
+                partial.insert(node);
+            }
+            Op::Concat { .. } | Op::Binary(Binary::Add | Binary::Subtract) => {
+                let zero =
+                    |at: usize| matches!(graph.op(operands[at].node), Op::Constant(value) if *value == 0.0);
+                if !(0..operands.len()).all(|at| is_partial(at) || zero(at)) {
+                    return false;
+                }
+                partial.insert(node);
+            }
+            Op::Binary(Binary::Multiply) | Op::Contract(_) if is_partial(0) != is_partial(1) => {
+                partial.insert(node);
+            }
+            Op::Binary(Binary::Divide) if is_partial(0) && !is_partial(1) => {
+                partial.insert(node);
+            }
+            _ => return false,
+        }
+    }
+    // Single-row outputs that are no sums would be added up, too.
+    graph.outputs.iter().all(|output| {
+        graph.ty(output.value.node).axes != AxisSet::NONE || partial.contains(&output.value.node) || {
+            matches!(graph.op(output.value.node), Op::Copy)
+                && matches!(graph.op(graph.operands(output.value.node)[0].node), Op::Constant(value) if *value == 0.0)
+        }
+    })
+}
