@@ -12,7 +12,7 @@ const WEYL: [u32; 2] = [0x9E37_79B9, 0xBB67_AE85];
 pub(super) fn number(seed: u64, step: u32, stream: u32, example: u32, position: u32, column: u32) -> f64 {
     let key = [low(seed) ^ step, low(seed >> 32)];
     let words = philox4x32([example, position, column / 4, stream], key);
-    (f64::from(words[(column % 4) as usize] >> 8) + 0.5) / f64::from(1u32 << 24)
+    (f64::from(words[(column % 4) as usize] >> 9) + 0.5) / f64::from(1u32 << 23)
 }
 
 fn philox4x32(mut counter: [u32; 4], mut key: [u32; 2]) -> [u32; 4] {
@@ -55,7 +55,7 @@ mod tests {
     #[test]
     fn columns_share_a_block_of_four() {
         let words = philox4x32([3, 2, 1, 7], [9 ^ 5, 1]);
-        let expected = (f64::from(words[2] >> 8) + 0.5) / 16_777_216.0;
+        let expected = (f64::from(words[2] >> 9) + 0.5) / 8_388_608.0;
         assert_eq!(number((1 << 32) | 9, 5, 7, 3, 2, 6), expected);
         assert!(expected > 0.0 && expected < 1.0);
     }

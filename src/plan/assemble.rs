@@ -211,9 +211,7 @@ impl<'a> Assembler<'a> {
             Op::Param(name) => Role::Parameter(name),
             Op::Position(axis) => Role::Position(usize::from(axis.0)),
             Op::Length(axis) => Role::Length(usize::from(axis.0)),
-            Op::Count(axes) => {
-                Role::Count(axes.without(BATCH).iter().map(|axis| usize::from(axis.0)).collect())
-            }
+            Op::Count(axes) => Role::Count(axes.with(BATCH).iter().map(|axis| usize::from(axis.0)).collect()),
             Op::Setting(name) => Role::Setting(name),
             // A setting that nobody sets holds no id.
             Op::NoId => Role::Setting("none".into()),

@@ -16,7 +16,6 @@ use crate::ir::{
     AxisId, AxisKind, AxisSet, BATCH, Binary, Graph, NodeId, Op, ScheduleError, Stage, Unary, listing,
     schedule,
 };
-use crate::opt;
 
 /// Why a graph has no plan.
 #[derive(Clone, Debug, PartialEq, Error)]
@@ -40,8 +39,6 @@ pub enum PlanError {
 /// If the graph cannot be scheduled.
 pub fn plan(graph: &Graph, name: &str) -> Result<Plan, PlanError> {
     let legal = legalise(graph).map_err(|error| PlanError::Internal(error.to_string()))?;
-    let mut legal = legal;
-    opt::clean(&mut legal);
     let graph = &legal;
     let stages = schedule(graph)?;
     let live: HashSet<NodeId> = graph.ids().into_iter().collect();

@@ -26,6 +26,7 @@ pub(super) fn legalise(graph: &Graph) -> Result<Graph, InferError> {
             }
         }
     }
+    crate::opt::clean(&mut legal.graph);
     legal.outputs();
     Ok(legal.graph)
 }

@@ -7,7 +7,7 @@
 use std::collections::{HashMap, HashSet};
 
 use super::groups::Group;
-use super::views::{Source, reads, row_major, view};
+use super::views::{Source, look_through, reads, row_major, view};
 use crate::ir::{Access, Along, Contract, Graph, NodeId, Op, Operand};
 
 /// One loop nest and what is computed in it.
@@ -163,9 +163,7 @@ pub(super) fn definition(
     stored: &HashSet<NodeId>,
     node: NodeId,
 ) -> Option<super::views::View> {
-    let mut others = stored.clone();
-    others.remove(&node);
-    view(graph, &others, Operand::from(node))
+    look_through(graph, stored, Operand::from(node))
 }
 
 fn join(

@@ -52,8 +52,15 @@ pub(super) fn view(graph: &Graph, stored: &HashSet<NodeId>, operand: Operand) ->
     if stored.contains(&node) || !is_view_op(op) {
         return Some(View { source: Source::At(node, access), offset: 0, strides: row_major(&ty.shape) });
     }
+    look_through(graph, stored, operand)
+}
+
+/// The window that a view operation is, whether it has memory of its own or not.
+pub(super) fn look_through(graph: &Graph, stored: &HashSet<NodeId>, operand: Operand) -> Option<View> {
+    let Operand { node, access } = operand;
+    let ty = graph.ty(node);
     let operands = graph.operands(node);
-    match op {
+    match graph.op(node) {
         Op::Slice { dim, start, .. } => {
             let inner = Operand { node: operands[0].node, access: access.after(operands[0].access)? };
             let mut view = view(graph, stored, inner)?;
@@ -127,6 +134,7 @@ pub(super) fn must_store(graph: &Graph, live: &HashSet<NodeId>) -> HashSet<NodeI
         .map(|output| output.value.node)
         .filter(|&node| is_view_op(graph.op(node)))
         .collect();
+    break_cycles(graph, live, &mut stored);
     loop {
         let before = stored.len();
         for &node in live {
@@ -139,6 +147,34 @@ pub(super) fn must_store(graph: &Graph, live: &HashSet<NodeId>) -> HashSet<NodeI
         }
         if stored.len() == before {
             return stored;
+        }
+    }
+}
+
+/// A cycle of nothing but windows (`h[t] = h[t-1]`) would be looked through for ever: one of it is stored.
+fn break_cycles(graph: &Graph, live: &HashSet<NodeId>, stored: &mut HashSet<NodeId>) {
+    let mut done: HashSet<NodeId> = HashSet::new();
+    let mut roots: Vec<NodeId> = live.iter().copied().collect();
+    roots.sort_unstable();
+    for root in roots {
+        // Depth first with an explicit stack; `open` is the path to the node being looked at.
+        let mut open: HashSet<NodeId> = HashSet::new();
+        let mut stack = vec![(root, false)];
+        while let Some((node, leaving)) = stack.pop() {
+            if leaving {
+                open.remove(&node);
+                done.insert(node);
+                continue;
+            }
+            if done.contains(&node) || stored.contains(&node) || !is_view_op(graph.op(node)) {
+                continue;
+            }
+            if !open.insert(node) {
+                stored.insert(node);
+                continue;
+            }
+            stack.push((node, true));
+            stack.extend(graph.operands(node).iter().map(|operand| (operand.node, false)));
         }
     }
 }

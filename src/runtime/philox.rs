@@ -12,9 +12,9 @@
 //!
 //! It holds no state and knows no distribution but the uniform one.
 
-const MULTIPLIERS: [u32; 2] = [0xD251_1F53, 0xCD9E_8D57];
-const WEYL: [u32; 2] = [0x9E37_79B9, 0xBB67_AE85];
-const ROUNDS: usize = 10;
+pub(crate) const MULTIPLIERS: [u32; 2] = [0xD251_1F53, 0xCD9E_8D57];
+pub(crate) const WEYL: [u32; 2] = [0x9E37_79B9, 0xBB67_AE85];
+pub(crate) const ROUNDS: usize = 10;
 
 /// Four random words for `counter` under `key`: Philox4x32-10.
 pub fn philox4x32(counter: [u32; 4], key: [u32; 2]) -> [u32; 4] {
@@ -29,9 +29,9 @@ pub fn philox4x32(counter: [u32; 4], key: [u32; 2]) -> [u32; 4] {
     x
 }
 
-/// A word as a number strictly between 0 and 1: the middle of one of 2^24 equal intervals.
+/// A word as a number strictly between 0 and 1: the middle of one of 2^23 equal intervals, which f32 holds exactly.
 pub fn uniform(word: u32) -> f64 {
-    (f64::from(word >> 8) + 0.5) * (1.0 / 16_777_216.0)
+    (f64::from(word >> 9) + 0.5) * (1.0 / 8_388_608.0)
 }
 
 #[cfg(test)]

@@ -97,7 +97,7 @@ impl<'m> Emitter<'m> {
             Work::Random(_) => ("random", Vec::new()),
         };
         let callees = callees.into_iter().map(|shape| self.tile(shape)).collect::<Result<Vec<_>, _>>()?;
-        let name = format!("{}_{number}_{kind}", self.plan.name);
+        let name = format!("{}_{number}_{kind}", symbol(&self.plan.name));
         self.define(&name, Linkage::Local, 4, equations, &callees, written(work), |code| match work {
             Work::Rows(kernel) => rows::rows(code, kernel),
             Work::Gemm(gemm) => gemm::gemm(code, gemm),
@@ -114,7 +114,7 @@ impl<'m> Emitter<'m> {
         if let Some(&function) = self.tiles.get(&shape) {
             return Ok(function);
         }
-        let name = format!("{}_tile_{}x{}", self.plan.name, shape.rows, shape.vectors);
+        let name = format!("{}_tile_{}x{}", symbol(&self.plan.name), shape.rows, shape.vectors);
         let function =
             self.define(&name, Linkage::Local, tile::PARAMS, &[], &[], HashSet::new(), |code| {
                 tile::tile(code, shape)
@@ -125,7 +125,7 @@ impl<'m> Emitter<'m> {
 
     fn entry(&mut self, functions: &[Vec<FuncId>]) -> Result<FuncId, EmitError> {
         let callees: Vec<FuncId> = functions.iter().flatten().copied().collect();
-        let name = self.plan.name.clone();
+        let name = symbol(&self.plan.name);
         self.define(&name, Linkage::Export, 1, &[], &callees, HashSet::new(), entry::entry)
     }
 
@@ -176,6 +176,18 @@ impl<'m> Emitter<'m> {
         self.clif.push((name.to_string(), text));
         self.module.define_function(function, &mut context)?;
         Ok(function)
+    }
+}
+
+/// A name as the linker and C take it: letters, digits and underscores.
+pub fn symbol(name: &str) -> String {
+    let plain = |letter: char| {
+        if letter.is_ascii_alphanumeric() { letter } else { '_' }
+    };
+    let symbol: String = name.chars().map(plain).collect();
+    match symbol.starts_with(|first: char| first.is_ascii_digit()) || symbol.is_empty() {
+        true => format!("_{symbol}"),
+        false => symbol,
     }
 }
 

@@ -13,7 +13,9 @@
 pub mod code;
 pub mod context;
 pub mod emit;
+pub mod header;
 pub mod jit;
+pub mod object;
 
 mod address;
 mod combine;

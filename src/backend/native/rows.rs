@@ -42,7 +42,7 @@ pub struct Accumulator {
 }
 
 /// Address and displacement of an instruction's first and second place, as far as it has them.
-type Addresses = [Option<(Value, i32)>; 2];
+type Addresses = [Option<(Value, i32)>; 3];
 
 /// A phase being written.
 pub struct PhaseCode<'p> {
@@ -139,11 +139,11 @@ fn addresses(code: &mut Code, phase: &Phase, row: Value, space: usize) -> Result
         let work = Work::Rows(one);
         let spans: Vec<(&Place, usize)> =
             places(&work).into_iter().map(|used| (used.place, used.span)).collect();
-        let mut pair = [None, None];
-        for (slot, (place, span)) in pair.iter_mut().zip(spans) {
+        let mut triple = [None, None, None];
+        for (slot, (place, span)) in triple.iter_mut().zip(spans) {
             *slot = Some(code.place(place, row, span)?);
         }
-        all.push(pair);
+        all.push(triple);
     }
     Ok(all)
 }

@@ -54,25 +54,22 @@ impl Layout {
             let example = coordinates.first().map_or(0, |&example| example as usize) + self.part.start;
             keys.push(u32::try_from(example).map_err(|_| LayoutError::TooLarge { what: "row keys" })?);
             let positions = coordinates.get(1..).unwrap_or(&[]);
-            keys.push(position_key(positions).ok_or(LayoutError::TooLarge { what: "row keys" })?);
+            let lengths = space.space.axes.iter().skip(1).map(|&axis| {
+                self.lengths.axes.get(axis).and_then(|lengths| lengths.get(example)).copied().unwrap_or(0)
+            });
+            let key = position_key(positions, lengths);
+            keys.push(key.ok_or(LayoutError::TooLarge { what: "row keys" })?);
         }
         Ok(keys)
     }
 }
 
-/// A number that is different for different positions on the axes behind the batch, and the same in
-/// every batch: the word's bits are shared out evenly. `None` if a position needs more bits.
-pub fn position_key(positions: &[u32]) -> Option<u32> {
-    match positions {
-        [] => Some(0),
-        &[position] => Some(position),
-        _ => {
-            let bits = 32 / positions.len() as u32;
-            positions
-                .iter()
-                .try_fold(0, |key, &position| (position >> bits == 0).then_some(key << bits | position))
-        }
-    }
+/// The row-major number of a position among those of its example: different for different positions, and
+/// the same in every batch. `None` beyond 32 bits.
+pub fn position_key(positions: &[u32], lengths: impl Iterator<Item = usize>) -> Option<u32> {
+    positions.iter().zip(lengths).try_fold(0u32, |key, (&position, length)| {
+        key.checked_mul(u32::try_from(length).ok()?)?.checked_add(position)
+    })
 }
 
 /// For each buffer with [`Role::Count`]: its number of positions in the whole batch.

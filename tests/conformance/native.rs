@@ -1,0 +1,61 @@
+//! Native code against the interpreter: every named value and loss of random programs.
+
+use rnnc::driver::program;
+use rnnc::eval::evaluate;
+use rnnc::ir::{OutputKind, print};
+use rnnc::runtime::program::Real;
+use rnnc::testing::{Batch, Options, feeds, sample};
+
+use super::support::{distance, plan_name, run};
+
+const KINDS: [OutputKind; 2] = [OutputKind::Value, OutputKind::Loss];
+
+fn holds<R: Real>(seed: u64, options: &Options, tolerance: f64) -> Result<(), String> {
+    let sample = sample(seed, options);
+    let compiled = program::<R>(&sample.graph, &KINDS, "sample")
+        .map_err(|error| format!("seed {seed}: {error}\n{}", print(&sample.graph)))?;
+    for (number, batch) in [Batch::Ragged, Batch::Equal(3)].into_iter().enumerate() {
+        let feeds = feeds(&sample, seed * 2 + number as u64, batch);
+        let expected = evaluate(&sample.graph, &feeds).unwrap();
+        let found = run(&sample.graph, &compiled, &feeds);
+        for output in sample.graph.outputs.iter().filter(|output| KINDS.contains(&output.kind)) {
+            let wanted = expected.output(output.kind, &output.name).unwrap().numbers();
+            let got = &found[&plan_name(output.kind, &output.name)];
+            let worst = distance(got, &wanted);
+            if worst > tolerance {
+                return Err(format!(
+                    "seed {seed}: `{}` is off by {worst:e} ({batch:?})\n{got:?}\n{wanted:?}\n{}",
+                    output.name,
+                    print(&sample.graph)
+                ));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn sweep<R: Real>(seeds: std::ops::Range<u64>, options: &Options, tolerance: f64) {
+    let mut failures: Vec<String> =
+        seeds.clone().filter_map(|seed| holds::<R>(seed, options, tolerance).err()).collect();
+    // The shortest program is the easiest to look into.
+    failures.sort_by_key(String::len);
+    let total = seeds.end - seeds.start;
+    let shown: Vec<&str> = failures.iter().take(4).map(String::as_str).collect();
+    assert!(
+        shown.is_empty(),
+        "{} of {total} programs differ; the shortest: {}",
+        failures.len(),
+        shown.join("\n")
+    );
+}
+
+#[test]
+fn small_programs() {
+    let options = Options { operations: 2, loops: 1, ..Options::default() };
+    sweep::<f64>(0..300, &options, 1e-10);
+}
+
+#[test]
+fn values_in_f64() {
+    sweep::<f64>(0..200, &Options::default(), 1e-10);
+}

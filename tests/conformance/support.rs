@@ -1,0 +1,124 @@
+//! Feeding native programs from the interpreter's feeds.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use rnnc::eval::{Feeds, InputData};
+use rnnc::ir::{AxisId, Element, Graph, OutputKind};
+use rnnc::plan::Role;
+use rnnc::runtime::layout::Lengths;
+use rnnc::runtime::program::{Instance, Program, Real};
+
+/// Coordinates of all positions of an example, row-major.
+fn positions(lengths: &[usize]) -> Vec<Vec<usize>> {
+    lengths.iter().fold(vec![Vec::new()], |found, &length| {
+        found
+            .iter()
+            .flat_map(|prefix| {
+                (0..length).map(move |at| {
+                    let mut longer = prefix.clone();
+                    longer.push(at);
+                    longer
+                })
+            })
+            .collect()
+    })
+}
+
+/// Runs a native program and returns its outputs by name, ids as numbers (none: -1).
+pub fn run<R: Real>(graph: &Graph, program: &Arc<Program<R>>, feeds: &Feeds) -> BTreeMap<String, Vec<f64>> {
+    let mut lengths = Lengths { examples: feeds.examples, axes: vec![Vec::new()] };
+    for axis in &graph.axes[1..] {
+        lengths.axes.push(feeds.lengths.get(&axis.name).cloned().unwrap_or_else(|| vec![0; feeds.examples]));
+    }
+    let mut instance = Instance::new(program, &lengths, 0..feeds.examples).unwrap();
+    let roles: Vec<Role> = program.plan().buffers.iter().map(|buffer| buffer.role.clone()).collect();
+    for input in &graph.inputs {
+        if !roles.contains(&Role::Input(input.name.clone())) {
+            continue;
+        }
+        let steps: Vec<AxisId> = input.ty.axes.iter().skip(1).collect();
+        let longest: Vec<usize> = steps.iter().map(|axis| lengths.longest(usize::from(axis.0))).collect();
+        let per_example: usize = longest.iter().product();
+        let width = input.ty.size();
+        let mut real = vec![R::from_f64(0.0); feeds.examples * per_example * width];
+        let mut ids = vec![u32::MAX; feeds.examples * per_example];
+        for example in 0..feeds.examples {
+            let own: Vec<usize> =
+                steps.iter().map(|axis| lengths.axes[usize::from(axis.0)][example]).collect();
+            for (number, position) in positions(&own).into_iter().enumerate() {
+                let flat = position.iter().zip(&longest).fold(0, |flat, (at, size)| flat * size + at);
+                let row = example * per_example + flat;
+                match &feeds.inputs[&input.name] {
+                    InputData::Real(values) => {
+                        for column in 0..width {
+                            real[row * width + column] =
+                                R::from_f64(values[example][number * width + column]);
+                        }
+                    }
+                    InputData::Ids(values) => ids[row] = values[example][number].unwrap_or(u32::MAX),
+                }
+            }
+        }
+        match input.ty.element {
+            Element::Real => instance.set_input(&input.name, &real).unwrap(),
+            Element::Id(_) => instance.set_input_ids(&input.name, &ids).unwrap(),
+        }
+    }
+    for role in &roles {
+        match role {
+            Role::Setting(name) if name == "random" => {
+                let seed = [feeds.seed as u32, (feeds.seed >> 32) as u32, feeds.step];
+                instance.set_setting_ids(name, &seed).unwrap();
+            }
+            Role::Setting(name) if name != "none" => {
+                instance.set_setting(name, &[R::from_f64(feeds.settings[name])]).unwrap();
+            }
+            _ => {}
+        }
+    }
+    let parameters: Vec<Vec<R>> = program
+        .parameters()
+        .map(|(name, _, _)| feeds.params[name].iter().map(|&value| R::from_f64(value)).collect())
+        .collect();
+    let borrowed: Vec<&[R]> = parameters.iter().map(Vec::as_slice).collect();
+    instance.run(&borrowed).unwrap();
+    let mut outputs = BTreeMap::new();
+    for buffer in &program.plan().buffers {
+        let Role::Output(name) = &buffer.role else { continue };
+        let values = match buffer.element {
+            rnnc::plan::Element::Real => instance.output(name).unwrap().into_iter().map(R::to_f64).collect(),
+            rnnc::plan::Element::Id => instance
+                .output_ids(name)
+                .unwrap()
+                .into_iter()
+                .map(|id| if id == u32::MAX { -1.0 } else { f64::from(id) })
+                .collect(),
+        };
+        outputs.insert(name.clone(), values);
+    }
+    outputs
+}
+
+/// The name of an output in a plan.
+pub fn plan_name(kind: OutputKind, name: &str) -> String {
+    let word = match kind {
+        OutputKind::Value => "value",
+        OutputKind::Loss => "loss",
+        OutputKind::Metric => "metric",
+        OutputKind::Gradient => "gradient",
+        OutputKind::Carry => "carry",
+    };
+    format!("{word}:{name}")
+}
+
+/// The largest difference relative to the largest value; NaN equals NaN, infinities themselves.
+pub fn distance(a: &[f64], b: &[f64]) -> f64 {
+    assert_eq!(a.len(), b.len());
+    let scale = b.iter().filter(|x| x.is_finite()).fold(1e-3, |scale: f64, x| scale.max(x.abs()));
+    a.iter().zip(b).fold(0.0, |worst: f64, (x, y)| {
+        let same = x == y || (x.is_nan() && y.is_nan());
+        let difference = if same { 0.0 } else { (x - y).abs() / scale };
+        if difference.is_nan() { f64::INFINITY } else { worst.max(difference) }
+    })
+}
