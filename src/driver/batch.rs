@@ -206,7 +206,8 @@ impl<R: Real> Batch<R> {
     /// # Errors
     /// No such output.
     pub fn values(&self, output: &str) -> Result<Vec<R>, BatchError> {
-        let single = self.output(output).is_some_and(|buffer| self.plan().spaces[buffer.space].axes.is_empty());
+        let single =
+            self.output(output).is_some_and(|buffer| self.plan().spaces[buffer.space].axes.is_empty());
         let mut all: Vec<R> = Vec::new();
         for instance in &self.groups {
             let own = instance.output(output)?;

@@ -58,9 +58,9 @@ impl Source {
     /// The file cannot be read.
     pub fn fingerprint(&self) -> Result<String, FileError> {
         // FNV-1a, as for the names of parameters: it only has to notice, not to resist.
-        let hash = files::read(self.path())?
-            .iter()
-            .fold(0xcbf2_9ce4_8422_2325u64, |hash, &byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3));
+        let hash = files::read(self.path())?.iter().fold(0xcbf2_9ce4_8422_2325u64, |hash, &byte| {
+            (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3)
+        });
         Ok(format!("{hash:016x}"))
     }
 }

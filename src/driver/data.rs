@@ -11,7 +11,9 @@ use std::path::{Path, PathBuf};
 use thiserror::Error;
 
 use super::batch::Feed;
+use crate::eval::InputData;
 use crate::ir::{BATCH, Element, Graph, InputSpec};
+use crate::runtime::initializer::Initializer;
 use crate::runtime::npz::{Array, NpzError, read};
 use crate::runtime::philox::philox4x32;
 use crate::runtime::program::Real;
@@ -107,11 +109,15 @@ enum Padded<R> {
 impl<R> Examples<R> {
     /// As a program takes them.
     pub fn feeds(&self) -> Vec<(&str, Feed<'_, R>)> {
-        let feed = |padded| match padded {
-            &Padded::Real(ref values) => Feed::Real(&values[..]),
-            Padded::Ids(ids) => Feed::Ids(&ids[..]),
-        };
-        self.inputs.iter().map(|(name, padded)| (name.as_str(), feed(padded))).collect()
+        let mut feeds = Vec::new();
+        for (name, padded) in &self.inputs {
+            let feed = match padded {
+                Padded::Real(values) => Feed::Real(&values[..]),
+                Padded::Ids(ids) => Feed::Ids(&ids[..]),
+            };
+            feeds.push((name.as_str(), feed));
+        }
+        feeds
     }
 }
 
@@ -198,6 +204,55 @@ impl Dataset {
         Ok(Dataset { examples, lengths, inputs })
     }
 
+    /// Random examples of these lengths for the inputs of `graph`: numbers between -1 and 1, ids anywhere.
+    pub fn random(
+        graph: &Graph,
+        lengths: &BTreeMap<String, Vec<usize>>,
+        examples: usize,
+        seed: u64,
+    ) -> Dataset {
+        let longest = |axis: &str| lengths.get(axis).and_then(|all| all.iter().max().copied()).unwrap_or(0);
+        let inputs = graph.inputs.iter().map(|spec| {
+            let names = spec.ty.axes.without(BATCH).iter().map(|axis| graph.axis_name(axis).to_string());
+            let axes: Vec<(String, usize)> = names.map(|axis| (axis.clone(), longest(&axis))).collect();
+            let rows = examples * axes.iter().map(|(_, extent)| extent).product::<usize>();
+            let width = spec.ty.size();
+            let drawn =
+                Initializer::Uniform(1.0).values(&format!("input {}", spec.name), &[rows * width], seed);
+            let values = match spec.ty.element {
+                Element::Real => Values::Real(drawn),
+                Element::Id(size) => {
+                    let id = |x: &f64| {
+                        (((x + 1.0) / 2.0 * size as f64) as usize).min(size.saturating_sub(1)) as u32
+                    };
+                    Values::Ids(drawn.iter().map(id).collect())
+                }
+            };
+            Input { name: spec.name.clone(), axes, width, values }
+        });
+        Dataset { examples, inputs: inputs.collect(), lengths: lengths.clone() }
+    }
+
+    /// All examples as the interpreter takes them.
+    pub fn for_interpreter(&self) -> BTreeMap<String, InputData> {
+        let of = |input: &Input| {
+            let extents: Vec<usize> = input.axes.iter().map(|(_, extent)| *extent).collect();
+            let rows =
+                |example| input.rows(&self.lengths, &[example], &extents).into_iter().map(|(from, _)| from);
+            match &input.values {
+                Values::Real(values) => {
+                    let row = |row: usize| values[row * input.width..(row + 1) * input.width].to_vec();
+                    InputData::Real((0..self.examples).map(|e| rows(e).flat_map(row).collect()).collect())
+                }
+                Values::Ids(ids) => {
+                    let id = |row: usize| Some(ids[row]).filter(|&id| id != u32::MAX);
+                    InputData::Ids((0..self.examples).map(|e| rows(e).map(id).collect()).collect())
+                }
+            }
+        };
+        self.inputs.iter().map(|input| (input.name.clone(), of(input))).collect()
+    }
+
     /// These examples, padded to the longest of them.
     pub fn select<R: Real>(&self, examples: &[usize]) -> Examples<R> {
         let lengths: BTreeMap<String, Vec<usize>> = self
@@ -215,7 +270,8 @@ impl Dataset {
                     let mut padded = vec![R::default(); total * input.width];
                     for (from, to) in rows {
                         for column in 0..input.width {
-                            padded[to * input.width + column] = R::from_f64(values[from * input.width + column]);
+                            padded[to * input.width + column] =
+                                R::from_f64(values[from * input.width + column]);
                         }
                     }
                     Padded::Real(padded)
@@ -248,7 +304,9 @@ impl Input {
                 let length = lengths.get(axis).map_or(0, |all| all[example]);
                 own = own
                     .into_iter()
-                    .flat_map(|(from, to)| (0..length).map(move |i| (from * from_extent + i, to * to_extent + i)))
+                    .flat_map(|(from, to)| {
+                        (0..length).map(move |i| (from * from_extent + i, to * to_extent + i))
+                    })
                     .collect();
             }
             rows.extend(own);
@@ -264,16 +322,21 @@ impl Input {
         spec: &InputSpec,
         lengths: &BTreeMap<String, Vec<usize>>,
     ) -> Result<Values, DataError> {
-        let wrong = |reason: String| DataError::Value {
-            path: path.to_path_buf(),
-            name: self.name.clone(),
-            reason,
-        };
+        let wrong =
+            |reason: String| DataError::Value { path: path.to_path_buf(), name: self.name.clone(), reason };
         let extents: Vec<usize> = self.axes.iter().map(|(_, extent)| *extent).collect();
         let all: Vec<usize> = (0..array.shape[0]).collect();
         let place = |row: usize| {
             let mut rest = row;
-            let mut at: Vec<usize> = extents.iter().rev().map(|&e| { let i = rest % e.max(1); rest /= e.max(1); i }).collect();
+            let mut at: Vec<usize> = extents
+                .iter()
+                .rev()
+                .map(|&e| {
+                    let i = rest % e.max(1);
+                    rest /= e.max(1);
+                    i
+                })
+                .collect();
             at.push(rest);
             at.reverse();
             format!("{at:?}")
@@ -286,10 +349,11 @@ impl Input {
                 let mut ids = vec![u32::MAX; given.len()];
                 for (row, _) in self.rows(lengths, &all, &extents) {
                     let id = given[row];
-                    ids[row] = u32::try_from(id).ok().filter(|&id| (id as usize) < size).ok_or_else(|| {
-                        let range = size.saturating_sub(1);
-                        wrong(format!("id {id} at {} is not from 0 to {range}", place(row)))
-                    })?;
+                    ids[row] =
+                        u32::try_from(id).ok().filter(|&id| (id as usize) < size).ok_or_else(|| {
+                            let range = size.saturating_sub(1);
+                            wrong(format!("id {id} at {} is not from 0 to {range}", place(row)))
+                        })?;
                 }
                 Ok(Values::Ids(ids))
             }
@@ -329,10 +393,16 @@ fn axis_lengths(
 ) -> Result<Vec<usize>, DataError> {
     let wrong =
         |reason: String| DataError::Value { path: path.to_path_buf(), name: name.to_string(), reason };
-    let given = array.integers().ok_or_else(|| wrong("lengths are integers, these are floats".to_string()))?;
+    let given =
+        array.integers().ok_or_else(|| wrong("lengths are integers, these are floats".to_string()))?;
     if array.shape != [examples] {
         let (path, name, found) = (path.to_path_buf(), name.to_string(), array.shape.clone());
-        return Err(DataError::Shape { path, name, found, expected: format!("[{examples}], one length an example") });
+        return Err(DataError::Shape {
+            path,
+            name,
+            found,
+            expected: format!("[{examples}], one length an example"),
+        });
     }
     let most = extent.unwrap_or(u32::MAX as usize);
     let length = |(example, &length): (usize, &i64)| {
@@ -408,10 +478,7 @@ mod tests {
             arrays.insert(name.to_string(), array);
             load(&arrays).unwrap_err()
         };
-        assert_eq!(
-            with("y", integers(&[2], &[0, 3])),
-            "array `y` in d.npz: id 3 at [1] is not from 0 to 2"
-        );
+        assert_eq!(with("y", integers(&[2], &[0, 3])), "array `y` in d.npz: id 3 at [1] is not from 0 to 2");
         assert_eq!(
             with("w", integers(&[2, 3], &[0, 1, 4, 0, 0, 0])),
             "array `w` in d.npz: id 4 at [0, 2] is not from 0 to 3"

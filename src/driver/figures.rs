@@ -93,8 +93,10 @@ impl Tally {
     pub fn figures(&self) -> Figures {
         let of = |kind| {
             let own = self.entries.iter().filter(move |entry| entry.kind == kind);
-            own.map(|entry| (entry.name.clone(), if entry.weight > 0.0 { entry.sum / entry.weight } else { 0.0 }))
-                .collect()
+            own.map(|entry| {
+                (entry.name.clone(), if entry.weight > 0.0 { entry.sum / entry.weight } else { 0.0 })
+            })
+            .collect()
         };
         Figures { losses: of(OutputKind::Loss), metrics: of(OutputKind::Metric) }
     }
@@ -123,7 +125,8 @@ mod tests {
         let figure = |name: &str, value| (name.to_string(), value);
         let one = Figures { losses: vec![figure("y", 1.0)], metrics: vec![] };
         assert_eq!((one.loss(), one.details().as_str()), (1.0, ""));
-        let more = Figures { losses: vec![figure("y", 1.0), figure("l2", 0.5)], metrics: vec![figure("a", 2.0)] };
+        let more =
+            Figures { losses: vec![figure("y", 1.0), figure("l2", 0.5)], metrics: vec![figure("a", 2.0)] };
         assert_eq!(more.loss(), 1.5);
         assert_eq!(more.details(), "y 1.0000, l2 0.5000; a 2.0000");
     }

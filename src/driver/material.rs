@@ -103,7 +103,12 @@ impl Material {
     ///
     /// # Errors
     /// As those of a step.
-    pub fn step(&mut self, index: u64, trainer: &mut Trainer, run: &mut Run) -> Result<(f64, u64), StepError> {
+    pub fn step(
+        &mut self,
+        index: u64,
+        trainer: &mut Trainer,
+        run: &mut Run,
+    ) -> Result<(f64, u64), StepError> {
         let index = usize::try_from(index).unwrap_or(usize::MAX);
         match self {
             Material::Text { characters, input, batch, truncate, carried } => {

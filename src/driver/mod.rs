@@ -11,13 +11,17 @@ pub mod carried;
 mod compile;
 pub mod corpus;
 pub mod data;
+pub mod emit;
 pub mod evaluate;
 pub mod figures;
 mod front;
 pub mod generate;
+pub mod gradcheck;
 mod material;
 mod prepare;
+pub mod run;
 pub mod session;
+pub mod summary;
 pub mod train;
 mod trainer;
 

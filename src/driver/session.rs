@@ -177,7 +177,9 @@ impl Model {
             let names: Vec<String> = inputs.iter().map(|(name, _)| format!("`{}`", name.text)).collect();
             let reason = match names.len() {
                 0 => "it has no input".to_string(),
-                _ => format!("a text is one input, this model has {} (--npz feeds them all)", names.join(", ")),
+                _ => {
+                    format!("a text is one input, this model has {} (--npz feeds them all)", names.join(", "))
+                }
             };
             return Err(not_of_text(&block.name.text, &reason));
         };
@@ -331,7 +333,10 @@ mod tests {
         let model = Model::new("m.rnn", TINY);
         let checked = model.check(Mode::Train).unwrap();
         let error = model.train_settings(&checked).unwrap_err().to_string();
-        assert!(error.contains("m.rnn:5:11") && error.contains("`batch` is a whole number above 0"), "{error}");
+        assert!(
+            error.contains("m.rnn:5:11") && error.contains("`batch` is a whole number above 0"),
+            "{error}"
+        );
         assert!(error.contains("did you mean `epochs`?"), "{error}");
     }
 

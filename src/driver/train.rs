@@ -252,8 +252,7 @@ fn compile(job: &Job, prepared: Prepared, watch: &mut Stopwatch) -> Result<Sessi
         let trainable: Vec<String> = trainable.map(|param| param.name.clone()).collect();
         Ok(grad(&graph, &trainable)?)
     })?;
-    let mut trainer =
-        watch.time("compile for training", || Trainer::new(&graph, &run.parameters, &pool))?;
+    let mut trainer = watch.time("compile for training", || Trainer::new(&graph, &run.parameters, &pool))?;
     let (path, valid, batch) = (source.path(), valid.as_deref(), settings.batch);
     let material = watch.time("read data", || -> Result<_, TrainError> {
         Ok(match (&input, &run.meta.vocabulary) {

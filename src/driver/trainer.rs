@@ -121,11 +121,8 @@ impl Trainer {
             let scratch = &mut self.scratch[..range.len()];
             self.batch.add_up(name, &mut self.gradient[range.clone()], scratch)?;
         }
-        let failed = |source| StepError::Gradient {
-            step: position.step + 1,
-            epoch: position.epoch + 1,
-            source,
-        };
+        let failed =
+            |source| StepError::Gradient { step: position.step + 1, epoch: position.epoch + 1, source };
         clip(&run.parameters, &mut self.gradient, run.meta.settings.clip()).map_err(failed)?;
         let epochs = position.epoch as f64 + position.batch as f64 / self.batches as f64;
         let rate = run.meta.rate.at(position.step, epochs);
