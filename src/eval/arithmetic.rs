@@ -49,8 +49,13 @@ pub(super) fn binary(op: Binary, a: f64, b: f64) -> f64 {
 
 /// A comparison of two ids; none equals none and is before all others. Other operations take no ids.
 pub(super) fn compare(op: Binary, a: Option<u32>, b: Option<u32>) -> f64 {
-    let number = |id: Option<u32>| id.map_or(-1.0, f64::from);
-    binary(op, number(a), number(b))
+    match (op, a, b) {
+        // No id has no place in the order, but is the same as no id.
+        (Binary::Equal, ..) => f64::from(u8::from(a == b)),
+        (Binary::NotEqual, ..) => f64::from(u8::from(a != b)),
+        (_, Some(a), Some(b)) => binary(op, f64::from(a), f64::from(b)),
+        _ => 0.0,
+    }
 }
 
 /// The larger number; not a number if either is not (`f64::max` would drop it).

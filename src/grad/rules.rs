@@ -150,7 +150,7 @@ pub(super) fn derivative(
             let g = if rules.rank(softmax) > 1 { rules.stretch(g, operands[0])? } else { g };
             rules.multiply(softmax, g)?
         }
-        Op::Initially => initially(rules, index, operands[0].access, g)?,
+        Op::Initially => initially(rules, index, [operands[0], operands[1]], g)?,
         Op::Copy => g,
     };
     Ok(Some(term))
@@ -372,13 +372,24 @@ fn reduce(
 
 /// To the value itself all flows (where it was not read nothing asks for it), to the start what
 /// stands at the positions that have nothing before them.
-fn initially(rules: &mut Rules, index: usize, access: Access, g: Operand) -> Result<Operand, GradError> {
+fn initially(
+    rules: &mut Rules,
+    index: usize,
+    [x, start]: [Operand; 2],
+    g: Operand,
+) -> Result<Operand, GradError> {
     if index == 0 {
         return Ok(g);
     }
-    match access {
-        Access::Delay { axis, by: 1 } => Ok(Operand { node: g.node, access: Access::First(axis) }),
-        Access::Advance { axis, by: 1 } => Ok(Operand { node: g.node, access: Access::Last(axis) }),
+    // One start an example takes the adjoint of the one position that reads it.
+    let single = |rules: &Rules, axis| !rules.graph.type_at(start).axes.contains(axis);
+    match x.access {
+        Access::Delay { axis, by: 1 } if single(rules, axis) => {
+            Ok(Operand { node: g.node, access: Access::First(axis) })
+        }
+        Access::Advance { axis, by: 1 } if single(rules, axis) => {
+            Ok(Operand { node: g.node, access: Access::Last(axis) })
+        }
         Access::Delay { axis, by } => {
             let position = rules.leaf(Op::Position(axis), crate::ir::AxisSet::BATCH.with(axis));
             let by = rules.constant(f64::from(by), &[]);

@@ -269,6 +269,10 @@ fn slice(graph: &mut Graph, id: NodeId, dim: usize, start: usize, len: usize, x:
             for &&(from, to, part) in &touched {
                 let begin = start.max(from);
                 let end = (start + len).min(to);
+                // A part that is repeated along the axis has no ends, the join has.
+                if x.access.axis().is_some_and(|axis| !graph.type_at(part).axes.contains(axis)) {
+                    return None;
+                }
                 let part = moved(x.access, part)?;
                 let local = [(from, to, part)];
                 kept.push(piece(graph, id, dim, &local, begin, end)?);

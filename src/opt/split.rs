@@ -4,7 +4,7 @@
 //! `outer(dz, [a, b])` is the join of `outer(dz, a)` and `outer(dz, b)`.
 
 use super::rewrite::{exhaust, make};
-use crate::ir::{Access, Binary, Contract, Graph, NodeId, Op, Operand};
+use crate::ir::{Access, BATCH, Binary, Contract, Graph, Node, NodeId, Op, Operand};
 
 pub(super) fn run(graph: &mut Graph) -> bool {
     exhaust(graph, split)
@@ -37,7 +37,17 @@ fn joined(
     let mut start = 0;
     let mut terms: Vec<Operand> = Vec::new();
     for part in graph.operands(join.node) {
-        let part = Operand { node: part.node, access: join.access.after(part.access)? };
+        let part = match join.access.axis() {
+            // A part that is repeated along the axis has no ends, the join has.
+            Some(axis) if !graph.type_at(part).axes.contains(axis) => {
+                let mut ty = graph.type_at(part);
+                ty.axes = ty.axes.with(axis).with(BATCH);
+                let origin = graph.node(id).origin;
+                let copy = graph.insert(Node { op: Op::Copy, ty, origin, name: None }, &[part]);
+                Operand { node: copy, access: join.access }
+            }
+            _ => Operand { node: part.node, access: join.access.after(part.access)? },
+        };
         let len = graph.type_at(part).shape[dim];
         let mut its = [operands[0], operands[1]];
         its[side] = part;

@@ -106,17 +106,34 @@ impl<'a> Assembler<'a> {
         }
     }
 
-    /// The space of values over these axes.
+    /// The rows of a kernel of this region over these axes: in the order of the loop it is in.
     fn space(&mut self, axes: AxisSet) -> SpaceId {
+        self.space_in(axes, Some(self.region))
+    }
+
+    /// The rows of values over these axes that are computed in a region; outside loops and for data the
+    /// usual order.
+    fn space_in(&mut self, axes: AxisSet, region: Option<usize>) -> SpaceId {
+        let along = region.and_then(|region| self.places.stretches[region].along).map(|(axis, _)| axis);
+        let major = along
+            .filter(|&axis| axes.contains(axis))
+            .or_else(|| self.majors.get(&axes).copied())
+            .or_else(|| axes.without(BATCH).iter().next());
         let space = Space {
             axes: axes.iter().map(|axis| usize::from(axis.0)).collect(),
-            major: self.majors.get(&axes).map(|axis| usize::from(axis.0)),
+            major: major.map(|axis| usize::from(axis.0)),
         };
         if let Some(found) = self.plan.spaces.iter().position(|known| *known == space) {
             return found;
         }
         self.plan.spaces.push(space);
         self.plan.spaces.len() - 1
+    }
+
+    /// The rows in which a node's value lies.
+    fn space_of(&mut self, node: NodeId) -> SpaceId {
+        let region = self.places.spots.get(&node).map(|spot| spot.region);
+        self.space_in(self.graph().ty(node).axes, region)
     }
 
     fn element(&self, node: NodeId) -> Element {
@@ -142,7 +159,7 @@ impl<'a> Assembler<'a> {
             return (buffer, offset + start);
         }
         let ty = self.graph().ty(node).clone();
-        let space = self.space(ty.axes);
+        let space = self.space_of(node);
         let output = self.graph().outputs.iter().find(|output| output.value.node == node);
         let role = match output {
             Some(output) => Role::Output(format!("{}:{}", kind_name(output.kind), output.name)),
@@ -182,7 +199,7 @@ impl<'a> Assembler<'a> {
         shape: &[usize],
         name: String,
     ) -> BufferId {
-        let space = self.space(axes);
+        let space = self.space_in(axes, None);
         let key = (format!("{role:?}"), space);
         if let Some(&known) = self.leaves.get(&key) {
             return known;
@@ -232,18 +249,18 @@ impl<'a> Assembler<'a> {
     /// How a kernel over `axes` addresses a row of `node` read at `access`.
     fn row(&mut self, axes: AxisSet, node: NodeId, access: Access) -> Result<(RowRef, usize), PlanError> {
         let (buffer, offset) = self.base(node)?;
-        let own = self.graph().ty(node).axes;
-        let row = if own == AxisSet::NONE {
+        let (from, to) = (self.space(axes), self.space_of(node));
+        let row = if to == 0 {
             Row::Only
-        } else if own == axes && access == Access::Here {
+        } else if from == to && access == Access::Here {
             Row::Same
         } else {
-            Row::Map(self.map(axes, own, access))
+            Row::Map(self.map(from, to, access))
         };
         Ok((RowRef { buffer, row }, offset))
     }
 
-    fn map(&mut self, from: AxisSet, to: AxisSet, access: Access) -> usize {
+    fn map(&mut self, from: SpaceId, to: SpaceId, access: Access) -> usize {
         let at = match access {
             Access::Here => Vec::new(),
             Access::Delay { axis, by } => vec![(usize::from(axis.0), Position::Back(by))],
@@ -251,7 +268,7 @@ impl<'a> Assembler<'a> {
             Access::First(axis) => vec![(usize::from(axis.0), Position::First)],
             Access::Last(axis) => vec![(usize::from(axis.0), Position::Last)],
         };
-        let map = RowMap { from: self.space(from), to: self.space(to), at };
+        let map = RowMap { from, to, at };
         if let Some(found) = self.plan.maps.iter().position(|known| *known == map) {
             return found;
         }
@@ -467,9 +484,14 @@ impl<'a> Assembler<'a> {
         let ty = self.graph().ty(node).clone();
         let space = self.space(ty.axes);
         let key = self.leaf(Role::RowKey, ty.axes, Element::Id, &[2], "row key".into());
+        let key_space = self.plan.buffers[key].space;
         let seed =
             self.leaf(Role::Setting("random".into()), AxisSet::NONE, Element::Id, &[3], "random".into());
-        let row = if ty.axes == AxisSet::NONE { Row::Only } else { Row::Same };
+        let row = match () {
+            () if space == 0 => Row::Only,
+            () if space == key_space => Row::Same,
+            () => Row::Map(self.map(space, key_space, Access::Here)),
+        };
         let place = |buffer: BufferId, row: Row| Place {
             at: RowRef { buffer, row },
             pitch: 0,

@@ -12,10 +12,7 @@ use super::memory::{Places, Spot2, aliases, residencies};
 use super::phases::{RowPlan, phases};
 use super::regions::{Kind, Stretch, dependencies, kind, regions};
 use super::views::must_store;
-use crate::ir::{
-    AxisId, AxisKind, AxisSet, BATCH, Binary, Graph, NodeId, Op, ScheduleError, Stage, Unary, listing,
-    schedule,
-};
+use crate::ir::{AxisId, AxisSet, Binary, Graph, NodeId, Op, ScheduleError, Stage, Unary, listing, schedule};
 
 /// Why a graph has no plan.
 #[derive(Clone, Debug, PartialEq, Error)]
@@ -45,7 +42,7 @@ pub fn plan(graph: &Graph, name: &str) -> Result<Plan, PlanError> {
     let stored = must_store(graph, &live);
     let needed = needed(graph, &stored);
     let stretches = regions(graph, &stored, &needed, &stages);
-    let majors = majors(graph, &stages, &needed)?;
+    let majors = majors(graph, &stages, &needed);
     let groups: Vec<Vec<Group>> = stretches.iter().map(|stretch| groups(graph, &stored, stretch)).collect();
     let aliases = aliases(graph, &stored, &stretches, &needed);
     let mut rows: HashMap<Spot2, RowPlan> = HashMap::new();
@@ -83,32 +80,17 @@ fn needed(graph: &Graph, stored: &HashSet<NodeId>) -> HashSet<NodeId> {
     found
 }
 
-/// The axis in whose step order the rows of each set of axes are packed: that of a loop over them, else the
-/// first one with steps.
-fn majors(
-    graph: &Graph,
-    stages: &[Stage],
-    needed: &HashSet<NodeId>,
-) -> Result<BTreeMap<AxisSet, AxisId>, PlanError> {
+/// The axis in whose step order the rows of each set of axes are packed outside loops over other ones: that
+/// of a loop over them (else it is the first with steps).
+fn majors(graph: &Graph, stages: &[Stage], needed: &HashSet<NodeId>) -> BTreeMap<AxisSet, AxisId> {
     let mut found: BTreeMap<AxisSet, AxisId> = BTreeMap::new();
     for stage in stages {
         let Stage::Loop { axis, nodes, .. } = stage else { continue };
         for node in nodes.iter().filter(|node| needed.contains(node)) {
-            let axes = graph.ty(*node).axes;
-            if *found.entry(axes).or_insert(*axis) != *axis {
-                let names: Vec<&str> = axes.without(BATCH).iter().map(|axis| graph.axis_name(axis)).collect();
-                return Err(PlanError::TwoOrders(names.join(", ")));
-            }
+            found.entry(graph.ty(*node).axes).or_insert(*axis);
         }
     }
-    for node in graph.ids() {
-        let axes = graph.ty(node).axes;
-        let steps = axes.iter().find(|axis| graph.axes[usize::from(axis.0)].kind != AxisKind::Batch);
-        if let Some(first) = steps {
-            found.entry(axes).or_insert(first);
-        }
-    }
-    Ok(found)
+    found
 }
 
 /// True if the program's single-row results are sums over examples, so that parts of a batch may be run

@@ -158,7 +158,7 @@ fn uses_of(places: &Places, found: &mut Residencies, spot: Spot2, group: &Group,
         note(places, found, node, Residency::Scratch, spot.0);
     }
     for (index, operand) in operands.iter().enumerate() {
-        if is_join && places.aliases.get(&operand.node).is_some_and(|(join, _)| *join == node) {
+        if is_join && super::phases::is_in_place(graph, places.aliases, node, index) {
             continue;
         }
         let own = pointwise(places, plan, &members, node, index, *operand);

@@ -176,8 +176,7 @@ fn join(
 ) {
     let mut complete = 0;
     for (index, operand) in graph.operands(node).into_iter().enumerate() {
-        let in_place = aliased.get(&operand.node).is_some_and(|(join, _)| *join == node);
-        if in_place {
+        if is_in_place(graph, aliased, node, index) {
             complete = complete.max(plan.phase_of.get(&operand.node).copied().unwrap_or(0));
             continue;
         }
@@ -201,6 +200,19 @@ fn join(
         complete = complete.max(at);
     }
     plan.phase_of.insert(node, complete);
+}
+
+/// True if an operand of a join is computed where the join wants it; one that occurs twice is so once.
+pub(super) fn is_in_place(
+    graph: &Graph,
+    aliased: &HashMap<NodeId, (NodeId, usize)>,
+    join: NodeId,
+    index: usize,
+) -> bool {
+    let operands = graph.operands(join);
+    let size = |operand: &Operand| graph.type_at(*operand).size();
+    let start: usize = operands[..index].iter().map(size).sum();
+    aliased.get(&operands[index].node) == Some(&(join, start))
 }
 
 fn fits(phase: &PhasePlan, dims: &[usize], reduced: usize) -> bool {

@@ -5,7 +5,7 @@
 
 use std::collections::HashSet;
 
-use crate::ir::{Access, AxisSet, Graph, NodeId, Op, Operand};
+use crate::ir::{Access, Along, AxisSet, Graph, NodeId, Op, Operand};
 
 /// A window into the row of a stored value.
 #[derive(Clone, Debug, PartialEq)]
@@ -138,17 +138,66 @@ pub(super) fn must_store(graph: &Graph, live: &HashSet<NodeId>) -> HashSet<NodeI
     loop {
         let before = stored.len();
         for &node in live {
+            let addressed = is_addressed(graph, node);
             for operand in graph.operands(node) {
-                if view(graph, &stored, operand).is_none() {
-                    let blocked = blocker(graph, &stored, operand);
-                    stored.insert(blocked);
+                match view(graph, &stored, operand) {
+                    None => {
+                        let blocked = blocker(graph, &stored, operand);
+                        stored.insert(blocked);
+                    }
+                    Some(seen) => {
+                        // Numbers are written into arithmetic, but a row must be somewhere.
+                        let mut sources = Vec::new();
+                        reads(&seen.source, &mut sources);
+                        let plain = matches!(seen.source, Source::At(..)) && !addressed;
+                        let constants = sources.iter().map(|(source, _)| *source);
+                        stored.extend(constants.filter(|&source| !plain && is_constant(graph, source)));
+                        if addressed && !is_dense(graph, &seen, operand) && is_view_op(graph.op(operand.node))
+                        {
+                            stored.insert(operand.node);
+                        }
+                    }
                 }
+            }
+            if stored.contains(&node)
+                && is_view_op(graph.op(node))
+                && let Some(seen) = look_through(graph, &stored, Operand::from(node))
+                && !matches!(seen.source, Source::At(..))
+            {
+                let mut sources = Vec::new();
+                reads(&seen.source, &mut sources);
+                stored
+                    .extend(sources.into_iter().map(|(source, _)| source).filter(|&s| is_constant(graph, s)));
             }
         }
         if stored.len() == before {
             return stored;
         }
     }
+}
+
+fn is_constant(graph: &Graph, node: NodeId) -> bool {
+    matches!(graph.op(node), Op::Constant(_))
+}
+
+/// True for work that reads its operands as dense rows in memory: products and reductions over rows.
+fn is_addressed(graph: &Graph, node: NodeId) -> bool {
+    match graph.op(node) {
+        Op::Reduce(_, Along::Axes(_)) => true,
+        Op::Contract(contract) => {
+            !contract.over.is_empty() || super::regions::gemm_sides(graph, node, contract).is_some()
+        }
+        _ => false,
+    }
+}
+
+/// True if the value lies in one piece, or is a matrix (which is packed from any strides).
+fn is_dense(graph: &Graph, seen: &View, operand: Operand) -> bool {
+    let shape = graph.type_at(operand).shape;
+    let single_matrix = shape.len() == 2 && graph.type_at(operand).axes == AxisSet::NONE;
+    let rows_dense = seen.strides.last().is_none_or(|&stride| stride == 1);
+    let at = matches!(seen.source, Source::At(..));
+    if single_matrix { rows_dense && at } else { seen.strides == row_major(&shape) }
 }
 
 /// A cycle of nothing but windows (`h[t] = h[t-1]`) would be looked through for ever: one of it is stored.

@@ -56,6 +56,16 @@ fn small_programs() {
 }
 
 #[test]
-fn values_in_f64() {
+fn programs_in_f64() {
     sweep::<f64>(0..200, &Options::default(), 1e-10);
+}
+
+#[test]
+fn large_programs_in_f64() {
+    sweep::<f64>(1000..1040, &Options { operations: 30, loops: 4, ..Options::default() }, 1e-9);
+}
+
+#[test]
+fn programs_in_f32() {
+    sweep::<f32>(200..300, &Options::differentiable(), 2e-4);
 }
