@@ -3,6 +3,7 @@
 pub mod backend;
 pub mod base;
 pub mod check;
+pub mod cli;
 pub mod driver;
 pub mod eval;
 pub mod grad;

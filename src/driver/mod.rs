@@ -1,7 +1,30 @@
 //! The stages as functions over data: what the command line, the REPL and the tests all call.
+//!
+//! - `front`, `session`: text to checked graph; `compile`: graph to code
+//! - `batch`, `carried`, `figures`: a program run on a batch, on chunk after chunk, and what it measured
+//! - `corpus`, `data`, `material`: what is trained on
+//! - `train` with `prepare` and `trainer`; `evaluate`, `generate`, `run`, `gradcheck`
+//! - `summary`, `emit`: a model in words
 
+pub mod batch;
+pub mod carried;
 mod compile;
+pub mod corpus;
+pub mod data;
+pub mod emit;
+pub mod evaluate;
+pub mod figures;
 mod front;
+pub mod generate;
+pub mod gradcheck;
+mod material;
+mod prepare;
+pub mod run;
+pub mod session;
+pub mod summary;
+pub mod train;
+mod trainer;
 
 pub use compile::{CompileError, optimise, optimised, planned, program};
 pub use front::front;
+pub use trainer::StepError;

@@ -70,18 +70,7 @@ impl<T: Write + Seek> Sink for T {}
 pub fn replace(path: &Path, write: impl FnOnce(&mut dyn Sink) -> io::Result<()>) -> Result<(), FileError> {
     let wrap = |source| FileError::Write { path: path.to_path_buf(), source };
     let target = fs::canonicalize(path).unwrap_or_else(|_| path.to_path_buf());
-    if target.exists() && !target.is_file() {
-        return Err(FileError::NotAFile { path: path.to_path_buf() });
-    }
-    let folder = match target.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder,
-        _ => Path::new("."),
-    };
-    // Missing folders would otherwise be reported with the temporary file's name.
-    if !folder.is_dir() {
-        let reason = format!("the folder {} does not exist", folder.display());
-        return Err(wrap(io::Error::new(io::ErrorKind::NotFound, reason)));
-    }
+    let folder = folder_of(path, &target)?;
     let mut temporary = builder().tempfile_in(folder).map_err(|error| wrap(plain(error)))?;
     {
         let mut buffered = BufWriter::with_capacity(1 << 20, temporary.as_file_mut());
@@ -95,6 +84,35 @@ pub fn replace(path: &Path, write: impl FnOnce(&mut dyn Sink) -> io::Result<()>)
         let _ = folder.sync_all();
     }
     Ok(())
+}
+
+/// That [`replace`] could begin: the folder is there and takes new files.
+///
+/// # Errors
+/// As [`replace`], but for a disk that fills up later.
+pub fn check_replaceable(path: &Path) -> Result<(), FileError> {
+    let wrap = |source| FileError::Write { path: path.to_path_buf(), source };
+    let target = fs::canonicalize(path).unwrap_or_else(|_| path.to_path_buf());
+    builder().tempfile_in(folder_of(path, &target)?).map_err(|error| wrap(plain(error)))?;
+    Ok(())
+}
+
+/// The folder of a file that may be replaced.
+fn folder_of<'t>(path: &Path, target: &'t Path) -> Result<&'t Path, FileError> {
+    if target.exists() && !target.is_file() {
+        return Err(FileError::NotAFile { path: path.to_path_buf() });
+    }
+    let folder = match target.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    };
+    // Missing folders would otherwise be reported with the temporary file's name.
+    if !folder.is_dir() {
+        let reason = format!("the folder {} does not exist", folder.display());
+        let source = io::Error::new(io::ErrorKind::NotFound, reason);
+        return Err(FileError::Write { path: path.to_path_buf(), source });
+    }
+    Ok(folder)
 }
 
 /// Temporary files are private by default; what they become should be as readable as any new file.

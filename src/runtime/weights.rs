@@ -117,6 +117,26 @@ pub fn load_weights(path: &Path, specs: Vec<ParameterSpec>) -> Result<Parameters
     select(path, &parse(path, &bytes)?, specs)
 }
 
+/// As [`load_weights`], but flat and not rounded to f32 where the file has f64.
+///
+/// # Errors
+/// As [`load_weights`].
+pub fn load_weights_f64(path: &Path, specs: Vec<ParameterSpec>) -> Result<Vec<f64>, WeightsError> {
+    let bytes = files::read(path)?;
+    let tensors = parse(path, &bytes)?;
+    let parameters = select(path, &tensors, specs)?;
+    let mut values = Vec::with_capacity(parameters.values().len());
+    for (spec, rounded) in parameters.iter() {
+        match tensors.tensor(&spec.name) {
+            Ok(tensor) if tensor.dtype() == Dtype::F64 => {
+                values.extend(tensor.data().as_chunks().0.iter().map(|bytes| f64::from_le_bytes(*bytes)));
+            }
+            _ => values.extend(rounded.iter().map(|&value| f64::from(value))),
+        }
+    }
+    Ok(values)
+}
+
 /// The tensors of a file's bytes.
 pub(super) fn parse<'a>(path: &Path, bytes: &'a [u8]) -> Result<SafeTensors<'a>, WeightsError> {
     SafeTensors::deserialize(bytes).map_err(|error| {

@@ -1,0 +1,50 @@
+//! `compile`: a model as an object file that needs no runtime library.
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+
+use super::ModelArguments;
+use super::failure::Failure;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Target {
+    /// This machine's processor
+    Native,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum PrecisionName {
+    /// 32-bit
+    F32,
+    /// 64-bit
+    F64,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  rnnc compile examples/charlm.rnn --target native -o build --name charlm")]
+pub(super) struct Compile {
+    #[command(flatten)]
+    model: ModelArguments,
+    /// What to compile for
+    #[arg(long, value_enum, default_value = "native")]
+    target: Target,
+    /// The folder for NAME.o, NAME.h and, with a C compiler at hand, NAME.so
+    #[arg(short, long, value_name = "DIR")]
+    output: PathBuf,
+    /// NAME, if not the model's
+    #[arg(long)]
+    name: Option<String>,
+    /// The type of real numbers
+    #[arg(long, value_enum, default_value = "f32")]
+    precision: PrecisionName,
+}
+
+impl Compile {
+    pub fn run(self) -> Result<(), Failure> {
+        let model = self.model.read()?;
+        let Target::Native = self.target;
+        let _ = (model, self.output, self.name, self.precision);
+        Err(Failure::Message("object files are not written yet".to_string()))
+    }
+}

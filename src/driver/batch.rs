@@ -1,0 +1,277 @@
+//! A batch run in groups of about sixteen examples, on as many threads as there are.
+//!
+//! ```text
+//! 40 examples -> groups 0..13, 13..26, 26..40 -> three instances, run in any order
+//! loss = loss of group 0 + loss of group 1 + loss of group 2, always in this order
+//! ```
+//!
+//! How a batch is split depends on its size alone, and results are added in the order of the groups:
+//! the same batch gives the same bits on any number of threads. Memory is laid out again only when
+//! the lengths change. It does not know what the outputs mean.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use rayon::prelude::*;
+use rayon::{ThreadPool, ThreadPoolBuildError, ThreadPoolBuilder};
+use thiserror::Error;
+
+use crate::plan::{Buffer, Plan, Role};
+use crate::runtime::layout::Lengths;
+use crate::runtime::program::{Instance, Program, ProgramError, Real};
+
+/// Examples of a group, about: enough for full product tiles, few enough for caches.
+const GROUP: usize = 16;
+
+/// Why a batch cannot be run.
+#[derive(Debug, Error)]
+pub enum BatchError {
+    /// The program does not take it.
+    #[error(transparent)]
+    Program(#[from] ProgramError),
+    /// Threads cannot be started.
+    #[error("cannot start threads: {0}")]
+    Threads(#[from] ThreadPoolBuildError),
+}
+
+/// Data of an input: padded to the longest example, `[batch, longest, …]`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Feed<'a, R> {
+    /// Numbers.
+    Real(&'a [R]),
+    /// Ids; `u32::MAX` is none.
+    Ids(&'a [u32]),
+}
+
+/// Threads for batches; 0 means one for each core.
+///
+/// # Errors
+/// The system gives no threads.
+pub fn threads(count: usize) -> Result<Arc<ThreadPool>, BatchError> {
+    Ok(Arc::new(ThreadPoolBuilder::new().num_threads(count).build()?))
+}
+
+/// A program with the memory for one batch.
+pub struct Batch<R: Real> {
+    program: Arc<Program<R>>,
+    pool: Arc<ThreadPool>,
+    lengths: Lengths,
+    groups: Vec<Instance<R>>,
+}
+
+impl<R: Real> Batch<R> {
+    /// A batch of no examples.
+    pub fn new(program: Arc<Program<R>>, pool: Arc<ThreadPool>) -> Batch<R> {
+        Batch { program, pool, lengths: Lengths::default(), groups: Vec::new() }
+    }
+
+    /// The plan that is run.
+    pub fn plan(&self) -> &Plan {
+        self.program.plan()
+    }
+
+    /// The program.
+    pub fn program(&self) -> &Arc<Program<R>> {
+        &self.program
+    }
+
+    /// The lengths laid out at present.
+    pub fn lengths(&self) -> &Lengths {
+        &self.lengths
+    }
+
+    /// Lengths in the plan's order of axes, from their names.
+    pub fn lengths_by_name<'l>(
+        &self,
+        examples: usize,
+        named: impl Fn(&str) -> Option<&'l [usize]>,
+    ) -> Lengths {
+        let axis = |name: &String| named(name).map_or(vec![0; examples], <[usize]>::to_vec);
+        let axes = self.plan().axes.iter().skip(1).map(axis);
+        Lengths { examples, axes: std::iter::once(Vec::new()).chain(axes).collect() }
+    }
+
+    /// Makes room for examples of these lengths; inputs are to be set anew where they changed.
+    ///
+    /// # Errors
+    /// The batch has no layout.
+    pub fn lay_out(&mut self, lengths: &Lengths) -> Result<(), BatchError> {
+        if self.lengths == *lengths && !self.groups.is_empty() {
+            return Ok(());
+        }
+        let count = if self.plan().splittable { lengths.examples.div_ceil(GROUP).max(1) } else { 1 };
+        let parts = (0..count).map(|group| part(lengths.examples, group, count));
+        self.groups.truncate(count);
+        for (index, part) in parts.enumerate() {
+            match self.groups.get_mut(index) {
+                Some(instance) => instance.relayout(lengths, part)?,
+                None => self.groups.push(Instance::new(&self.program, lengths, part)?),
+            }
+        }
+        self.lengths = lengths.clone();
+        Ok(())
+    }
+
+    /// Sets the key of all random numbers.
+    ///
+    /// # Errors
+    /// As those of setting any value.
+    pub fn set_random(&mut self, seed: u64, step: u64) -> Result<(), BatchError> {
+        if !self.has(|role| matches!(role, Role::Setting(name) if name == "random")) {
+            return Ok(());
+        }
+        let low = |word: u64| (word & u64::from(u32::MAX)) as u32;
+        let key = [low(seed), low(seed >> 32), low(step)];
+        for instance in &mut self.groups {
+            instance.set_setting_ids("random", &key)?;
+        }
+        Ok(())
+    }
+
+    /// Sets a run-time scalar; one that the program does not use is passed over.
+    ///
+    /// # Errors
+    /// As those of setting any value.
+    pub fn set_scalar(&mut self, name: &str, value: f64) -> Result<(), BatchError> {
+        if self.has(|role| matches!(role, Role::Setting(own) if own == name)) {
+            for instance in &mut self.groups {
+                instance.set_setting(name, &[R::from_f64(value)])?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Runs all groups on these inputs (one that the program does not use is passed over) and
+    /// parameters (in the program's order).
+    ///
+    /// # Errors
+    /// An input or parameter of the wrong size.
+    pub fn run(&mut self, feeds: &[(&str, Feed<R>)], parameters: &[&[R]]) -> Result<(), BatchError> {
+        let used: Vec<&(&str, Feed<R>)> = feeds
+            .iter()
+            .filter(|(name, _)| self.has(|role| matches!(role, Role::Input(own) if own == name)))
+            .collect();
+        let examples = self.lengths.examples.max(1);
+        let run = |instance: &mut Instance<R>| -> Result<(), ProgramError> {
+            let part = instance.layout().part.clone();
+            for (name, feed) in &used {
+                match feed {
+                    Feed::Real(values) => instance.set_input(name, slice(values, &part, examples))?,
+                    Feed::Ids(ids) => instance.set_input_ids(name, slice(ids, &part, examples))?,
+                }
+            }
+            instance.run(parameters)
+        };
+        let groups = &mut self.groups;
+        let results: Vec<Result<(), ProgramError>> = match groups.len() {
+            1 => groups.iter_mut().map(run).collect(),
+            _ => self.pool.install(|| groups.par_iter_mut().map(run).collect()),
+        };
+        Ok(results.into_iter().collect::<Result<(), ProgramError>>()?)
+    }
+
+    /// An output of a single row, added up over the groups into `total`; `scratch` is as long.
+    ///
+    /// # Errors
+    /// No such output, or one of another size.
+    pub fn add_up(&self, output: &str, total: &mut [R], scratch: &mut [R]) -> Result<(), BatchError>
+    where
+        R: std::ops::AddAssign,
+    {
+        for (index, instance) in self.groups.iter().enumerate() {
+            if index == 0 {
+                instance.output_into(output, total)?;
+                continue;
+            }
+            instance.output_into(output, scratch)?;
+            total.iter_mut().zip(scratch.iter()).for_each(|(sum, part)| *sum += *part);
+        }
+        Ok(())
+    }
+
+    /// An output of a single number.
+    ///
+    /// # Errors
+    /// No such output.
+    pub fn number(&self, output: &str) -> Result<f64, BatchError> {
+        let mut total = 0.0;
+        for instance in &self.groups {
+            total += instance.output(output)?.first().map_or(0.0, |value| value.to_f64());
+        }
+        Ok(total)
+    }
+
+    /// An output of reals: the whole batch's padded rows, or the sum where it has a single row.
+    ///
+    /// # Errors
+    /// No such output.
+    pub fn values(&self, output: &str) -> Result<Vec<R>, BatchError> {
+        let single =
+            self.output(output).is_some_and(|buffer| self.plan().spaces[buffer.space].axes.is_empty());
+        let mut all: Vec<R> = Vec::new();
+        for instance in &self.groups {
+            let own = instance.output(output)?;
+            if single && !all.is_empty() {
+                let sum = |a: &R, b: &R| R::from_f64(a.to_f64() + b.to_f64());
+                all = all.iter().zip(&own).map(|(a, b)| sum(a, b)).collect();
+            } else {
+                all.extend(own);
+            }
+        }
+        Ok(all)
+    }
+
+    /// An output of ids, the whole batch's.
+    ///
+    /// # Errors
+    /// No such output.
+    pub fn ids(&self, output: &str) -> Result<Vec<u32>, BatchError> {
+        let mut all = Vec::new();
+        for instance in &self.groups {
+            all.extend(instance.output_ids(output)?);
+        }
+        Ok(all)
+    }
+
+    /// The buffer of an output.
+    pub fn output(&self, name: &str) -> Option<&Buffer> {
+        self.plan().buffers.iter().find(|buffer| matches!(&buffer.role, Role::Output(own) if own == name))
+    }
+
+    fn has(&self, is: impl Fn(&Role) -> bool) -> bool {
+        self.plan().buffers.iter().any(|buffer| is(&buffer.role))
+    }
+}
+
+/// The examples of a group, as even as can be.
+fn part(examples: usize, group: usize, groups: usize) -> Range<usize> {
+    examples * group / groups..examples * (group + 1) / groups
+}
+
+/// The part's share of a padded array.
+fn slice<'a, T>(values: &'a [T], part: &Range<usize>, examples: usize) -> &'a [T] {
+    let each = values.len() / examples;
+    values.get(part.start * each..part.end * each).unwrap_or(values)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn groups_cover_the_batch_evenly() {
+        for examples in 0..100usize {
+            let count = examples.div_ceil(GROUP).max(1);
+            let parts: Vec<_> = (0..count).map(|group| part(examples, group, count)).collect();
+            assert_eq!(parts.iter().map(Range::len).sum::<usize>(), examples);
+            assert!(parts.windows(2).all(|pair| pair[0].end == pair[1].start));
+            let longest = parts.iter().map(Range::len).max().unwrap();
+            assert!(longest <= GROUP && longest - parts.iter().map(Range::len).min().unwrap() <= 1);
+        }
+    }
+
+    #[test]
+    fn a_group_gets_its_share() {
+        assert_eq!(slice(&[1, 2, 3, 4, 5, 6], &(1..3), 3), [3, 4, 5, 6]);
+    }
+}

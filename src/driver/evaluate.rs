@@ -1,0 +1,277 @@
+//! Losses and metrics of a model on data it was not trained on.
+//!
+//! ```no_run
+//! use rnnc::driver::evaluate::evaluate;
+//! let found = evaluate("run.safetensors".as_ref(), None, 2)?;
+//! println!("{}: {:.4}", found.what, found.figures.loss());
+//! # Ok::<(), rnnc::driver::evaluate::EvaluateError>(())
+//! ```
+//!
+//! A text is read as one stream from beginning to end with its state carried along, so that every character
+//! is predicted from all before it; examples are read in batches. Figures are exact means over everything
+//! observed. Nothing is trained or drawn here.
+
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rayon::ThreadPool;
+use thiserror::Error;
+
+use super::batch::{Batch, BatchError, Feed, threads};
+use super::carried::Carried;
+use super::compile::{CompileError, program};
+use super::corpus::{self, Characters, CorpusError, Examples, Source};
+use super::data::{DataError, Dataset};
+use super::figures::{Figures, Tally};
+use super::session::{Model, SessionError, TextInput, parameter_specs};
+use crate::check::Mode;
+use crate::ir::{Graph, OutputKind};
+use crate::opt::carry;
+use crate::runtime::checkpoint::{CheckpointError, Run};
+use crate::runtime::layout::Lengths;
+use crate::runtime::parameters::Parameters;
+use crate::runtime::program::{Program, Real};
+use crate::runtime::text::Streams;
+use crate::runtime::weights::WeightsError;
+
+/// Steps of a stream that are run at once.
+const CHUNK: usize = 256;
+/// Examples that are run at once.
+const EXAMPLES: usize = 64;
+
+/// Why there are no figures.
+#[derive(Debug, Error)]
+pub enum EvaluateError {
+    /// The run's file.
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
+    /// The run's parameters.
+    #[error(transparent)]
+    Weights(#[from] WeightsError),
+    /// The model.
+    #[error(transparent)]
+    Session(#[from] SessionError),
+    /// The compiler.
+    #[error(transparent)]
+    Compile(#[from] CompileError),
+    /// A run of the program.
+    #[error(transparent)]
+    Batch(#[from] BatchError),
+    /// The data.
+    #[error(transparent)]
+    Corpus(#[from] CorpusError),
+    /// The archive.
+    #[error(transparent)]
+    Data(#[from] DataError),
+    /// A model that has no chunks.
+    #[error(transparent)]
+    Stream(#[from] StreamError),
+    /// Characters for a model that was not trained on a text, or the reverse.
+    #[error("{}: the run was trained on {trained}, so it is measured on such data", run.display())]
+    Kind {
+        /// The run's file.
+        run: PathBuf,
+        /// `a text (--text)` or `examples (--npz)`.
+        trained: &'static str,
+    },
+    /// A run that held nothing out.
+    #[error("{}: nothing was held out in training; give the data to measure by", run.display())]
+    NothingHeldOut {
+        /// The run's file.
+        run: PathBuf,
+    },
+}
+
+/// Why a model cannot read a long text piece by piece.
+#[derive(Clone, Debug, PartialEq, Error)]
+#[error(
+    "model `{model}` cannot read a long text in chunks: along `{axis}` it reads what is still to come, or the \
+     first or last position"
+)]
+pub struct StreamError {
+    /// The model.
+    pub model: String,
+    /// The axis of its text.
+    pub axis: String,
+}
+
+/// The program for one chunk of a stream.
+///
+/// # Errors
+/// The model looks ahead.
+pub fn chunked(graph: &Graph, input: &TextInput) -> Result<Graph, StreamError> {
+    let cut = graph.find_axis(&input.axis).and_then(|axis| carry(graph, axis));
+    cut.ok_or_else(|| StreamError { model: graph.name.clone(), axis: input.axis.clone() })
+}
+
+/// Where a program's parameters lie among all, in the program's order.
+pub fn parameter_ranges<R: Real>(program: &Program<R>, parameters: &Parameters) -> Vec<Range<usize>> {
+    let range = |(name, _, _): (&str, _, _)| parameters.index(name).map(|index| parameters.range(index));
+    program.parameters().filter_map(range).collect()
+}
+
+/// A compiled model that measures.
+pub struct Evaluator {
+    batch: Batch<f32>,
+    tally: Tally,
+    ranges: Vec<Range<usize>>,
+    /// The text's input, for streams.
+    input: Option<TextInput>,
+}
+
+impl Evaluator {
+    /// Compiles `model` (`input`: for streams of its text).
+    ///
+    /// # Errors
+    /// The model is wrong, cannot be compiled, or cannot be cut into chunks.
+    pub fn new(
+        model: &Model,
+        input: Option<&TextInput>,
+        parameters: &Parameters,
+        pool: &Arc<ThreadPool>,
+    ) -> Result<Evaluator, EvaluateError> {
+        let mut graph = model.check(Mode::Evaluate)?.graph;
+        let tally = Tally::new(&graph, true);
+        if let Some(input) = input {
+            graph = chunked(&graph, input)?;
+        }
+        let name = format!("{}_evaluate", graph.name);
+        let kinds = [OutputKind::Loss, OutputKind::Metric, OutputKind::Carry];
+        let program = program::<f32>(&graph, &kinds, &name)?;
+        let ranges = parameter_ranges(&program, parameters);
+        let batch = Batch::new(program, Arc::clone(pool));
+        Ok(Evaluator { batch, tally, ranges, input: input.cloned() })
+    }
+
+    /// Measures on one stream.
+    ///
+    /// # Errors
+    /// The parameters are of another model.
+    pub fn stream(&mut self, parameters: &Parameters, ids: &[u32]) -> Result<Figures, EvaluateError> {
+        let name = self.input.as_ref().map_or("", |input| input.name.as_str()).to_string();
+        let values = slices(parameters, &self.ranges);
+        let mut tally = self.tally.clone();
+        let mut carried = Carried::new(self.batch.plan(), 1);
+        // One stream cannot be too short but by being empty.
+        let Ok(streams) = Streams::new(ids, 1) else { return Ok(tally.figures()) };
+        for chunk in streams.chunks(Some(CHUNK)) {
+            self.batch.lay_out(&Lengths::uniform(1, &[chunk.length()]))?;
+            let mut feeds = carried.feeds();
+            feeds.push((&name, Feed::Ids(chunk.row(0))));
+            self.batch.run(&feeds, &values)?;
+            tally.add(&self.batch)?;
+            carried.take(&self.batch)?;
+        }
+        Ok(tally.figures())
+    }
+
+    /// Measures on some of the examples.
+    ///
+    /// # Errors
+    /// The parameters are of another model.
+    pub fn examples(
+        &mut self,
+        parameters: &Parameters,
+        data: &Dataset,
+        range: Range<usize>,
+    ) -> Result<Figures, EvaluateError> {
+        let values = slices(parameters, &self.ranges);
+        let mut tally = self.tally.clone();
+        let all: Vec<usize> = range.collect();
+        for chosen in all.chunks(EXAMPLES) {
+            let examples = data.select::<f32>(chosen);
+            let named = |axis: &str| examples.lengths.get(axis).map(Vec::as_slice);
+            let lengths = self.batch.lengths_by_name(examples.count, named);
+            self.batch.lay_out(&lengths)?;
+            self.batch.run(&examples.feeds(), &values)?;
+            tally.add(&self.batch)?;
+        }
+        Ok(tally.figures())
+    }
+}
+
+/// The parameters as a program takes them.
+pub fn slices<'p>(parameters: &'p Parameters, ranges: &[Range<usize>]) -> Vec<&'p [f32]> {
+    ranges.iter().map(|range| &parameters.values()[range.clone()]).collect()
+}
+
+/// What was measured.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Evaluation {
+    /// The data, in words.
+    pub what: String,
+    /// How many characters or examples.
+    pub count: usize,
+    /// `characters` or `examples`.
+    pub unit: &'static str,
+    /// The figures.
+    pub figures: Figures,
+}
+
+/// Measures a saved run on `source`, or without one on what was held out of its own data.
+///
+/// # Errors
+/// The run or the data cannot be read or do not fit together.
+pub fn evaluate(
+    path: &Path,
+    source: Option<&Source>,
+    thread_count: usize,
+) -> Result<Evaluation, EvaluateError> {
+    let mut run = Run::load(path)?;
+    let model = Model::of_run(path, &run.meta);
+    let graph = model.check(Mode::Evaluate)?.graph;
+    run.expect_model(path, parameter_specs(&graph))?;
+    let pool = threads(thread_count)?;
+    let note = |key: &str| run.meta.notes.get(key).map(String::as_str);
+    let own = || {
+        let missing = EvaluateError::NothingHeldOut { run: path.to_path_buf() };
+        Source::of_kind(note("data").unwrap_or(""), note("path").unwrap_or("")).ok_or(missing)
+    };
+    let whole = source.is_some();
+    let source = source.cloned().map_or_else(own, Ok)?;
+    let valid = note("valid").map(Path::new);
+    let fraction = run.meta.settings.holdout.unwrap_or(0.0);
+    let what = match (whole, valid) {
+        (true, _) => source.path().display().to_string(),
+        (false, Some(valid)) => valid.display().to_string(),
+        (false, None) => format!("the held-out part of {}", source.path().display()),
+    };
+    let nothing = || EvaluateError::NothingHeldOut { run: path.to_path_buf() };
+    match (&source, &run.meta.vocabulary) {
+        (Source::Text(file), Some(vocabulary)) => {
+            let ids = match whole {
+                true => corpus::ids(file, vocabulary)?,
+                false => Characters::load(file, valid, fraction, vocabulary)?.held_out,
+            };
+            if ids.is_empty() {
+                return Err(nothing());
+            }
+            let input = model.text_input()?;
+            let mut evaluator = Evaluator::new(&model, Some(&input), &run.parameters, &pool)?;
+            let figures = evaluator.stream(&run.parameters, &ids)?;
+            Ok(Evaluation { what, count: ids.len(), unit: "characters", figures })
+        }
+        (Source::Npz(file), None) => {
+            let mut evaluator = Evaluator::new(&model, None, &run.parameters, &pool)?;
+            let (figures, count) = if whole {
+                let data = Dataset::load(file, &graph)?;
+                (evaluator.examples(&run.parameters, &data, 0..data.examples)?, data.examples)
+            } else {
+                let examples = Examples::load(file, valid, fraction, &graph)?;
+                let (data, range) = examples.held_out();
+                if range.is_empty() {
+                    return Err(nothing());
+                }
+                (evaluator.examples(&run.parameters, data, range.clone())?, range.len())
+            };
+            Ok(Evaluation { what, count, unit: "examples", figures })
+        }
+        (Source::Npz(_), Some(_)) => {
+            Err(EvaluateError::Kind { run: path.to_path_buf(), trained: "a text (--text)" })
+        }
+        (Source::Text(_), None) => {
+            Err(EvaluateError::Kind { run: path.to_path_buf(), trained: "examples (--npz)" })
+        }
+    }
+}

@@ -1,0 +1,194 @@
+//! The derived gradient against finite differences, in f64, on small random data.
+//!
+//! ```no_run
+//! use rnnc::driver::{gradcheck::gradcheck, session::Model};
+//! let report = gradcheck(&Model::read("model.rnn".as_ref(), None, &[])?, 1)?;
+//! assert!(report.worst() < 1e-6);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! The differences are the interpreter's, the gradient is native code's: it takes the same way as in
+//! training, dropout included. Dimensions that nobody bound are made small where the model allows that. A
+//! kink (`relu`, `max`) that lies by chance next to a value makes an error that is none.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use thiserror::Error;
+
+use super::batch::{Batch, BatchError, threads};
+use super::compile::{CompileError, program};
+use super::data::Dataset;
+use super::session::{Model, SessionError};
+use crate::check::{Checked, Mode};
+use crate::eval::{self, DifferenceOptions, EvalError, Feeds, difference, worst_errors};
+use crate::grad::{GradError, grad};
+use crate::ir::{Graph, OutputKind};
+use crate::runtime::initializer::Initializer;
+
+/// The largest relative error that counts as agreement.
+pub const TOLERANCE: f64 = 1e-6;
+/// Examples, and their lengths along each axis in turn.
+const LENGTHS: [[usize; 3]; 2] = [[4, 2, 3], [2, 3, 1]];
+/// Sizes for unbound dimensions, all different so that a mix-up shows.
+const SIZES: [usize; 12] = [5, 4, 6, 3, 7, 8, 9, 10, 11, 12, 13, 14];
+
+/// Why there is nothing to compare.
+#[derive(Debug, Error)]
+pub enum GradcheckError {
+    /// The model.
+    #[error(transparent)]
+    Session(#[from] SessionError),
+    /// The gradient.
+    #[error(transparent)]
+    Grad(#[from] GradError),
+    /// The interpreter.
+    #[error(transparent)]
+    Eval(#[from] EvalError),
+    /// The compiler.
+    #[error(transparent)]
+    Compile(#[from] CompileError),
+    /// Threads or a run of the program.
+    #[error(transparent)]
+    Batch(#[from] BatchError),
+}
+
+/// What a comparison gave.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Report {
+    /// The model's name.
+    pub model: String,
+    /// Its dimensions in this check.
+    pub dims: Vec<(String, usize)>,
+    /// For every parameter, in order: elements, elements compared, worst relative error.
+    pub parameters: Vec<(String, usize, usize, f64)>,
+}
+
+impl Report {
+    /// The worst relative error of all.
+    pub fn worst(&self) -> f64 {
+        // Not a number is the worst of all: `max` would drop it.
+        let worse = |a: f64, b: f64| if a.is_nan() || b.is_nan() { f64::NAN } else { a.max(b) };
+        self.parameters.iter().map(|(_, _, _, error)| *error).fold(0.0, worse)
+    }
+
+    /// Whether all agree.
+    pub fn agrees(&self) -> bool {
+        self.worst() <= TOLERANCE
+    }
+}
+
+/// Compares the gradient of every parameter with finite differences.
+///
+/// # Errors
+/// The model is wrong, has no loss, or cannot be compiled.
+pub fn gradcheck(model: &Model, seed: u64) -> Result<Report, GradcheckError> {
+    let graph = small(model)?.graph;
+    let names: Vec<String> = graph.params.iter().map(|param| param.name.clone()).collect();
+    let gradient = grad(&graph, &names)?;
+    let examples = LENGTHS[0].len();
+    let axes = graph.axes.iter().skip(1).zip(LENGTHS.iter().cycle());
+    let lengths: BTreeMap<String, Vec<usize>> =
+        axes.map(|(axis, lengths)| (axis.name.clone(), lengths.to_vec())).collect();
+    let data = Dataset::random(&graph, &lengths, examples, seed);
+    let params: BTreeMap<String, Vec<f64>> = graph
+        .params
+        .iter()
+        .map(|param| {
+            // Large enough for every gate to move, small enough for none to be stuck at its end.
+            let width = param.shape.last().copied().unwrap_or(1).max(1) as f64;
+            let spread = Initializer::Uniform((3.0 / width).sqrt().min(0.6));
+            (param.name.clone(), spread.values(&param.name, &param.shape, seed))
+        })
+        .collect();
+    let feeds = Feeds {
+        examples,
+        lengths,
+        inputs: data.for_interpreter(),
+        settings: BTreeMap::from([("temperature".to_string(), 1.0)]),
+        seed,
+        step: 0,
+        params,
+    };
+    let gradients = native(&gradient, &data, &feeds)?;
+    let interpreter = eval::Program::new(&graph)?;
+    let derivatives = difference(&interpreter, &feeds, &[], DifferenceOptions::default())?;
+    let errors = worst_errors(&derivatives, &gradients);
+    let row = |name: &String| {
+        let count = feeds.params.get(name).map_or(0, Vec::len);
+        let compared = derivatives.get(name).map_or(0, Vec::len);
+        (name.clone(), count, compared, errors.get(name).copied().unwrap_or(f64::NAN))
+    };
+    let parameters = names.iter().map(row).collect();
+    Ok(Report { model: graph.name.clone(), dims: graph.dims.clone(), parameters })
+}
+
+/// The model with small dimensions where it works with those, else as it is.
+fn small(model: &Model) -> Result<Checked, SessionError> {
+    let checked = model.check(Mode::Train);
+    // A model with unbound dimensions is checked with numbers in their place.
+    let dims = match &checked {
+        Ok(checked) => checked.graph.dims.clone(),
+        Err(_) => model.check_everything()?.graph.dims,
+    };
+    let mut set = model.set.clone();
+    for ((name, own), size) in dims.iter().zip(SIZES.iter().cycle()) {
+        if !model.set.iter().any(|(bound, _)| bound == name) {
+            set.push((name.clone(), *own.min(size)));
+        }
+    }
+    let shrunk = Model { set, ..model.clone() };
+    shrunk.check(Mode::Train).or(checked)
+}
+
+/// Gradients of native code, by parameter.
+fn native(
+    gradient: &Graph,
+    data: &Dataset,
+    feeds: &Feeds,
+) -> Result<BTreeMap<String, Vec<f64>>, GradcheckError> {
+    let name = format!("{}_gradcheck", gradient.name);
+    let program = program::<f64>(gradient, &[OutputKind::Loss, OutputKind::Gradient], &name)?;
+    let order = program.parameters().filter_map(|(name, _, _)| feeds.params.get(name));
+    let values: Vec<&[f64]> = order.map(Vec::as_slice).collect();
+    let mut batch = Batch::new(Arc::clone(&program), threads(1)?);
+    let all: Vec<usize> = (0..feeds.examples).collect();
+    let examples = data.select::<f64>(&all);
+    let lengths = batch.lengths_by_name(feeds.examples, |axis| feeds.lengths.get(axis).map(Vec::as_slice));
+    batch.lay_out(&lengths)?;
+    batch.set_random(feeds.seed, u64::from(feeds.step))?;
+    batch.run(&examples.feeds(), &values)?;
+    let mut gradients = BTreeMap::new();
+    for output in gradient.outputs_of(OutputKind::Gradient) {
+        let values = batch.values(&format!("gradient:{}", output.name))?;
+        gradients.insert(output.name.clone(), values);
+    }
+    Ok(gradients)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(source: &str) -> Report {
+        gradcheck(&Model::new("m", source), 1).unwrap()
+    }
+
+    #[test]
+    fn a_recurrent_model_agrees() {
+        let report = check(
+            "model M(V = 500, E = 32, H = 64) {\n  input w: id(V) over t\n  param embed: [V, E]\n  h = LSTM(E, H)(embed[w[t-1]])\n  w[t] ~ categorical(Dense(H, V)(dropout(h, 0.5)))\n}\n",
+        );
+        assert!(report.agrees(), "{report:?}");
+        assert_eq!(report.dims, [("V".to_string(), 5), ("E".to_string(), 4), ("H".to_string(), 6)]);
+        assert_eq!(report.parameters.len(), 11);
+    }
+
+    #[test]
+    fn a_hidden_dependency_does_not_agree() {
+        let report = check(
+            "model M(H = 3) {\n  input x: [H] over t\n  param w: [H]\n  loss l = sum(stop(w) * w * x)\n}\n",
+        );
+        assert!(!report.agrees(), "{report:?}");
+    }
+}

@@ -1,0 +1,378 @@
+//! Training from beginning to end, or from where a saved run stopped.
+//!
+//! ```no_run
+//! use rnnc::driver::{corpus::Source, train::{Job, train}};
+//! use rnnc::runtime::{interrupt::Interrupt, progress::Display};
+//! let job = Job {
+//!     file: Some("charlm.rnn".into()),
+//!     source: Some(Source::Text("book.txt".into())),
+//!     ..Job::new("run.safetensors")
+//! };
+//! let outcome = train(&job, Display::Lines, Box::new(std::io::stdout()), &Interrupt::default())?;
+//! println!("{} steps", outcome.run.meta.position.step);
+//! # Ok::<(), rnnc::driver::train::TrainError>(())
+//! ```
+//!
+//! The run is saved after every epoch and when training is interrupted; `prepare` makes or loads it. A
+//! resumed run gives the bits of one that was never interrupted: batches and random numbers follow from
+//! seed and position, all else is in the file.
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use thiserror::Error;
+
+use super::batch::{BatchError, threads};
+use super::carried::Carried;
+use super::compile::CompileError;
+use super::corpus::{Characters, CorpusError, Examples, Source, in_text};
+use super::evaluate::{EvaluateError, Evaluator, StreamError, chunked};
+use super::figures::Figures;
+use super::material::Material;
+use super::prepare::{Prepared, prepare};
+use super::session::SessionError;
+use super::trainer::{StepError, Trainer};
+use crate::check::Mode;
+use crate::grad::{GradError, grad};
+use crate::runtime::checkpoint::{CheckpointError, EpochLosses, Run};
+use crate::runtime::files::FileError;
+use crate::runtime::interrupt::Interrupt;
+use crate::runtime::parameters::ParametersError;
+use crate::runtime::progress::{Display, Progress};
+use crate::runtime::schedule::Verdict;
+use crate::runtime::text::TextError;
+use crate::runtime::weights::WeightsError;
+
+/// The note of a run that early stopping ended.
+pub(super) const STOPPED_EARLY: &str = "stopped early";
+
+/// What to train, on what, and where to keep it. `None` is what the model's `train` block says.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Job {
+    /// The program; not needed to resume.
+    pub file: Option<PathBuf>,
+    /// Which of its models.
+    pub model: Option<String>,
+    /// Dimensions.
+    pub set: Vec<(String, usize)>,
+    /// The data; not needed to resume.
+    pub source: Option<Source>,
+    /// Other data to measure by.
+    pub valid: Option<PathBuf>,
+    /// The part of the data to measure by.
+    pub holdout: Option<f64>,
+    /// Passes over the data, those of a resumed run included.
+    pub epochs: Option<usize>,
+    /// Streams or examples of a step.
+    pub batch: Option<usize>,
+    /// Steps between cuts of the gradient.
+    pub truncate: Option<usize>,
+    /// Seed of everything random.
+    pub seed: Option<u64>,
+    /// Threads; 0 is one for each core.
+    pub threads: usize,
+    /// Stop (and save) when the run has had so many steps.
+    pub max_steps: Option<u64>,
+    /// The run's file.
+    pub out: PathBuf,
+    /// Go on with the run in it.
+    pub resume: bool,
+}
+
+impl Job {
+    /// A job that says nothing but where the run goes.
+    pub fn new(out: impl Into<PathBuf>) -> Job {
+        Job {
+            file: None,
+            model: None,
+            set: Vec::new(),
+            source: None,
+            valid: None,
+            holdout: None,
+            epochs: None,
+            batch: None,
+            truncate: None,
+            seed: None,
+            threads: 0,
+            max_steps: None,
+            out: out.into(),
+            resume: false,
+        }
+    }
+}
+
+/// Why training did not come to its end.
+#[derive(Debug, Error)]
+pub enum TrainError {
+    /// The model.
+    #[error(transparent)]
+    Session(#[from] SessionError),
+    /// The data.
+    #[error(transparent)]
+    Corpus(#[from] CorpusError),
+    /// The text in its streams.
+    #[error(transparent)]
+    Text(#[from] TextError),
+    /// The gradient.
+    #[error(transparent)]
+    Grad(#[from] GradError),
+    /// A text for a model that looks ahead.
+    #[error(transparent)]
+    Stream(#[from] StreamError),
+    /// The compiler.
+    #[error(transparent)]
+    Compile(#[from] CompileError),
+    /// Threads or a run of a program.
+    #[error(transparent)]
+    Batch(#[from] BatchError),
+    /// A step.
+    #[error(transparent)]
+    Step(#[from] StepError),
+    /// Measuring.
+    #[error(transparent)]
+    Evaluate(#[from] EvaluateError),
+    /// The run's file.
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
+    /// The run's parameters.
+    #[error(transparent)]
+    Weights(#[from] WeightsError),
+    /// Too many parameters.
+    #[error(transparent)]
+    Parameters(#[from] ParametersError),
+    /// A file.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// A run that cannot be resumed as asked.
+    #[error("cannot resume {}: {reason}", path.display())]
+    Resume {
+        /// The run's file.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
+    /// Something that was neither given nor saved.
+    #[error("{0}")]
+    Incomplete(&'static str),
+}
+
+/// How training came to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// All epochs are done.
+    Finished,
+    /// What is held out got no better.
+    Early,
+    /// Ctrl-C, or the wanted number of steps.
+    Interrupted,
+    /// They were done before.
+    Nothing,
+}
+
+/// A training that was saved.
+#[derive(Debug)]
+pub struct Outcome {
+    /// As it was saved.
+    pub run: Run,
+    /// How it ended.
+    pub ending: Ending,
+    /// Time by stage, in their order.
+    pub timings: Vec<(&'static str, Duration)>,
+}
+
+/// Time by stage.
+#[derive(Debug, Default)]
+struct Stopwatch {
+    stages: Vec<(&'static str, Duration)>,
+}
+
+impl Stopwatch {
+    fn time<T>(&mut self, stage: &'static str, work: impl FnOnce() -> T) -> T {
+        let began = Instant::now();
+        let result = work();
+        match self.stages.iter_mut().find(|(name, _)| *name == stage) {
+            Some((_, total)) => *total += began.elapsed(),
+            None => self.stages.push((stage, began.elapsed())),
+        }
+        result
+    }
+}
+
+/// Trains as `job` says; lines of progress go to `out`.
+///
+/// # Errors
+/// Anything from a missing file to a gradient that is not finite; what was saved before stays.
+pub fn train(
+    job: &Job,
+    display: Display,
+    out: Box<dyn Write + Send>,
+    interrupt: &Interrupt,
+) -> Result<Outcome, TrainError> {
+    let mut watch = Stopwatch::default();
+    let prepared = watch.time("read and check", || prepare(job))?;
+    let epochs = prepared.run.meta.settings.epochs as u64;
+    let stopped = prepared.run.meta.notes.contains_key(STOPPED_EARLY) && job.epochs.is_none();
+    if prepared.run.meta.position.epoch >= epochs || stopped {
+        return Ok(Outcome { run: prepared.run, ending: Ending::Nothing, timings: watch.stages });
+    }
+    let mut session = compile(job, prepared, &mut watch)?;
+    let unit = session.material.unit();
+    let mut progress = Progress::new(display, out, unit, epochs, session.material.units()?);
+    let result = session.epochs(job, &mut progress, interrupt, &mut watch);
+    progress.finish();
+    let ending = result?;
+    Ok(Outcome { run: session.run, ending, timings: watch.stages })
+}
+
+/// Everything that training needs, compiled.
+struct Session {
+    run: Run,
+    material: Material,
+    trainer: Trainer,
+    evaluator: Option<Evaluator>,
+}
+
+fn compile(job: &Job, prepared: Prepared, watch: &mut Stopwatch) -> Result<Session, TrainError> {
+    let Prepared { run, model, source, valid } = prepared;
+    let settings = &run.meta.settings;
+    let pool = threads(job.threads)?;
+    let checked = model.check(Mode::Train)?;
+    let fraction = settings.holdout.unwrap_or(0.0);
+    let input = match &run.meta.vocabulary {
+        Some(_) => Some(model.text_input()?),
+        None => None,
+    };
+    let graph = watch.time("gradient", || -> Result<_, TrainError> {
+        let graph = match &input {
+            Some(input) => chunked(&checked.graph, input)?,
+            None => checked.graph.clone(),
+        };
+        let trainable = graph.params.iter().filter(|param| param.trainable);
+        let trainable: Vec<String> = trainable.map(|param| param.name.clone()).collect();
+        Ok(grad(&graph, &trainable)?)
+    })?;
+    let mut trainer = watch.time("compile for training", || Trainer::new(&graph, &run.parameters, &pool))?;
+    let (path, valid, batch) = (source.path(), valid.as_deref(), settings.batch);
+    let material = watch.time("read data", || -> Result<_, TrainError> {
+        Ok(match (&input, &run.meta.vocabulary) {
+            (Some(input), Some(vocabulary)) => {
+                let characters = Characters::load(path, valid, fraction, vocabulary)?;
+                let mut carried = Carried::new(trainer.batch().plan(), batch);
+                if run.meta.position.batch > 0 && !carried.restore(&run.carried) {
+                    let reason = "its carried states are not those of the model".to_string();
+                    return Err(TrainError::Resume { path: job.out.clone(), reason });
+                }
+                let (input, truncate) = (input.name.clone(), settings.truncate);
+                Material::Text { characters, input, batch, truncate, carried }
+            }
+            _ => {
+                let examples = Examples::load(path, valid, fraction, &checked.graph)?;
+                Material::Examples { examples, batch, order: Vec::new() }
+            }
+        })
+    })?;
+    trainer.set_batches(material.batches().map_err(|error| in_text(path, error))?);
+    let measured = match &material {
+        Material::Text { characters, .. } => !characters.held_out.is_empty(),
+        Material::Examples { examples, .. } => !examples.held_out().1.is_empty(),
+    };
+    let evaluator = match measured {
+        true => Some(watch.time("compile for evaluation", || {
+            Evaluator::new(&model, input.as_ref(), &run.parameters, &pool)
+        })?),
+        false => None,
+    };
+    Ok(Session { run, material, trainer, evaluator })
+}
+
+impl Session {
+    fn epochs(
+        &mut self,
+        job: &Job,
+        progress: &mut Progress,
+        interrupt: &Interrupt,
+        watch: &mut Stopwatch,
+    ) -> Result<Ending, TrainError> {
+        let epochs = self.run.meta.settings.epochs as u64;
+        let batches = self.material.batches()?;
+        self.run.meta.notes.remove(STOPPED_EARLY);
+        while self.run.meta.position.epoch < epochs {
+            let position = self.run.meta.position;
+            self.material.begin_epoch(self.run.meta.settings.seed, position.epoch, position.batch);
+            progress.begin_epoch(position.epoch + 1, self.material.units_before(position.batch)?);
+            for index in position.batch..batches {
+                let enough = job.max_steps.is_some_and(|most| self.run.meta.position.step >= most);
+                if enough || interrupt.requested() {
+                    progress.pause();
+                    watch.time("saving", || self.save(job))?;
+                    return Ok(Ending::Interrupted);
+                }
+                watch.time("training", || self.batch(index, progress))?;
+            }
+            progress.pause();
+            if self.end_epoch(progress, watch)? == Verdict::Stop {
+                self.run.meta.notes.insert(STOPPED_EARLY.to_string(), "yes".to_string());
+                watch.time("saving", || self.save(job))?;
+                return Ok(Ending::Early);
+            }
+            watch.time("saving", || self.save(job))?;
+        }
+        Ok(Ending::Finished)
+    }
+
+    fn batch(&mut self, index: u64, progress: &mut Progress) -> Result<(), TrainError> {
+        let (loss, units) = self.material.step(index, &mut self.trainer, &mut self.run)?;
+        let position = &mut self.run.meta.position;
+        position.batch = index + 1;
+        position.loss_sum += loss * units as f64;
+        position.loss_weight += units as f64;
+        progress.step(units, position.loss_sum / position.loss_weight);
+        Ok(())
+    }
+
+    /// Measures, and moves the position to the next epoch.
+    fn end_epoch(&mut self, progress: &mut Progress, watch: &mut Stopwatch) -> Result<Verdict, TrainError> {
+        let held_out = watch.time("evaluation", || self.measure())?;
+        let meta = &mut self.run.meta;
+        let training = meta.position.loss_sum / meta.position.loss_weight.max(1.0);
+        let measured = held_out.as_ref().map(Figures::loss);
+        progress.end_epoch(training, measured);
+        let details = held_out.map_or(String::new(), |figures| figures.details());
+        if !details.is_empty() {
+            progress.note(&format!("  held-out: {details}"));
+        }
+        meta.history.push(EpochLosses { training, held_out: measured });
+        let decisive = measured.unwrap_or(training);
+        meta.rate.end_epoch(decisive);
+        meta.position.epoch += 1;
+        (meta.position.batch, meta.position.loss_sum, meta.position.loss_weight) = (0, 0.0, 0.0);
+        let rule = meta.settings.early_stopping;
+        let verdict = meta.patience.observe(decisive, rule);
+        // The last epoch ends by itself.
+        let over = meta.position.epoch >= meta.settings.epochs as u64;
+        Ok(if over && verdict == Verdict::Stop { Verdict::Wait } else { verdict })
+    }
+
+    fn measure(&mut self) -> Result<Option<Figures>, TrainError> {
+        let Some(evaluator) = &mut self.evaluator else { return Ok(None) };
+        let figures = match &self.material {
+            Material::Text { characters, .. } => {
+                evaluator.stream(&self.run.parameters, &characters.held_out)?
+            }
+            Material::Examples { examples, .. } => {
+                let (data, range) = examples.held_out();
+                evaluator.examples(&self.run.parameters, data, range)?
+            }
+        };
+        Ok(Some(figures))
+    }
+
+    fn save(&mut self, job: &Job) -> Result<(), TrainError> {
+        self.run.carried = match &self.material {
+            Material::Text { carried, .. } if self.run.meta.position.batch > 0 => carried.save(),
+            Material::Text { .. } | Material::Examples { .. } => Vec::new(),
+        };
+        Ok(self.run.save(&job.out)?)
+    }
+}

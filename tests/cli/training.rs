@@ -1,0 +1,207 @@
+//! Training, measuring and writing on a small text and on small archives.
+
+use rnnc::runtime::npz::{Values, write};
+
+use super::Workspace;
+
+#[test]
+fn a_text_is_learnt_and_written() {
+    let workspace = Workspace::with_tiny();
+    let ran = workspace.train("--epochs 8 --out run --timings").fine();
+    assert!(ran.out.contains("epoch 1/8: loss ") && ran.out.contains("held-out "), "{}", ran.out);
+    assert!(ran.out.contains("characters/s") && ran.out.contains("wrote run ("), "{}", ran.out);
+    assert!(ran.out.contains("* training   o held-out") && ran.out.contains("time by stage"), "{}", ran.out);
+    let losses: Vec<f64> = ran
+        .out
+        .lines()
+        .filter_map(|line| line.split_once("held-out ")?.1.split(',').next()?.parse().ok())
+        .collect();
+    assert_eq!(losses.len(), 8, "{}", ran.out);
+    assert!(losses[7] < 1.0 && losses[7] < losses[0] - 0.5, "{losses:?}");
+
+    let held_out = workspace.run("eval run").fine();
+    assert!(held_out.out.starts_with("the held-out part of text.txt: "), "{}", held_out.out);
+    assert!(held_out.out.contains(&format!("{:.3}", losses[7])[..4]), "{} {losses:?}", held_out.out);
+    let whole = workspace.run("eval run --text text.txt --threads 1").fine();
+    assert!(whole.out.starts_with("text.txt: 2,"), "{}", whole.out);
+    // A run is a file on its own.
+    std::fs::remove_file(workspace.path("tiny.rnn")).unwrap();
+    std::fs::remove_file(workspace.path("text.txt")).unwrap();
+    let first = workspace.run("generate run --length 200 --seed 3").fine();
+    assert_eq!(first.out.chars().count(), 201);
+    assert!(first.out.chars().all(|c| "abcd. \n".contains(c)), "{}", first.out);
+    assert_eq!(first.out, workspace.run("generate run --length 200 --seed 3").fine().out);
+    assert_ne!(first.out, workspace.run("generate run --length 200 --seed 4").fine().out);
+    let prompted = workspace.run("generate run --length 40 --temperature 0 --prompt abc__ab").fine();
+    assert!(prompted.out.starts_with("abc ab"), "{}", prompted.out);
+    assert_eq!(prompted.out, workspace.run("generate run --length 40 --temperature 0 --seed 9 --prompt abc__ab").out);
+    workspace.run("eval run").fails(1, &["text.txt"]);
+}
+
+#[test]
+fn the_number_of_threads_changes_no_bit() {
+    let workspace = Workspace::with_tiny();
+    workspace.train("--epochs 2 --threads 1 --out one").fine();
+    workspace.train("--epochs 2 --threads 3 --out three").fine();
+    assert_eq!(workspace.read("one"), workspace.read("three"));
+    workspace.train("--epochs 2 --threads 1 --seed 2 --out other").fine();
+    assert_ne!(workspace.read("one"), workspace.read("other"));
+}
+
+#[test]
+fn a_resumed_run_is_one_that_never_stopped() {
+    let workspace = Workspace::with_tiny();
+    workspace.train("--epochs 3 --out whole").fine();
+    // In the middle of an epoch, at the very end of one, and twice.
+    for stops in [&[5][..], &[12], &[3, 17]] {
+        let _ = std::fs::remove_file(workspace.path("parts"));
+        let mut resume = "";
+        for stop in stops {
+            let ran = workspace.train(&format!("--epochs 3 --max-steps {stop} --out parts {resume}")).fine();
+            assert!(ran.out.contains("--resume --out parts"), "{}", ran.out);
+            assert_ne!(workspace.read("parts"), workspace.read("whole"));
+            resume = "--resume";
+        }
+        workspace.run("train --resume --out parts").fine();
+        assert_eq!(workspace.read("parts"), workspace.read("whole"), "{stops:?}");
+    }
+    // More epochs than the run had at first: the same as all of them at once, but for what it says of itself.
+    let ran = workspace.run("train --resume --out whole").fine();
+    assert!(ran.out.contains("nothing to do"), "{}", ran.out);
+    let ran = workspace.run("train --resume --out whole --epochs 4").fine();
+    assert!(ran.out.contains("epoch 4/4") && !ran.out.contains("epoch 3/4:"), "{}", ran.out);
+}
+
+#[test]
+fn what_a_run_was_begun_with_stays() {
+    let workspace = Workspace::with_tiny();
+    workspace.train("--max-steps 3 --out run").fine();
+    let before = workspace.read("run");
+    let resume = |more: &str| workspace.run(&format!("train --resume --out run {more}"));
+    resume("--batch 3").fails(1, &["cannot resume run", "--batch 20"]);
+    resume("--seed 3").fails(1, &["--seed 1"]);
+    resume("--truncate 3").fails(1, &["--truncate 8"]);
+    resume("--holdout 0.2").fails(1, &["--holdout 0.1"]);
+    workspace.run("train tiny.rnn --resume --out run --set H=9").fails(1, &["H = 8"]);
+    workspace.write("other.rnn", super::TINY.replace("GRU", "LSTM"));
+    workspace.run("train other.rnn --resume --out run").fails(1, &["other.rnn is not the program"]);
+    workspace.write("text.txt", "another text");
+    resume("").fails(1, &["text.txt is not the data"]);
+    assert_eq!(workspace.read("run"), before);
+}
+
+const CLASSES: &str = "\
+model Classes(V = 5, C = 2, H = 6) {
+  input words: id(V) over t
+  input label: id(C)
+  param embed: [V, H]
+
+  h = RNN(H, H)(embed[words])
+  y = Dense(H, C)(h[last])
+  label ~ categorical(y)
+  loss size = 0.001 * sum(y^2)
+  metric right = label == argmax(y)
+
+  train { optimizer = adam(lr = 0.02), batch = 24, epochs = 12, holdout = 0.25 }
+}
+";
+
+/// Sentences of 1 to 6 words; the label says whether word 1 is the last.
+fn sentences(examples: usize) -> (Vec<i64>, Vec<i64>, Vec<i64>) {
+    let mut state = 1u64;
+    let mut next = |n: u64| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        ((state >> 33) % n) as i64
+    };
+    let (mut words, mut labels, mut lengths) = (Vec::new(), Vec::new(), Vec::new());
+    for _ in 0..examples {
+        let length = 1 + next(6) as usize;
+        let own: Vec<i64> = (0..length).map(|_| next(5)).collect();
+        labels.push(i64::from(own[length - 1] == 1 || own[length - 1] == 3));
+        words.extend(own.into_iter().chain(std::iter::repeat(-1)).take(6));
+        lengths.push(length as i64);
+    }
+    (words, labels, lengths)
+}
+
+#[test]
+fn examples_from_an_archive() {
+    let workspace = Workspace::new();
+    workspace.write("classes.rnn", CLASSES);
+    let (words, labels, lengths) = sentences(400);
+    let data = [
+        ("words", &[400, 6][..], Values::I64(&words)),
+        ("label", &[400][..], Values::I64(&labels)),
+        ("t", &[400][..], Values::I64(&lengths)),
+    ];
+    write(&workspace.path("data.npz"), &data).unwrap();
+    let ran = workspace.run("train classes.rnn --npz data.npz --out run").fine();
+    assert!(ran.out.contains("examples/s"), "{}", ran.out);
+    assert!(ran.out.contains("held-out: label ") && ran.out.contains("size ") && ran.out.contains("right "));
+    let right = ran.out.lines().rev().find_map(|line| line.split_once("right ")?.1.parse::<f64>().ok()).unwrap();
+    assert!(right > 0.95, "{}", ran.out);
+    let ran = workspace.run("eval run").fine();
+    assert!(ran.out.contains("100 examples") && ran.out.contains("loss label"), "{}", ran.out);
+    assert!(ran.out.contains(&format!("metric right  {right:.4}")), "{}", ran.out);
+    workspace.run("generate run").fails(1, &["`words`, `label`"]);
+
+    workspace.run("train classes.rnn --npz data.npz --max-steps 17 --out parts").fine();
+    workspace.run("train --resume --out parts").fine();
+    assert_eq!(workspace.read("parts"), workspace.read("run"));
+}
+
+#[test]
+fn archives_that_do_not_fit() {
+    let workspace = Workspace::new();
+    workspace.write("classes.rnn", CLASSES);
+    let (words, labels, _) = sentences(10);
+    let train = |arrays: &[(&str, &[usize], Values)]| {
+        write(&workspace.path("data.npz"), arrays).unwrap();
+        workspace.run("train classes.rnn --npz data.npz --out run")
+    };
+    let label = ("label", &[10][..], Values::I64(&labels));
+    train(&[label]).fails(1, &["data.npz has no array `words`", "`label`"]);
+    train(&[label, ("words", &[60], Values::I64(&words))]).fails(1, &["`words`", "[60]", "longest t"]);
+    train(&[label, ("words", &[10, 6], Values::I64(&words))]).fails(1, &["`words`", "id -1 at [0, "]);
+    let floats: Vec<f32> = vec![0.5; 60];
+    train(&[label, ("words", &[10, 6], Values::F32(&floats))]).fails(1, &["`words`", "floats"]);
+    let long = [7; 10];
+    train(&[label, ("words", &[10, 6], Values::I64(&words)), ("t", &[10], Values::I64(&long))])
+        .fails(1, &["`t`", "length 7 of example 0"]);
+    workspace.write("data.npz", "not an archive");
+    workspace.run("train classes.rnn --npz data.npz --out run").fails(1, &["data.npz is not a .npz archive"]);
+    workspace.run("train classes.rnn --text classes.rnn --out run").fails(1, &["`words`, `label`", "--npz"]);
+    assert_eq!(workspace.files(), ["classes.rnn", "data.npz"]);
+}
+
+#[test]
+fn training_that_goes_astray() {
+    let workspace = Workspace::with_tiny();
+    workspace.write("wild.rnn", super::TINY.replace("adam(lr = 0.01), clip_norm = 5", "sgd(lr = 1e38)"));
+    let ran = workspace.run("train wild.rnn --text text.txt --out run").fails(1, &["the gradient of", "step ", "epoch 1"]);
+    assert!(!ran.out.contains("wrote"), "{}", ran.out);
+    assert_eq!(workspace.files(), ["text.txt", "tiny.rnn", "wild.rnn"]);
+}
+
+/// Ctrl-C in the middle: saved, and as good as new when resumed.
+#[cfg(unix)]
+#[test]
+fn an_interrupt_saves() {
+    let workspace = Workspace::with_tiny();
+    let mut child = super::rnnc(&workspace.path(""))
+        .args(["train", "tiny.rnn", "--text", "text.txt", "--epochs", "100000", "--out", "run"])
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    // The first save shows that training goes on.
+    while !workspace.path("run").exists() {
+        assert!(child.try_wait().unwrap().is_none(), "it ended early");
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    let killed = std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    assert!(killed.success());
+    let ran = super::Ran::of(child.wait_with_output().unwrap()).fine();
+    assert!(ran.out.contains("interrupted; wrote run"), "{}", ran.out);
+    workspace.run("eval run").fine();
+}
