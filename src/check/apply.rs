@@ -464,13 +464,22 @@ impl<'a> Checker<'a> {
 
     /// A value of an applied cell: `enc.h`.
     pub(super) fn field(&mut self, frame: usize, applied: usize, name: &str, span: Span) -> Option<Operand> {
+        let thing = self.field_thing(frame, applied, name, span)?;
+        self.to_value(applied, thing, span)
+    }
+
+    /// As [`Self::field`]; an application inside the applied cell has fields itself: `att.dec.h`.
+    pub(super) fn field_thing(
+        &mut self,
+        frame: usize,
+        applied: usize,
+        name: &str,
+        span: Span,
+    ) -> Option<Thing<'a>> {
         match self.frames[applied].symbols.get(name).cloned() {
-            Some(Symbol::State { node, .. }) => Some(node.into()),
-            Some(Symbol::Known(thing)) => self.to_value(applied, thing, span),
-            Some(Symbol::Pending { .. } | Symbol::Working { .. }) => {
-                let thing = self.lookup(applied, name, span)?;
-                self.to_value(applied, thing, span)
-            }
+            Some(Symbol::State { node, .. }) => Some(Thing::Value(node.into())),
+            Some(Symbol::Known(thing)) => Some(thing),
+            Some(Symbol::Pending { .. } | Symbol::Working { .. }) => self.lookup(applied, name, span),
             Some(Symbol::Failed) => None,
             None => {
                 let this = &self.frames[applied];
