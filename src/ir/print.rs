@@ -241,7 +241,12 @@ impl<'a> Printer<'a> {
             }
             let inner =
                 graph.operands(node).iter().filter_map(|x| depths.get(&x.node)).max().copied().unwrap_or(0);
-            depths.insert(node, inner + 1);
+            // A product that is summed over positions is written as two.
+            let own = match graph.op(node) {
+                Op::Contract(contract) if !contract.over.is_empty() => 2,
+                _ => 1,
+            };
+            depths.insert(node, inner + own);
             let users: Vec<_> =
                 graph.users(node).into_iter().filter(|(user, _, _)| live.contains(user)).collect();
             let moved = users.iter().any(|(_, _, access)| *access != Access::Here);
@@ -266,7 +271,7 @@ impl<'a> Printer<'a> {
                 || spread
                 || random
                 || repeated
-                || inner + 1 > DEPTH
+                || inner + own > DEPTH
                 || self.states.contains_key(&node))
                 && !(inlined && !repeated)
             {
@@ -464,14 +469,27 @@ impl<'a> Printer<'a> {
         names.join(", ")
     }
 
+    /// A size in the model's dimensions: `H`, `4 * H`, `E + H`, or a number.
     fn dim(&self, size: usize) -> String {
-        if let Some((name, _)) = self.graph.dims.iter().find(|(_, value)| *value == size && size > 1) {
+        let dims = &self.graph.dims;
+        if let Some((name, _)) = dims.iter().find(|(_, value)| *value == size && size > 1) {
             return name.clone();
         }
-        let multiple = self.graph.dims.iter().rev().find(|(_, value)| {
-            *value > 2 && size > *value && size.is_multiple_of(*value) && size / *value <= 8
-        });
-        multiple.map_or_else(|| size.to_string(), |(name, value)| format!("{} * {name}", size / value))
+        let multiple = |most: usize| {
+            let fits = |value: usize| {
+                value > 2 && size > value && size.is_multiple_of(value) && size / value <= most
+            };
+            let (name, value) = dims.iter().rev().find(|(_, value)| fits(*value))?;
+            Some(format!("{} * {name}", size / value))
+        };
+        let sum = || {
+            let pairs = dims.iter().enumerate().flat_map(|(at, a)| dims[at + 1..].iter().map(move |b| (a, b)));
+            let fits = |(a, b): &(&(String, usize), &(String, usize))| {
+                a.1 > 2 && b.1 > 2 && a.1.checked_add(b.1) == Some(size)
+            };
+            pairs.into_iter().find(fits).map(|((a, _), (b, _))| format!("{a} + {b}"))
+        };
+        multiple(4).or_else(sum).or_else(|| multiple(8)).unwrap_or_else(|| size.to_string())
     }
 
     fn shape(&self, shape: &[usize]) -> String {
@@ -715,8 +733,9 @@ fn last_part(path: &str) -> &str {
 /// The textbook's letters for values nobody named: `y` for logits, `z` for the rest, `d` before both.
 fn base_name(graph: &Graph, node: NodeId) -> String {
     let plain = |node: NodeId| {
+        let normalised = |op: &Op| matches!(op, Op::LogSumExp | Op::Softmax(Along::Last));
         let logits = graph.contains(node)
-            && graph.users(node).iter().any(|(user, _, _)| matches!(graph.op(*user), Op::LogSumExp));
+            && graph.users(node).iter().any(|(user, _, _)| normalised(graph.op(*user)));
         if logits { "y" } else { "z" }
     };
     match graph.node(node).origin.kind {

@@ -3,7 +3,7 @@
 use rnnc::driver::front;
 use rnnc::eval::{Feeds, evaluate};
 use rnnc::grad::{grad, gradient_norm};
-use rnnc::ir::{Access, Graph, Op, Output, OutputKind, print};
+use rnnc::ir::{Access, Graph, Output, OutputKind, print};
 use rnnc::testing::{Batch, Options, Sample, feeds, sample};
 
 use super::support::{checked, examples, graph, library, messages, request, tidy_gradient};
@@ -117,5 +117,4 @@ fn examples_and_library() {
             holds(&sample, seed, true).unwrap_or_else(|error| panic!("{name}: {error}"));
         }
     }
-    let _ = Op::Copy;
 }
