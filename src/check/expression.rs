@@ -169,6 +169,11 @@ impl<'a> Checker<'a> {
                 }
             },
         };
+        if let Some(Symbol::Known(inner @ Thing::Applied(_))) = self.frames[applied].symbols.get(&field.text)
+        {
+            // `att.dec` is an applied cell itself: `att.dec.h` goes on from there.
+            return Some(inner.clone());
+        }
         self.field(frame, applied, &field.text, field.span).map(Thing::Value)
     }
 
