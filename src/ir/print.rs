@@ -483,7 +483,8 @@ impl<'a> Printer<'a> {
             Some(format!("{} * {name}", size / value))
         };
         let sum = || {
-            let pairs = dims.iter().enumerate().flat_map(|(at, a)| dims[at + 1..].iter().map(move |b| (a, b)));
+            let pairs =
+                dims.iter().enumerate().flat_map(|(at, a)| dims[at + 1..].iter().map(move |b| (a, b)));
             let fits = |(a, b): &(&(String, usize), &(String, usize))| {
                 a.1 > 2 && b.1 > 2 && a.1.checked_add(b.1) == Some(size)
             };
@@ -734,8 +735,8 @@ fn last_part(path: &str) -> &str {
 fn base_name(graph: &Graph, node: NodeId) -> String {
     let plain = |node: NodeId| {
         let normalised = |op: &Op| matches!(op, Op::LogSumExp | Op::Softmax(Along::Last));
-        let logits = graph.contains(node)
-            && graph.users(node).iter().any(|(user, _, _)| normalised(graph.op(*user)));
+        let logits =
+            graph.contains(node) && graph.users(node).iter().any(|(user, _, _)| normalised(graph.op(*user)));
         if logits { "y" } else { "z" }
     };
     match graph.node(node).origin.kind {
