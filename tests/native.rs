@@ -12,9 +12,12 @@ mod scalar;
 
 use build::*;
 use recurrent::{product, recurrent};
+use rnnc::driver::program;
+use rnnc::ir::OutputKind;
 use rnnc::plan::*;
 use rnnc::runtime::layout::Lengths;
 use rnnc::runtime::program::Real;
+use rnnc::testing::{Options, sample};
 
 const WIDTHS: [usize; 8] = [1, 2, 3, 5, 7, 8, 17, 33];
 
@@ -441,4 +444,26 @@ fn shared_places_have_their_own_zero_rows() {
     copy(x, Row::Same, b, 4);
     copy(b, Row::Map(back), second, 4);
     check_both(&plan, &ragged(9));
+}
+
+/// What the planner makes of random programs means the same to the code and to the reference. (Whether it
+/// means what the program says is held against the interpreter elsewhere.)
+#[test]
+fn plans_of_random_programs() {
+    let mut compared = 0;
+    for seed in 0..200 {
+        let small = Options { operations: 2, loops: 1, ..Options::default() };
+        let options = if seed % 2 == 0 { small } else { Options::default() };
+        let sample = sample(seed, &options);
+        let kinds = [OutputKind::Value, OutputKind::Loss];
+        let Ok(program) = program::<f64>(&sample.graph, &kinds, "sample") else { continue };
+        let examples = 7;
+        let mut lengths = Lengths { examples, axes: vec![vec![]] };
+        for axis in 1..program.plan().axes.len() {
+            lengths.axes.push((0..examples).map(|example| (example * 5 + axis * 3) % 5).collect());
+        }
+        check_program(&program, &lengths, 1);
+        compared += 1;
+    }
+    assert!(compared > 100, "only {compared} programs have a plan");
 }

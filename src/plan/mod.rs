@@ -14,6 +14,7 @@
 
 mod assemble;
 mod build;
+mod coverage;
 mod groups;
 pub mod kernel;
 mod legalise;

@@ -4,6 +4,7 @@
 //! place that reaches behind its row, a buffer touched outside its life, or a store to an input. Whether
 //! a plan computes what the program means is not this file's business.
 
+use super::coverage::uncovered;
 use super::kernel::*;
 use super::places::{Access, PlaceUse, places};
 
@@ -29,6 +30,10 @@ pub fn verify(plan: &Plan) -> Vec<String> {
             checker.kernel(&place, &kernel.work);
             number += 1;
         }
+    }
+    if checker.problems.is_empty() {
+        // This counts elements, which the checks above have found to exist.
+        checker.problems = uncovered(plan);
     }
     checker.problems
 }
@@ -362,6 +367,23 @@ mod tests {
         complains(|plan| plan.maps.clear(), "a map that does not exist");
         complains(|plan| phase(plan).body.swap(2, 3), "no value before it");
         complains(|plan| phase(plan).dims = vec![3, 1], "one stride for each dimension");
+        complains(
+            |plan| {
+                plan.buffers.push(Buffer {
+                    name: "gap".into(),
+                    role: Role::Temporary,
+                    ..plan.buffers[1].clone()
+                });
+                let place = |offset| Place {
+                    at: RowRef { buffer: 2, row: Row::Same },
+                    pitch: 0,
+                    offset,
+                    strides: vec![0],
+                };
+                phase(plan).body.extend([Inst::Store(place(0), 2), Inst::Load(place(2))]);
+            },
+            "element 2 of `gap` is read but never written",
+        );
         complains(|plan| phase(plan).body[0] = Inst::Index(1), "index on no dimension");
     }
 }

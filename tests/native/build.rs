@@ -134,9 +134,14 @@ pub const IDS: u32 = 5;
 /// Runs a plan on parts of a batch and compares every output with the reference.
 pub fn check<R: Real>(plan: &Plan, lengths: &Lengths) {
     let program = Arc::new(Program::<R>::new(plan.clone()).unwrap());
-    check_part(&program, lengths, 0..lengths.examples);
+    check_program(&program, lengths, IDS);
+}
+
+/// As [`check`], with ids below a number.
+pub fn check_program<R: Real>(program: &Arc<Program<R>>, lengths: &Lengths, ids: u32) {
+    check_part(program, lengths, 0..lengths.examples, ids);
     if lengths.examples > 2 {
-        check_part(&program, lengths, 1..lengths.examples - 1);
+        check_part(program, lengths, 1..lengths.examples - 1, ids);
     }
 }
 
@@ -145,7 +150,7 @@ pub fn check_both(plan: &Plan, lengths: &Lengths) {
     check::<f64>(plan, lengths);
 }
 
-fn check_part<R: Real>(program: &Arc<Program<R>>, lengths: &Lengths, part: Range<usize>) {
+fn check_part<R: Real>(program: &Arc<Program<R>>, lengths: &Lengths, part: Range<usize>, most: u32) {
     let plan = program.plan();
     let mut instance = Instance::new(program, lengths, part).unwrap();
     let layout = instance.layout().clone();
@@ -173,8 +178,8 @@ fn check_part<R: Real>(program: &Arc<Program<R>>, lengths: &Lengths, part: Range
                 }
             }
             (Role::Input(name) | Role::Setting(name), Element::Id) => {
-                let id_of = |value: f64| match ((value + 2.0) * 1e4) as u32 % (IDS + 1) {
-                    IDS => u32::MAX,
+                let id_of = |value: f64| match ((value + 2.0) * 1e4) as u32 % (most + 1) {
+                    none if none == most => u32::MAX,
                     id => id,
                 };
                 let ids: Vec<u32> = numbers(padded, id as u64 + 1).into_iter().map(id_of).collect();

@@ -323,6 +323,12 @@ impl<'a> Machine<'a> {
                     self.store_at(to, row, index, f64::from(id));
                     None
                 }
+                Inst::SelectId(condition, first, second, to) => {
+                    let chosen = if values[*condition].unwrap() != 0.0 { first } else { second };
+                    let id = self.id_at(chosen, row, index);
+                    self.store_at(to, row, index, f64::from(id));
+                    None
+                }
                 Inst::Reduce(how, value, _) => {
                     let (sum, _) = partial.get_mut(&(number, outer.clone())).unwrap();
                     let value = values[*value].unwrap();

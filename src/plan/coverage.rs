@@ -1,0 +1,111 @@
+//! Reads of what nothing writes.
+//!
+//! A temporary whose 12 columns are filled in three pieces of 4, of which one was forgotten, would hold
+//! whatever lay in its place before: here that is "elements 8..12 of `v27` are read but never written".
+//! Only whether is looked at, not when.
+
+use super::kernel::*;
+use super::places::{Access, kernels, places};
+
+/// One complaint a buffer, with the first element concerned.
+pub fn uncovered(plan: &Plan) -> Vec<String> {
+    let own = |buffer: &Buffer| matches!(buffer.role, Role::Temporary | Role::Output(_));
+    let mut written: Vec<Vec<bool>> =
+        plan.buffers.iter().map(|buffer| vec![!own(buffer); buffer.width]).collect();
+    for kernel in kernels(plan) {
+        match &kernel.work {
+            Work::Pack(pack) => written[pack.to].fill(true),
+            work => each(work, Access::Write, |buffer, element| written[buffer][element] = true),
+        }
+    }
+    let mut missing: Vec<Option<usize>> = vec![None; plan.buffers.len()];
+    for kernel in kernels(plan) {
+        each(&kernel.work, Access::Read, |buffer, element| {
+            if !written[buffer][element] {
+                missing[buffer] = Some(missing[buffer].map_or(element, |first| first.min(element)));
+            }
+        });
+    }
+    let named = plan.buffers.iter().zip(missing);
+    named
+        .filter_map(|(buffer, element)| {
+            Some(format!("element {} of `{}` is read but never written", element?, buffer.name))
+        })
+        .collect()
+}
+
+/// Calls `visit` with every element of a row that a kernel reads (or writes) at fixed places.
+fn each(work: &Work, access: Access, mut visit: impl FnMut(BufferId, usize)) {
+    let mut place = |place: &Place, dims: &[usize]| {
+        // Rows named by ids are of matrices whose rows are all alike; their number is not known here.
+        let mut buffers = vec![&place.at];
+        while let Some(Row::MapOr(_, other)) = buffers.last().map(|last| &last.row) {
+            buffers.push(other);
+        }
+        for at in buffers.iter().filter(|at| !matches!(at.row, Row::Id(_))) {
+            points(place, dims, &mut |element| visit(at.buffer, element));
+        }
+    };
+    match work {
+        Work::Rows(kernel) => {
+            for phase in &kernel.phases {
+                let outer = &phase.dims[..phase.dims.len() - phase.reduced];
+                for inst in &phase.body {
+                    let one = Phase { body: vec![inst.clone()], ..phase.clone() };
+                    let work = Work::Rows(RowKernel { space: kernel.space, phases: vec![one] });
+                    let dims = match inst {
+                        Inst::Reduce(..) | Inst::ArgMax(..) => outer,
+                        _ => &phase.dims,
+                    };
+                    for used in places(&work).iter().filter(|used| used.access == access) {
+                        place(used.place, dims);
+                    }
+                }
+            }
+        }
+        // The other kernels' windows are dense up to their span, or matrices with a pitch.
+        _ => {
+            for used in places(work).iter().filter(|used| used.access == access) {
+                let span = used.span.saturating_sub(used.place.offset);
+                match dense(work) {
+                    true => place(&Place { strides: vec![1], ..used.place.clone() }, &[span]),
+                    false if access == Access::Write => {
+                        place(&Place { strides: vec![1], ..used.place.clone() }, &[span]);
+                    }
+                    false => {}
+                }
+            }
+        }
+    }
+}
+
+/// Whether every element up to a place's span is touched.
+fn dense(work: &Work) -> bool {
+    match work {
+        Work::Gemm(gemm) => matches!(gemm.rows, GemmRows::Space(_)),
+        Work::Outer(_) | Work::Combine(_) | Work::Scatter(_) | Work::Random(_) => true,
+        Work::Pack(_) | Work::Rows(_) => false,
+    }
+}
+
+/// Elements of a place at all points of a loop nest; dimensions it does not move along count once.
+fn points(place: &Place, dims: &[usize], visit: &mut impl FnMut(usize)) {
+    if dims.contains(&0) {
+        return;
+    }
+    let moving: Vec<(usize, usize)> = place
+        .strides
+        .iter()
+        .zip(dims)
+        .filter(|(stride, _)| **stride > 0)
+        .map(|(&stride, &dim)| (stride, dim))
+        .collect();
+    let mut index = vec![0; moving.len()];
+    loop {
+        let steps: usize = index.iter().zip(&moving).map(|(index, (stride, _))| index * stride).sum();
+        visit(place.offset + steps);
+        let Some(turn) = (0..moving.len()).rev().find(|&dim| index[dim] + 1 < moving[dim].1) else { return };
+        index[turn] += 1;
+        index[turn + 1..].fill(0);
+    }
+}
