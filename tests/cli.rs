@@ -41,7 +41,8 @@ impl Workspace {
     fn with_tiny() -> Workspace {
         let workspace = Workspace::new();
         workspace.write("tiny.rnn", TINY);
-        let line = |n: usize| "abc abd. ".chars().cycle().skip(n % 7).take(50 + n % 13).collect::<String>() + "\n";
+        let line =
+            |n: usize| "abc abd. ".chars().cycle().skip(n % 7).take(50 + n % 13).collect::<String>() + "\n";
         workspace.write("text.txt", (0..36).map(line).collect::<String>());
         workspace
     }
@@ -118,7 +119,12 @@ impl Ran {
             assert!(self.err.contains(word), "no `{word}` in {}", self.err);
         }
         assert!(!self.err.contains("panicked") && !self.err.contains('\u{1b}'), "{}", self.err);
-        assert_eq!(self.err.matches("error").count().max(1), self.err.matches("error").count(), "{}", self.err);
+        assert_eq!(
+            self.err.matches("error").count().max(1),
+            self.err.matches("error").count(),
+            "{}",
+            self.err
+        );
         self
     }
 }

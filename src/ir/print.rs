@@ -600,7 +600,10 @@ fn last_part(path: &str) -> &str {
 fn base_name(graph: &Graph, node: NodeId) -> String {
     let plain = |node: NodeId| {
         let logits = graph.contains(node)
-            && graph.users(node).iter().any(|(user, _, _)| matches!(graph.op(*user), Op::LogSumExp));
+            && graph
+                .users(node)
+                .iter()
+                .any(|(user, _, _)| matches!(graph.op(*user), Op::LogSumExp | Op::Softmax(Along::Last)));
         if logits { "y" } else { "z" }
     };
     match graph.node(node).origin.kind {

@@ -46,9 +46,13 @@ fn mistakes_in_programs() {
         "cell A(H) { input x: [H]\n  y = B(H)(x) }\ncell B(H) { input x: [H]\n  y = A(H)(x) }\nmodel M(H = 2) { input x: [H] over t\n  param w: [H]\n  loss l = sum(A(H)(w * x)) }\n",
     );
     workspace.run("check cycle.rnn").fails(1, &["`A`", "cycle.rnn:"]);
-    workspace.write("name.rnn", "model M(H = 2) {\n  input x: [H] over t\n  param w: [H]\n  loss l = sum(v * x)\n}\n");
+    workspace.write(
+        "name.rnn",
+        "model M(H = 2) {\n  input x: [H] over t\n  param w: [H]\n  loss l = sum(v * x)\n}\n",
+    );
     workspace.run("check name.rnn").fails(1, &["name.rnn:4:", "`v`"]);
-    workspace.write("two.rnn", "model A() { param w: [] loss l = w }\nmodel B() { param w: [] loss l = w }\n");
+    workspace
+        .write("two.rnn", "model A() { param w: [] loss l = w }\nmodel B() { param w: [] loss l = w }\n");
     workspace.run("summary two.rnn").fails(1, &["--model", "A, B"]);
     workspace.run("summary two.rnn --model C").fails(1, &["no model `C`"]);
     workspace.run("summary two.rnn --model B --set Q=2").fails(1, &["no dimension `Q`"]);
@@ -79,9 +83,13 @@ fn texts_that_cannot_be_trained_on() {
     workspace
         .train("--valid other.txt --out run")
         .fails(1, &["other.txt", "'x' at line 1, column 5", "not in the vocabulary"]);
-    workspace.write("ahead.rnn", "model M(V = 3) {\n  input x: id(V) over t\n  param W: [V, V]\n  x ~ categorical(W[x[t+1]])\n}\n");
+    workspace.write(
+        "ahead.rnn",
+        "model M(V = 3) {\n  input x: id(V) over t\n  param W: [V, V]\n  x ~ categorical(W[x[t+1]])\n}\n",
+    );
     workspace.run("train ahead.rnn --text text.txt --out run").fails(1, &["`M`", "along `t`"]);
-    workspace.write("still.rnn", "model M(V = 3) {\n  input x: id(V) over t\n  param W: [V, V]\n  y = W[x]\n}\n");
+    workspace
+        .write("still.rnn", "model M(V = 3) {\n  input x: id(V) over t\n  param W: [V, V]\n  y = W[x]\n}\n");
     workspace.run("train still.rnn --text text.txt --out run").fails(1, &["no loss"]);
     assert!(!workspace.files().contains(&"run".to_string()));
 }

@@ -9,9 +9,19 @@ fn help_and_usage() {
     let workspace = Workspace::new();
     let help = workspace.run("--help").fine();
     assert!(help.out.contains("Examples:") && help.out.contains("gradcheck"), "{}", help.out);
-    for command in
-        ["check", "summary", "emit", "grad", "gradcheck", "compile", "fmt", "train", "eval", "generate", "run"]
-    {
+    for command in [
+        "check",
+        "summary",
+        "emit",
+        "grad",
+        "gradcheck",
+        "compile",
+        "fmt",
+        "train",
+        "eval",
+        "generate",
+        "run",
+    ] {
         let help = workspace.run(&format!("{command} --help")).fine();
         assert!(help.out.contains("Example"), "{command}: {}", help.out);
     }
@@ -32,7 +42,10 @@ fn check_and_summary() {
     let workspace = Workspace::with_tiny();
     let ran = workspace.run("check tiny.rnn").fine();
     assert_eq!(ran.out, "tiny.rnn: ok, model Tiny with 416 parameters\n");
-    workspace.write("warn.rnn", "model M() {\n  input x: [2] over t\n  param w, v: [2]\n  loss l = sum(w * x)\n}\n");
+    workspace.write(
+        "warn.rnn",
+        "model M() {\n  input x: [2] over t\n  param w, v: [2]\n  loss l = sum(w * x)\n}\n",
+    );
     let ran = workspace.run("check warn.rnn");
     assert_eq!(ran.status, Some(0));
     assert!(ran.err.contains("warning[unused-parameter]") && ran.err.contains("warn.rnn:3:"), "{}", ran.err);
@@ -82,7 +95,10 @@ fn gradients_agree_with_differences() {
     let workspace = Workspace::with_tiny();
     let ran = workspace.run("gradcheck tiny.rnn").fine();
     assert!(ran.out.contains("h.W_r") && ran.out.ends_with("all below 1e-6\n"), "{}", ran.out);
-    workspace.write("kink.rnn", "model M() {\n  input x: [] over t\n  param w: []\n  loss l = stop(w) * w * x\n}\n");
+    workspace.write(
+        "kink.rnn",
+        "model M() {\n  input x: [] over t\n  param w: []\n  loss l = stop(w) * w * x\n}\n",
+    );
     let ran = workspace.run("gradcheck kink.rnn").fails(1, &["disagree"]);
     assert!(ran.out.contains("too large"), "{}", ran.out);
 }

@@ -34,7 +34,10 @@ fn a_text_is_learnt_and_written() {
     assert_ne!(first.out, workspace.run("generate run --length 200 --seed 4").fine().out);
     let prompted = workspace.run("generate run --length 40 --temperature 0 --prompt abc__ab").fine();
     assert!(prompted.out.starts_with("abc ab"), "{}", prompted.out);
-    assert_eq!(prompted.out, workspace.run("generate run --length 40 --temperature 0 --seed 9 --prompt abc__ab").out);
+    assert_eq!(
+        prompted.out,
+        workspace.run("generate run --length 40 --temperature 0 --seed 9 --prompt abc__ab").out
+    );
     workspace.run("eval run").fails(1, &["text.txt"]);
 }
 
@@ -138,7 +141,8 @@ fn examples_from_an_archive() {
     let ran = workspace.run("train classes.rnn --npz data.npz --out run").fine();
     assert!(ran.out.contains("examples/s"), "{}", ran.out);
     assert!(ran.out.contains("held-out: label ") && ran.out.contains("size ") && ran.out.contains("right "));
-    let right = ran.out.lines().rev().find_map(|line| line.split_once("right ")?.1.parse::<f64>().ok()).unwrap();
+    let right =
+        ran.out.lines().rev().find_map(|line| line.split_once("right ")?.1.parse::<f64>().ok()).unwrap();
     assert!(right > 0.95, "{}", ran.out);
     let ran = workspace.run("eval run").fine();
     assert!(ran.out.contains("100 examples") && ran.out.contains("loss label"), "{}", ran.out);
@@ -178,7 +182,9 @@ fn archives_that_do_not_fit() {
 fn training_that_goes_astray() {
     let workspace = Workspace::with_tiny();
     workspace.write("wild.rnn", super::TINY.replace("adam(lr = 0.01), clip_norm = 5", "sgd(lr = 1e38)"));
-    let ran = workspace.run("train wild.rnn --text text.txt --out run").fails(1, &["the gradient of", "step ", "epoch 1"]);
+    let ran = workspace
+        .run("train wild.rnn --text text.txt --out run")
+        .fails(1, &["the gradient of", "step ", "epoch 1"]);
     assert!(!ran.out.contains("wrote"), "{}", ran.out);
     assert_eq!(workspace.files(), ["text.txt", "tiny.rnn", "wild.rnn"]);
 }
