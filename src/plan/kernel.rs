@@ -500,7 +500,7 @@ pub struct Scatter {
     pub accumulate: bool,
 }
 
-/// Fills `width` values a row with uniform numbers in (0, 1): `runtime::philox` with
+/// Fills `width` values a row with uniform numbers in (0, 1): `base::philox` with
 /// counter = (example, position, column / 4, stream) and key = (seed low ^ step, seed high); column
 /// 4i + j takes word j of block i.
 #[derive(Clone, Debug, PartialEq)]
