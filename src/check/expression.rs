@@ -98,7 +98,7 @@ impl<'a> Checker<'a> {
     }
 
     fn name(&mut self, frame: usize, name: &str, span: Span) -> Option<Thing<'a>> {
-        if self.resolve(frame, name).is_some() {
+        if self.frames[frame].symbols.contains_key(name) {
             return self.lookup(frame, name, span);
         }
         let origin = Origin::forward(span);
@@ -133,6 +133,9 @@ impl<'a> Checker<'a> {
         };
         if let Some(value) = constant {
             return Some(Thing::Value(self.graph.constant(value, &[], origin).into()));
+        }
+        if self.resolve(frame, name).is_some() {
+            return self.lookup(frame, name, span);
         }
         if self.definitions.contains_key(name) || super::builtins::names().any(|known| known == name) {
             let diagnostic =
@@ -215,8 +218,11 @@ impl<'a> Checker<'a> {
         span: Span,
         hint: Option<&str>,
     ) -> Option<Thing<'a>> {
+        // Functions and values have names of their own: `sum = sum(x)` is sound.
         if let ExprKind::Name(name) = &callee.kind
-            && self.resolve(frame, name).is_none()
+            && (self.resolve(frame, name).is_none()
+                || self.definitions.contains_key(name.as_str())
+                || super::builtins::names().any(|known| known == name))
         {
             if self.is_cell(name) {
                 let local = match hint {

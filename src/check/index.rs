@@ -60,7 +60,6 @@ impl<'a> Checker<'a> {
         match &expr.kind {
             ExprKind::Name(name) => match axis_of(self, name) {
                 Some(axis) => Some(Position::Shift(axis, 0)),
-                None if self.resolve(frame, name).is_some() => None,
                 None if name == "first" || name == "last" => {
                     Some(Position::End { axis: None, last: name == "last" })
                 }

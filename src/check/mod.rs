@@ -111,6 +111,8 @@ struct Checker<'a> {
     frames: Vec<frame::Frame<'a>>,
     /// Parameters by path: two applications of one instance meet here.
     params: HashMap<String, NodeId>,
+    /// States with an equation, and how many nodes there were when they got it.
+    closed: HashMap<NodeId, usize>,
     /// Where parameters are declared, for warnings.
     declared: Vec<(NodeId, Span, String)>,
     /// Definitions being inlined, outermost first.
@@ -161,6 +163,7 @@ impl<'a> Checker<'a> {
             mode,
             frames: Vec::new(),
             params: HashMap::new(),
+            closed: HashMap::new(),
             declared: Vec::new(),
             active: Vec::new(),
             applied: Vec::new(),

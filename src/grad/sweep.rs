@@ -45,7 +45,7 @@ pub fn adjoints(
         }
     }
     // Readers last to first, so that terms stand in the order in which a reader of the text expects them.
-    for &reader in &order {
+    for &reader in order.iter().rev() {
         let operands = graph.operands(reader);
         for (index, &operand) in operands.iter().enumerate() {
             if !active.contains(&operand.node) || !graph.is_real(operand.node) {
