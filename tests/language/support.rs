@@ -6,8 +6,10 @@ use rnnc::base::Diagnostic;
 use rnnc::check::{Checked, Mode, Request};
 use rnnc::driver::front;
 use rnnc::grad::{GradError, grad};
-use rnnc::ir::Graph;
+use rnnc::eval::{Feeds, InputData};
+use rnnc::ir::{Element, Graph};
 use rnnc::opt::TIDY;
+use rnnc::testing::Rng;
 
 /// What a text asks for when nothing else is said.
 pub fn request(set: &[(String, usize)]) -> Request<'_> {
@@ -104,4 +106,33 @@ pub fn tidy_gradient(graph: &Graph) -> Result<Graph, GradError> {
         (pass.run)(&mut derived);
     }
     Ok(derived)
+}
+
+/// Random data: an example for each length, all axes of an example equally long.
+pub fn feeds_for(graph: &Graph, lengths: &[usize], seed: u64) -> Feeds {
+    let mut rng = Rng::new(seed + 1);
+    let mut feeds = Feeds { examples: lengths.len(), seed, step: 1, ..Feeds::default() };
+    for axis in &graph.axes[1..] {
+        feeds.lengths.insert(axis.name.clone(), lengths.to_vec());
+    }
+    for param in &graph.params {
+        let size: usize = param.shape.iter().product();
+        feeds.params.insert(param.name.clone(), (0..size).map(|_| rng.uniform(-1.0, 1.0)).collect());
+    }
+    for input in &graph.inputs {
+        let rank = u32::try_from(input.ty.axes.len() - 1).unwrap();
+        let sizes = lengths.iter().map(|length| length.pow(rank) * input.ty.size());
+        let data = match input.ty.element {
+            Element::Real => InputData::Real(
+                sizes.map(|size| (0..size).map(|_| rng.uniform(-1.0, 1.0)).collect()).collect(),
+            ),
+            Element::Id(range) => InputData::Ids(
+                sizes
+                    .map(|size| (0..size).map(|_| u32::try_from(rng.below(range)).ok()).collect())
+                    .collect(),
+            ),
+        };
+        feeds.inputs.insert(input.name.clone(), data);
+    }
+    feeds
 }
