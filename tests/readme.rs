@@ -103,6 +103,25 @@ fn transcripts_are_what_comes_out() {
 }
 
 #[test]
+fn the_table_of_examples_is_true() {
+    let readme = std::fs::read_to_string(root().join("examples/README.md")).unwrap();
+    let mut rows = 0;
+    for row in readme.lines().filter(|line| line.starts_with("| `")) {
+        rows += 1;
+        let cells: Vec<&str> = row.split('|').map(str::trim).collect();
+        let path = root().join("examples").join(cells[1].trim_matches('`'));
+        let model = Model::read(&path, None, &[]).unwrap();
+        let lines = model.source.lines().map(str::trim);
+        let lines = lines.filter(|line| !line.is_empty() && !line.starts_with('#')).count();
+        let checked = model.check(rnnc::check::Mode::Train).unwrap();
+        let sizes = checked.graph.params.iter().map(|param| param.shape.iter().product::<usize>());
+        let parameters = cells[4].replace(',', "").parse();
+        assert_eq!((Ok(lines), Ok(sizes.sum::<usize>())), (cells[3].parse(), parameters), "{row}");
+    }
+    assert!(rows >= 9);
+}
+
+#[test]
 fn commands_exist() {
     let blocks = blocks();
     let command = |name: &str| -> String {
