@@ -448,7 +448,8 @@ impl<'a> Checker<'a> {
             self.report(frame, Diagnostic::error("no-value", span, message));
             return None;
         };
-        self.field(frame, applied, name, span)
+        let thing = self.field(frame, applied, name, span)?;
+        self.value_of(applied, thing, span)
     }
 
     /// As [`Self::primary`], without complaint.
@@ -462,15 +463,18 @@ impl<'a> Checker<'a> {
         }
     }
 
-    /// A value of an applied cell: `enc.h`.
-    pub(super) fn field(&mut self, frame: usize, applied: usize, name: &str, span: Span) -> Option<Operand> {
+    /// A value of an applied cell (`enc.h`), or a cell applied inside it (`att.dec`, for `att.dec.h`).
+    pub(super) fn field(
+        &mut self,
+        frame: usize,
+        applied: usize,
+        name: &str,
+        span: Span,
+    ) -> Option<Thing<'a>> {
         match self.frames[applied].symbols.get(name).cloned() {
-            Some(Symbol::State { node, .. }) => Some(node.into()),
-            Some(Symbol::Known(thing)) => self.to_value(applied, thing, span),
-            Some(Symbol::Pending { .. } | Symbol::Working { .. }) => {
-                let thing = self.lookup(applied, name, span)?;
-                self.to_value(applied, thing, span)
-            }
+            Some(Symbol::State { node, .. }) => Some(Thing::Value(node.into())),
+            Some(Symbol::Known(thing)) => Some(thing),
+            Some(Symbol::Pending { .. } | Symbol::Working { .. }) => self.lookup(applied, name, span),
             Some(Symbol::Failed) => None,
             None => {
                 let this = &self.frames[applied];

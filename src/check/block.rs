@@ -303,8 +303,14 @@ impl<'a> Checker<'a> {
                 Statement::Metric { name, value } => {
                     self.loss(frame, name, value, crate::ir::OutputKind::Metric)
                 }
-                Statement::Gradient(list) => self.gradients(frame, list),
+                Statement::Gradient(_) => {}
                 Statement::Train { settings, .. } => self.settings(frame, settings),
+            }
+        }
+        // Last, so that equations are worked out in the order of the text.
+        for statement in &block.statements {
+            if let Statement::Gradient(list) = statement {
+                self.gradients(frame, list);
             }
         }
         self.undefined_states(frame);
@@ -362,13 +368,7 @@ impl<'a> Checker<'a> {
     ) {
         let found = self.graph.type_at(operand);
         let wanted = self.graph.ty(node).clone();
-        let same_element = match (found.element, wanted.element) {
-            (crate::ir::Element::Real, crate::ir::Element::Real) => true,
-            (crate::ir::Element::Id(_), crate::ir::Element::Id(_)) => true,
-            (crate::ir::Element::Real, crate::ir::Element::Id(_))
-            | (crate::ir::Element::Id(_), crate::ir::Element::Real) => false,
-        };
-        if found.shape != wanted.shape || !same_element {
+        if found.shape != wanted.shape || found.element != wanted.element {
             let diagnostic = Diagnostic::error(
                 "shape-mismatch",
                 at,
@@ -398,6 +398,7 @@ impl<'a> Checker<'a> {
         }
         self.graph.node_mut(node).origin = Origin::forward(place);
         self.graph.set_operands(node, &[operand]);
+        self.closed.insert(node, self.graph.bound());
     }
 
     fn undefined_states(&mut self, frame: usize) {
@@ -431,7 +432,10 @@ impl<'a> Checker<'a> {
         let thing = if is_gradient(self.frames[frame].block, name) {
             self.gradient_value(frame, value)
         } else {
-            self.expression(frame, value, Some(name))
+            let gradient = std::mem::replace(&mut self.in_gradient, false);
+            let thing = self.expression(frame, value, Some(name));
+            self.in_gradient = gradient;
+            thing
         };
         self.random_over = outer;
         self.depth -= 1;
@@ -448,23 +452,26 @@ impl<'a> Checker<'a> {
     }
 
     fn name_value(&mut self, frame: usize, name: &str, operand: Operand, target: &'a ast::Target) -> Operand {
-        let mut operand = self.check_target_index(frame, target, operand);
+        let operand = self.check_target_index(frame, target, operand);
         let path = join(&self.frames[frame].path, name);
         let origin = Origin::forward(target.span);
-        let ordinary = !matches!(self.graph.op(operand.node), Op::Input(_) | Op::Param(_));
-        if operand.access == Access::Here && ordinary {
-            if self.graph.node(operand.node).name.is_some() {
-                return operand;
+        let found = self.graph.node(operand.node);
+        let ty = self.graph.type_at(operand);
+        // `h[t-1]` with a start is one node for all its readers, none of whom may name it.
+        let shared = found.op == Op::Initially
+            && self.frames.iter().any(|frame| frame.starts.values().any(|&node| node == operand.node));
+        let nameless = found.name.is_none() && !shared && !matches!(found.op, Op::Input(_) | Op::Param(_));
+        match (operand.access, &found.op) {
+            (Access::Here, Op::Constant(_)) => operand,
+            (Access::Here, _) if nameless => {
+                let node = self.graph.node_mut(operand.node);
+                node.name = Some(path);
+                node.origin = origin;
+                operand
             }
-            if matches!(self.graph.op(operand.node), Op::Constant(_)) {
-                return operand;
-            }
-            let node = self.graph.node_mut(operand.node);
-            node.name = Some(path);
-            node.origin = origin;
-            operand.access = Access::Here;
+            // A second name of a value, or of a value at another position, is a value of its own.
+            _ => self.graph.insert(Node { op: Op::Copy, ty, origin, name: Some(path) }, &[operand]).into(),
         }
-        operand
     }
 
     /// `x[t] = …` says that x has positions along t: a value that lacks them is repeated.

@@ -33,7 +33,7 @@ const OTHERS: [(&str, &str); 24] = [
     ("fill", "fill(value, H)"),
     ("length", "length(t)"),
     ("count", "count(t)"),
-    ("random", "random(stream, H)"),
+    ("random", "random(stream, H), random(stream, H, shared = 1)"),
     ("setting", "setting(name)"),
     ("none", "none(V)"),
 ];
@@ -140,10 +140,14 @@ impl<'a> Checker<'a> {
             "random" => match args {
                 [Arg::Value(stream), dims @ ..] => {
                     let stream = self.dim(frame, stream)?;
+                    let (dims, shared) = match dims {
+                        [dims @ .., Arg::Named(key, _)] if key.text == "shared" => (dims, true),
+                        _ => (dims, false),
+                    };
                     let shape = self.shape_args(frame, dims)?;
                     let stream = u32::try_from(stream).unwrap_or(u32::MAX);
                     self.streams = self.streams.max(stream.saturating_add(1));
-                    let axes = self.random_axes(frame);
+                    let axes = if shared { AxisSet::NONE } else { self.random_axes(frame) };
                     Some(
                         self.graph
                             .leaf(Op::Random(stream), ValueType::real(shape, axes), origin, None)

@@ -30,10 +30,10 @@ impl<'a> Checker<'a> {
     /// The value of an expression.
     pub(super) fn value(&mut self, frame: usize, expr: &'a Expr) -> Option<Operand> {
         let thing = self.expression(frame, expr, None)?;
-        self.to_value(frame, thing, expr.span)
+        self.value_of(frame, thing, expr.span)
     }
 
-    pub(super) fn to_value(&mut self, frame: usize, thing: Thing<'a>, span: Span) -> Option<Operand> {
+    pub(super) fn value_of(&mut self, frame: usize, thing: Thing<'a>, span: Span) -> Option<Operand> {
         match thing {
             Thing::Value(operand) => Some(operand),
             Thing::Applied(applied) => self.primary(frame, applied, span),
@@ -98,7 +98,7 @@ impl<'a> Checker<'a> {
     }
 
     fn name(&mut self, frame: usize, name: &str, span: Span) -> Option<Thing<'a>> {
-        if self.resolve(frame, name).is_some() {
+        if self.frames[frame].symbols.contains_key(name) {
             return self.lookup(frame, name, span);
         }
         let origin = Origin::forward(span);
@@ -133,6 +133,9 @@ impl<'a> Checker<'a> {
         };
         if let Some(value) = constant {
             return Some(Thing::Value(self.graph.constant(value, &[], origin).into()));
+        }
+        if self.resolve(frame, name).is_some() {
+            return self.lookup(frame, name, span);
         }
         if self.definitions.contains_key(name) || super::builtins::names().any(|known| known == name) {
             let diagnostic =
@@ -169,7 +172,7 @@ impl<'a> Checker<'a> {
                 }
             },
         };
-        self.field(frame, applied, &field.text, field.span).map(Thing::Value)
+        self.field(frame, applied, &field.text, field.span)
     }
 
     /// The opened frame of an application that has not been worked out, if `field` (or the value it
@@ -215,8 +218,11 @@ impl<'a> Checker<'a> {
         span: Span,
         hint: Option<&str>,
     ) -> Option<Thing<'a>> {
+        // Functions and values have names of their own: `sum = sum(x)` is sound.
         if let ExprKind::Name(name) = &callee.kind
-            && self.resolve(frame, name).is_none()
+            && (self.resolve(frame, name).is_none()
+                || self.definitions.contains_key(name.as_str())
+                || super::builtins::names().any(|known| known == name))
         {
             if self.is_cell(name) {
                 let local = match hint {

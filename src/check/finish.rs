@@ -22,6 +22,7 @@ impl<'a> Checker<'a> {
         if !self.has_errors() {
             self.bypass_copies();
             self.unused_parameters();
+            self.put_in_order();
         }
         if model.is_none() && self.diagnostics.is_empty() {
             self.graph.name = "nothing".into();
@@ -93,6 +94,8 @@ impl<'a> Checker<'a> {
                 Op::Input(_) | Op::Param(_) | Op::Constant(_) | Op::NoId | Op::Position(_)
             );
             let same = source.ty == *self.graph.ty(node) && operand.access == Access::Here;
+            // What a state was a step before is not the state, even where its equation says that they are equal.
+            let leaf = leaf || source.op == Op::Initially;
             let keep_name = source.name.is_some() && self.graph.node(node).name.is_some();
             if same && !leaf && !keep_name {
                 let span = self.graph.node(node).origin;
@@ -100,6 +103,18 @@ impl<'a> Checker<'a> {
                 self.graph.node_mut(operand.node).origin = span;
                 self.graph.remove(node);
             }
+        }
+    }
+
+    /// States that are still nodes of their own were made before all else: their place is that of their
+    /// equation, so that the order of nodes is the order of the text.
+    fn put_in_order(&mut self) {
+        let is_late = |node: NodeId| self.closed.get(&node).copied().filter(|_| self.graph.contains(node));
+        if self.graph.ids().into_iter().any(|node| is_late(node).is_some()) {
+            self.graph = self.graph.reordered(|node| match is_late(node) {
+                Some(place) => (place, false),
+                None => (node.index(), true),
+            });
         }
     }
 

@@ -120,6 +120,18 @@ impl<'a> Checker<'a> {
     /// Enters a name in a frame; a second definition is an error.
     pub(super) fn define(&mut self, frame: usize, name: &ast::Ident, symbol: Symbol<'a>) {
         let this = &mut self.frames[frame];
+        let taken = match () {
+            () if this.dims.contains_key(&name.text) => Some("a dimension"),
+            () if this.axes.contains_key(&name.text) => Some("an axis"),
+            () => None,
+        };
+        if let Some(what) = taken {
+            let message = format!("`{}` is already the name of {what} here", name.text);
+            let diagnostic = Diagnostic::error("duplicate-name", name.span, message)
+                .help("values, dimensions and axes share their names: choose another");
+            self.report(frame, diagnostic);
+            return;
+        }
         if let Some(&first) = this.places.get(&name.text) {
             let diagnostic =
                 Diagnostic::error("duplicate-name", name.span, format!("`{}` is defined twice", name.text))

@@ -36,7 +36,7 @@ impl<'a> Checker<'a> {
         };
         let mut operand = match thing {
             Thing::Applied(applied) => self.primary(frame, applied, base.span)?,
-            other => self.to_value(frame, other, base.span)?,
+            other => self.value_of(frame, other, base.span)?,
         };
         let mut dim = 0;
         for entry in entries {
@@ -60,7 +60,6 @@ impl<'a> Checker<'a> {
         match &expr.kind {
             ExprKind::Name(name) => match axis_of(self, name) {
                 Some(axis) => Some(Position::Shift(axis, 0)),
-                None if self.resolve(frame, name).is_some() => None,
                 None if name == "first" || name == "last" => {
                     Some(Position::End { axis: None, last: name == "last" })
                 }

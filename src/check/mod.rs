@@ -3,7 +3,7 @@
 //! The one public entry is [`check`]. Equations have no order, so the walk is by demand: asking for
 //! a name elaborates its equation, and a name asked for while it is being elaborated must be a state,
 //! whose type is declared. Cells are inlined where they are applied, each application a
-//! [`frame::Frame`] with a path of its own. Mistakes are collected; the walk goes on with the rest.
+//! `Frame` with a path of its own. Mistakes are collected; the walk goes on with the rest.
 //!
 //! - `frame`: names of one application; `block`: its statements; `apply`: applying a cell
 //! - `expression`, `index`, `builtins`: values; `dims`: static arithmetic
@@ -111,6 +111,8 @@ struct Checker<'a> {
     frames: Vec<frame::Frame<'a>>,
     /// Parameters by path: two applications of one instance meet here.
     params: HashMap<String, NodeId>,
+    /// States with an equation, and how many nodes there were when they got it.
+    closed: HashMap<NodeId, usize>,
     /// Where parameters are declared, for warnings.
     declared: Vec<(NodeId, Span, String)>,
     /// Definitions being inlined, outermost first.
@@ -161,6 +163,7 @@ impl<'a> Checker<'a> {
             mode,
             frames: Vec::new(),
             params: HashMap::new(),
+            closed: HashMap::new(),
             declared: Vec::new(),
             active: Vec::new(),
             applied: Vec::new(),

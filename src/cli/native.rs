@@ -6,6 +6,8 @@ use clap::{Args, ValueEnum};
 
 use super::ModelArguments;
 use super::failure::Failure;
+use super::output::{note, print};
+use crate::driver::aot::{self, AotError, Precision};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Target {
@@ -44,7 +46,21 @@ impl Compile {
     pub fn run(self) -> Result<(), Failure> {
         let model = self.model.read()?;
         let Target::Native = self.target;
-        let _ = (model, self.output, self.name, self.precision);
-        Err(Failure::Message("object files are not written yet".to_string()))
+        let precision = match self.precision {
+            PrecisionName::F32 => Precision::F32,
+            PrecisionName::F64 => Precision::F64,
+        };
+        let made =
+            aot::compile(&model, &self.output, self.name.as_deref(), precision).map_err(
+                |error| match error {
+                    AotError::Session(error) => error.into(),
+                    other => Failure::of(other),
+                },
+            )?;
+        for file in made.files {
+            print(&format!("wrote {}\n", file.display()))?;
+        }
+        made.notes.iter().for_each(|line| note(line));
+        Ok(())
     }
 }

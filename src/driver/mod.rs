@@ -1,11 +1,12 @@
 //! The stages as functions over data: what the command line, the REPL and the tests all call.
 //!
-//! - `front`, `session`: text to checked graph; `compile`: graph to code
+//! - `front`, `session`: text to checked graph; `compile`: graph to code; `aot`: graph to files for C
 //! - `batch`, `carried`, `figures`: a program run on a batch, on chunk after chunk, and what it measured
 //! - `corpus`, `data`, `material`: what is trained on
 //! - `train` with `prepare` and `trainer`; `evaluate`, `generate`, `run`, `gradcheck`
 //! - `summary`, `emit`: a model in words
 
+pub mod aot;
 pub mod batch;
 pub mod carried;
 mod compile;

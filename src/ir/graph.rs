@@ -1,6 +1,6 @@
 //! The container: nodes and edges on petgraph, and what a program offers to the outside.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use petgraph::Direction;
 use petgraph::stable_graph::{NodeIndex, StableDiGraph};
@@ -168,6 +168,25 @@ impl Graph {
     /// The same declarations without any equation or output.
     pub fn emptied(&self) -> Graph {
         Graph { inner: StableDiGraph::new(), removed: HashSet::new(), outputs: Vec::new(), ..self.clone() }
+    }
+
+    /// The same graph with its nodes in the order of `key`. For graphs without adjoints: the origins of
+    /// those name nodes.
+    pub fn reordered<K: Ord>(&self, key: impl Fn(NodeId) -> K) -> Graph {
+        let mut ids = self.ids();
+        ids.sort_by_key(|&node| key(node));
+        let mut result = self.emptied();
+        let places: HashMap<NodeId, NodeId> =
+            ids.iter().map(|&node| (node, result.insert(self.node(node).clone(), &[]))).collect();
+        let moved = |operand: Operand| Operand { node: places[&operand.node], ..operand };
+        for &node in &ids {
+            let operands: Vec<Operand> = self.operands(node).into_iter().map(moved).collect();
+            result.set_operands(places[&node], &operands);
+        }
+        let outputs = self.outputs.iter();
+        result.outputs =
+            outputs.map(|output| Output { value: moved(output.value), ..output.clone() }).collect();
+        result
     }
 
     /// The axis of this name, made if there is none. `None` if there are too many axes.

@@ -1,9 +1,12 @@
 //! The graph as equations of the language, which parse back to an equal graph.
 //!
-//! A node gets an equation of its own if it has a name, more than one reader, or a reader at another
-//! position; the rest is written where it is read. Dead nodes are dropped; the order is the
-//! schedule's. Names are shortened to the last part of their path where that says it all:
-//! `h.W_x` reads as `W_x`.
+//! A node gets an equation of its own if it has a name, more than one reader, a reader at another
+//! position, or would be written too deep inside another; the rest is written where it is read. Dead
+//! nodes are dropped; the order is the schedule's. Names are shortened to the last part of their path
+//! where that says it all: `h.W_x` reads as `W_x`.
+//!
+//! What the outside knows by a second name comes last, as an equation that says so (`out = h[last]`). Only
+//! the name of an application, which stands for one of its values (`enc` for `enc.h`), is left out.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt::Write as _;
@@ -20,6 +23,8 @@ pub struct Listing {
     pub equations: Vec<(NodeId, String)>,
     /// Declarations of states that cycles need: `state h: [H] over t`.
     pub states: Vec<String>,
+    /// Second names of values, as equations: `out = h[last]`.
+    pub aliases: Vec<String>,
     names: HashMap<NodeId, String>,
 }
 
@@ -57,7 +62,7 @@ pub fn print(graph: &Graph) -> String {
     for output in graph.outputs_of(OutputKind::Gradient) {
         let _ = writeln!(text, "  gradient {} of {}", printer.gradient_name(output.value.node), output.name);
     }
-    for (_, equation) in &listing.equations {
+    for equation in listing.equations.iter().map(|(_, equation)| equation).chain(&listing.aliases) {
         let _ = writeln!(text, "  {equation}");
     }
     for output in &graph.outputs {
@@ -77,6 +82,9 @@ pub fn listing(graph: &Graph) -> Listing {
     Printer::new(graph).list()
 }
 
+/// How many expressions stand inside one another at most: what is deeper gets a name.
+const DEPTH: usize = 24;
+
 /// Binding strength of what was written, loosest first.
 const COMPARE: u8 = 1;
 const SUM: u8 = 2;
@@ -92,9 +100,13 @@ struct Printer<'a> {
     /// Nodes with an equation.
     named: HashSet<NodeId>,
     names: HashMap<NodeId, String>,
+    /// The whole paths of those that have one.
+    paths: HashMap<NodeId, String>,
     /// Values read at another position inside their own cycle, and their start if every such read has it.
     states: BTreeMap<NodeId, Option<Operand>>,
     gradients: HashSet<NodeId>,
+    /// Name and value of what is only a second name of something.
+    aliases: Vec<(String, Operand)>,
 }
 
 impl<'a> Printer<'a> {
@@ -104,10 +116,13 @@ impl<'a> Printer<'a> {
             order: Vec::new(),
             named: HashSet::new(),
             names: HashMap::new(),
+            paths: HashMap::new(),
             states: BTreeMap::new(),
             gradients: graph.outputs_of(OutputKind::Gradient).map(|output| output.value.node).collect(),
+            aliases: Vec::new(),
         };
-        let live = live(graph);
+        let mut live = live(graph);
+        printer.find_aliases(&mut live);
         // An unschedulable graph is still printed, in the order of its making.
         let stages = schedule(graph).unwrap_or_else(|_| graph.ids().into_iter().map(Stage::Flat).collect());
         for stage in stages {
@@ -126,6 +141,60 @@ impl<'a> Printer<'a> {
         printer
     }
 
+    /// Outputs that repeat a value: a leaf, a value at another position, or one that has a name of its own.
+    fn find_aliases(&mut self, live: &mut HashSet<NodeId>) {
+        let graph = self.graph;
+        let mut given: HashMap<NodeId, &str> = HashMap::new();
+        for output in graph.outputs_of(OutputKind::Value) {
+            let Operand { node, access } = output.value;
+            let name = output.name.as_str();
+            let ordinary = access == Access::Here && !is_leaf(graph.op(node));
+            if ordinary && self.is_alias_node(node) {
+                live.remove(&node);
+                self.aliases.push((name.to_string(), graph.operands(node)[0]));
+                continue;
+            }
+            let own = graph.node(node).name.as_deref();
+            let known = if ordinary { *given.entry(node).or_insert(own.unwrap_or(name)) } else { "" };
+            let is_application = known.strip_prefix(name).is_some_and(|rest| rest.starts_with('.'));
+            if known != name && !is_application {
+                self.aliases.push((name.to_string(), output.value));
+            }
+        }
+        self.aliases.retain(|(name, _)| !given.values().any(|known| known == name));
+        let mut constants: Vec<(NodeId, String)> = Vec::new();
+        let mut taken: HashSet<String> =
+            graph.ids().iter().filter_map(|&node| graph.node(node).name.clone()).collect();
+        taken.extend(graph.params.iter().map(|param| param.name.clone()));
+        taken.extend(graph.outputs_of(OutputKind::Value).map(|output| output.name.clone()));
+        for output in graph.outputs_of(OutputKind::Gradient) {
+            let Operand { node, .. } = output.value;
+            let known = self.aliases.iter().any(|(_, operand)| *operand == node.into());
+            if is_leaf(graph.op(node)) && !known && constants.iter().all(|(made, _)| *made != node) {
+                let (path, last) = output.name.rsplit_once('.').unwrap_or(("", &output.name));
+                let dot = if path.is_empty() { "" } else { "." };
+                let mut name = format!("{path}{dot}d{last}");
+                while !taken.insert(name.clone()) {
+                    name.push('_');
+                }
+                constants.push((node, name));
+            }
+        }
+        for (node, name) in constants {
+            self.aliases.push((name, node.into()));
+        }
+    }
+
+    /// A copy that nobody reads and that adds nothing.
+    fn is_alias_node(&self, node: NodeId) -> bool {
+        let graph = self.graph;
+        *graph.op(node) == Op::Copy
+            && graph.users(node).is_empty()
+            && !self.gradients.contains(&node)
+            && graph.outputs.iter().filter(|output| output.value.node == node).count() == 1
+            && graph.operands(node).first().is_some_and(|&x| graph.type_at(x) == *graph.ty(node))
+    }
+
     fn find_states(&mut self, cycle: &[NodeId]) {
         let members: HashSet<NodeId> = cycle.iter().copied().collect();
         for &node in cycle {
@@ -142,7 +211,7 @@ impl<'a> Printer<'a> {
         // An input or a parameter is declared as what it is; its start is written where it is read.
         for &node in self.order.iter().filter(|&&node| !is_leaf(self.graph.op(node))) {
             let mut start: Option<Operand> = None;
-            let mut uniform = true;
+            let mut uniform = !self.aliases.iter().any(|(_, x)| x.node == node && x.access != Access::Here);
             for (user, index, access) in self.graph.users(node) {
                 if !live.contains(&user) || !matches!(access, Access::Delay { .. } | Access::Advance { .. }) {
                     continue;
@@ -152,7 +221,12 @@ impl<'a> Printer<'a> {
                 uniform &= its.is_some() && start.is_none_or(|known| Some(known) == its);
                 start = start.or(its);
             }
-            if uniform && start.is_some() {
+            // Nothing and zero start alike, and a declared start is one for each example.
+            let declarable = |start: Operand| {
+                !matches!(self.graph.op(start.node), Op::Constant(value) if *value == 0.0)
+                    && AxisSet::BATCH.covers(self.graph.type_at(start).axes)
+            };
+            if uniform && start.is_some_and(declarable) {
                 self.states.insert(node, start);
             }
         }
@@ -160,23 +234,30 @@ impl<'a> Printer<'a> {
 
     fn choose(&mut self, live: &HashSet<NodeId>) {
         let graph = self.graph;
+        let mut depths: HashMap<NodeId, usize> = HashMap::new();
         for &node in &self.order {
             if is_leaf(graph.op(node)) {
                 continue;
             }
+            let inner =
+                graph.operands(node).iter().filter_map(|x| depths.get(&x.node)).max().copied().unwrap_or(0);
+            // A product that is summed over positions is written as two.
+            let own = match graph.op(node) {
+                Op::Contract(contract) if !contract.over.is_empty() => 2,
+                _ => 1,
+            };
+            depths.insert(node, inner + own);
             let users: Vec<_> =
                 graph.users(node).into_iter().filter(|(user, _, _)| live.contains(user)).collect();
             let moved = users.iter().any(|(_, _, access)| *access != Access::Here);
             let outputs: Vec<_> = graph.outputs.iter().filter(|output| output.value.node == node).collect();
+            let repeated = self.aliases.iter().any(|(_, operand)| operand.node == node);
+            let moved = moved || self.aliases.iter().any(|(_, x)| x.node == node && x.access != Access::Here);
             let offered = outputs.iter().any(|output| match output.kind {
                 OutputKind::Loss | OutputKind::Metric => output.value.access != Access::Here,
                 OutputKind::Value | OutputKind::Gradient | OutputKind::Carry => true,
             });
-            let spread = *graph.op(node) == Op::Copy
-                && graph
-                    .operands(node)
-                    .first()
-                    .is_some_and(|&x| graph.type_at(x).axes != graph.ty(node).axes);
+            let spread = self.is_spread(node);
             let random = matches!(graph.op(node), Op::Random(_));
             let has_name = graph.node(node).name.is_some();
             let inlined = (*graph.op(node) == Op::Initially || is_lookup(graph, node) && !has_name)
@@ -189,12 +270,22 @@ impl<'a> Printer<'a> {
                 || offered
                 || spread
                 || random
+                || repeated
+                || inner + own > DEPTH
                 || self.states.contains_key(&node))
-                && !inlined
+                && !(inlined && !repeated)
             {
                 self.named.insert(node);
+                depths.remove(&node);
             }
         }
+    }
+
+    /// A copy along more axes than what it copies.
+    fn is_spread(&self, node: NodeId) -> bool {
+        let graph = self.graph;
+        *graph.op(node) == Op::Copy
+            && graph.operands(node).first().is_some_and(|&x| graph.type_at(x).axes != graph.ty(node).axes)
     }
 
     /// Gives every named node and leaf its short name.
@@ -204,7 +295,13 @@ impl<'a> Printer<'a> {
         for &node in &self.order {
             let path = match graph.op(node) {
                 Op::Param(name) | Op::Input(name) => Some(name.clone()),
-                _ if self.named.contains(&node) => graph.node(node).name.clone(),
+                _ if self.named.contains(&node) => {
+                    let offered = || {
+                        let value = |output: &&super::graph::Output| output.value == node.into();
+                        graph.outputs_of(OutputKind::Value).find(value).map(|output| output.name.clone())
+                    };
+                    graph.node(node).name.clone().or_else(offered)
+                }
                 _ => None,
             };
             paths.extend(path.map(|path| (node, path)));
@@ -221,20 +318,26 @@ impl<'a> Printer<'a> {
         for path in declared.filter(|path| !shown.contains(path)) {
             *count.entry(last_part(path).to_string()).or_default() += 1;
         }
-        for (_, path) in &paths {
+        for path in paths.iter().map(|(_, path)| path).chain(self.aliases.iter().map(|(name, _)| name)) {
             *count.entry(last_part(path).to_string()).or_default() += 1;
         }
+        for word in RESERVED {
+            *count.entry((*word).to_string()).or_default() += 1;
+        }
         let mut taken: HashSet<String> = count.keys().cloned().collect();
+        let mut used: HashSet<String> = self.aliases.iter().map(|(name, _)| name.clone()).collect();
         for (node, path) in paths {
             let short = last_part(&path);
             let mut name = if count[short] == 1 { short.to_string() } else { path.clone() };
             let mut again = 1;
-            while self.names.values().any(|known| *known == name) {
+            while used.contains(&name) {
                 name = format!("{path}_{again}");
                 again += 1;
             }
             taken.insert(name.clone());
+            used.insert(name.clone());
             self.names.insert(node, name);
+            self.paths.insert(node, path);
         }
         for &node in &self.order {
             if self.named.contains(&node) && !self.names.contains_key(&node) {
@@ -266,7 +369,11 @@ impl<'a> Printer<'a> {
                 ));
             }
             if self.named.contains(&node) {
-                let index = self.index(self.graph.ty(node).axes, Access::Here);
+                let index = match self.graph.ty(node).axes {
+                    // Only the left side says that a value is repeated for each example.
+                    AxisSet::BATCH if self.is_spread(node) => "[batch]".to_string(),
+                    axes => self.index(axes, Access::Here),
+                };
                 let name = if self.gradients.contains(&node) {
                     self.gradient_name(node)
                 } else {
@@ -276,20 +383,23 @@ impl<'a> Printer<'a> {
                 listing.equations.push((node, format!("{name}{index} = {value}")));
             }
         }
+        for (name, value) in &self.aliases {
+            let index = self.index(self.graph.type_at(*value).axes, Access::Here);
+            listing.aliases.push(format!("{name}{index} = {}", self.operand(*value, 0, false)));
+        }
         listing
     }
 
     fn gradient_name(&self, node: NodeId) -> String {
-        self.names.get(&node).cloned().unwrap_or_default()
+        let alias = || self.aliases.iter().find(|(_, value)| *value == node.into()).map(|(name, _)| name);
+        let own = self.names.get(&node).filter(|_| !is_leaf(self.graph.op(node)));
+        own.or_else(alias).cloned().unwrap_or_default()
     }
 
     /// The name an equation defines: the whole path, since others may ask for it by that.
     fn full_name(&self, node: NodeId) -> String {
         let short = self.names.get(&node).cloned().unwrap_or_default();
-        match &self.graph.node(node).name {
-            Some(path) if last_part(path) == short => path.clone(),
-            _ => short,
-        }
+        self.paths.get(&node).filter(|path| last_part(path) == short).cloned().unwrap_or(short)
     }
 
     /// A loss or metric is the mean over whatever axes its value has: that mean is not written.
@@ -359,14 +469,28 @@ impl<'a> Printer<'a> {
         names.join(", ")
     }
 
+    /// A size in the model's dimensions: `H`, `4 * H`, `E + H`, or a number.
     fn dim(&self, size: usize) -> String {
-        if let Some((name, _)) = self.graph.dims.iter().find(|(_, value)| *value == size && size > 1) {
+        let dims = &self.graph.dims;
+        if let Some((name, _)) = dims.iter().find(|(_, value)| *value == size && size > 1) {
             return name.clone();
         }
-        let multiple = self.graph.dims.iter().rev().find(|(_, value)| {
-            *value > 2 && size > *value && size.is_multiple_of(*value) && size / *value <= 8
-        });
-        multiple.map_or_else(|| size.to_string(), |(name, value)| format!("{} * {name}", size / value))
+        let multiple = |most: usize| {
+            let fits = |value: usize| {
+                value > 2 && size > value && size.is_multiple_of(value) && size / value <= most
+            };
+            let (name, value) = dims.iter().rev().find(|(_, value)| fits(*value))?;
+            Some(format!("{} * {name}", size / value))
+        };
+        let sum = || {
+            let pairs =
+                dims.iter().enumerate().flat_map(|(at, a)| dims[at + 1..].iter().map(move |b| (a, b)));
+            let fits = |(a, b): &(&(String, usize), &(String, usize))| {
+                a.1 > 2 && b.1 > 2 && a.1.checked_add(b.1) == Some(size)
+            };
+            pairs.into_iter().find(fits).map(|((a, _), (b, _))| format!("{a} + {b}"))
+        };
+        multiple(4).or_else(sum).or_else(|| multiple(8)).unwrap_or_else(|| size.to_string())
     }
 
     fn shape(&self, shape: &[usize]) -> String {
@@ -413,9 +537,10 @@ impl<'a> Printer<'a> {
             Op::Setting(name) => (format!("setting({name})"), ATOM),
             Op::NoId => (format!("none({})", id_range(graph.ty(node).element)), ATOM),
             Op::Random(stream) => {
-                let shape = self.dims(&graph.ty(node).shape);
-                let comma = if shape.is_empty() { "" } else { ", " };
-                (format!("random({stream}{comma}{shape})"), ATOM)
+                let ValueType { shape, axes, .. } = graph.ty(node);
+                let dims = shape.iter().map(|&size| format!(", {}", self.dim(size))).collect::<String>();
+                let shared = if axes.contains(BATCH) { "" } else { ", shared = 1" };
+                (format!("random({stream}{dims}{shared})"), ATOM)
             }
             Op::Unary(Unary::Negate) => (format!("-{}", self.operand(operands[0], SIGN, outermost)), SIGN),
             Op::Unary(unary) => self.call(unary.name(), &operands),
@@ -429,6 +554,9 @@ impl<'a> Printer<'a> {
                 (format!("{table}[{}]", self.operand(operands[1], 0, false)), ATOM)
             }
             Op::ArgMax => self.call("argmax", &operands),
+            Op::Slice { dim, .. } if graph.ty(operands[0].node).shape[*dim] == graph.ty(node).shape[*dim] => {
+                self.same(operands[0], outermost)
+            }
             Op::Slice { dim, start, len } => {
                 let from = self.operand(operands[0], ATOM, false);
                 let start_text = if *start == 0 { "0".into() } else { self.dim(*start) };
@@ -463,15 +591,19 @@ impl<'a> Printer<'a> {
                 let delayed = matches!(operands[0].access, Access::Delay { .. } | Access::Advance { .. });
                 let start = self.states.get(&operands[0].node).copied().flatten();
                 let declared = delayed && start == Some(operands[1]);
-                if declared {
-                    (self.operand(operands[0], ATOM, false), ATOM)
-                } else {
-                    self.call("initially", &operands)
-                }
+                if declared { self.same(operands[0], false) } else { self.call("initially", &operands) }
             }
-            Op::Copy => (self.operand(operands[0], ATOM, false), ATOM),
+            Op::Copy => self.same(operands[0], outermost),
             Op::Stop => self.call("stop", &operands),
         }
+    }
+
+    /// A value as it stands.
+    fn same(&self, operand: Operand, outermost: bool) -> (String, u8) {
+        if operand.access == Access::Here && !self.names.contains_key(&operand.node) {
+            return self.expression(operand.node, outermost);
+        }
+        (self.operand(operand, ATOM, outermost), ATOM)
     }
 
     fn constant(&self, value: f64, shape: &[usize]) -> (String, u8) {
@@ -592,6 +724,9 @@ fn id_range(element: Element) -> usize {
     }
 }
 
+/// Words that mean something where a name may stand.
+const RESERVED: &[&str] = &["first", "last", "batch", "inf", "nan", "pi", "zeros", "ones", "backward", "T"];
+
 fn last_part(path: &str) -> &str {
     path.rsplit('.').next().unwrap_or(path)
 }
@@ -599,8 +734,9 @@ fn last_part(path: &str) -> &str {
 /// The textbook's letters for values nobody named: `y` for logits, `z` for the rest, `d` before both.
 fn base_name(graph: &Graph, node: NodeId) -> String {
     let plain = |node: NodeId| {
-        let logits = graph.contains(node)
-            && graph.users(node).iter().any(|(user, _, _)| matches!(graph.op(*user), Op::LogSumExp));
+        let normalised = |op: &Op| matches!(op, Op::LogSumExp | Op::Softmax(Along::Last));
+        let logits =
+            graph.contains(node) && graph.users(node).iter().any(|(user, _, _)| normalised(graph.op(*user)));
         if logits { "y" } else { "z" }
     };
     match graph.node(node).origin.kind {

@@ -1,0 +1,161 @@
+//! Ahead of time: a model as an object file, a C header, and a shared library where a C compiler is at hand.
+//!
+//! `NAME.o` holds three entry points: `NAME_forward` (every named value), `NAME_loss` (losses and metrics) and
+//! `NAME_gradient` (the loss and the gradient of every parameter). Nothing is left half-written: each file is
+//! made beside its place and moved there when it is whole.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use thiserror::Error;
+
+use super::compile::{CompileError, planned};
+use super::session::{Model, SessionError};
+use crate::backend::native::emit::{EmitError, symbol};
+use crate::backend::native::{header::header, object::object};
+use crate::check::Mode;
+use crate::grad::{GradError, grad};
+use crate::ir::OutputKind;
+pub use crate::plan::Precision;
+use crate::plan::{Plan, Role};
+use crate::runtime::files::{FileError, replace};
+
+/// Why nothing was written, or not all.
+#[derive(Debug, Error)]
+pub enum AotError {
+    /// The model does not check.
+    #[error(transparent)]
+    Session(#[from] SessionError),
+    /// It has no gradient.
+    #[error(transparent)]
+    Grad(#[from] GradError),
+    /// It became no plan.
+    #[error(transparent)]
+    Compile(#[from] CompileError),
+    /// It became no code.
+    #[error(transparent)]
+    Emit(#[from] EmitError),
+    /// A file could not be written.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// The folder could not be made.
+    #[error("cannot make the folder `{path}`: {source}")]
+    Folder {
+        /// Its path.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// Two names are one in C.
+    #[error("`{0}` and `{1}` are the same name in C: rename one")]
+    NameClash(String, String),
+    /// A name that C does not take.
+    #[error("`{0}` is not a name in C: use letters, digits and underscores, beginning with a letter")]
+    Name(String),
+    /// The C compiler did not link.
+    #[error("`{compiler}` could not make {path}: {message}")]
+    Link {
+        /// What was called.
+        compiler: String,
+        /// What it should have made.
+        path: PathBuf,
+        /// What it said.
+        message: String,
+    },
+}
+
+/// Files that were written, and what was left out and why.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Artifacts {
+    /// In the order of their making.
+    pub files: Vec<PathBuf>,
+    /// A line for each thing that could not be made on this machine.
+    pub notes: Vec<String>,
+}
+
+/// Compiles a model into `folder` as `name` (the model's own name if there is none).
+///
+/// # Errors
+/// If the model has mistakes or a file cannot be written.
+pub fn compile(
+    model: &Model,
+    folder: &Path,
+    name: Option<&str>,
+    precision: Precision,
+) -> Result<Artifacts, AotError> {
+    let checked = model.check(Mode::Evaluate)?;
+    let name = name.unwrap_or(&checked.graph.name).to_string();
+    if symbol(&name) != name {
+        return Err(AotError::Name(name));
+    }
+    let mut plans = vec![
+        planned(&checked.graph, &[OutputKind::Value], &format!("{name}_forward"))?,
+        planned(&checked.graph, &[OutputKind::Loss, OutputKind::Metric], &format!("{name}_loss"))?,
+    ];
+    if checked.graph.outputs_of(OutputKind::Loss).next().is_some() {
+        let training = model.check(Mode::Train)?.graph;
+        let trainable = training.params.iter().filter(|param| param.trainable);
+        let names: Vec<String> = trainable.map(|param| param.name.clone()).collect();
+        let gradient = grad(&training, &names)?;
+        plans.push(planned(
+            &gradient,
+            &[OutputKind::Loss, OutputKind::Gradient],
+            &format!("{name}_gradient"),
+        )?);
+    }
+    plans.iter().try_for_each(distinct)?;
+    let pairs: Vec<(&Plan, Precision)> = plans.iter().map(|plan| (plan, precision)).collect();
+    let code = object(&name, &pairs)?;
+    let text = header(&name, &pairs);
+    std::fs::create_dir_all(folder)
+        .map_err(|source| AotError::Folder { path: folder.to_path_buf(), source })?;
+    let mut made = Artifacts::default();
+    let object_path = folder.join(format!("{name}.o"));
+    for (path, bytes) in [(&object_path, &code[..]), (&folder.join(format!("{name}.h")), text.as_bytes())] {
+        replace(path, |sink| sink.write_all(bytes))?;
+        made.files.push(path.clone());
+    }
+    link(&object_path, &folder.join(format!("{name}.so")), &mut made)?;
+    Ok(made)
+}
+
+/// Names that differ must differ in C as well.
+fn distinct(plan: &Plan) -> Result<(), AotError> {
+    let mut known: BTreeMap<String, &str> = BTreeMap::new();
+    for buffer in &plan.buffers {
+        let (Role::Input(name) | Role::Output(name) | Role::Setting(name)) = &buffer.role else { continue };
+        match known.insert(symbol(name), name) {
+            Some(other) if other != name => return Err(AotError::NameClash(other.into(), name.clone())),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// A shared library by the C compiler, if there is one.
+fn link(object: &Path, library: &Path, made: &mut Artifacts) -> Result<(), AotError> {
+    let compiler = std::env::var("CC").unwrap_or_else(|_| "cc".into());
+    let draft = library.with_extension("so.part");
+    let linked = Command::new(&compiler).arg("-shared").arg("-o").arg(&draft).arg(object).output();
+    let failed =
+        |message: String| AotError::Link { compiler: compiler.clone(), path: library.to_path_buf(), message };
+    match linked {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            made.notes
+                .push(format!("no shared library: there is no C compiler `{compiler}` on this machine"));
+            Ok(())
+        }
+        Err(error) => Err(failed(error.to_string())),
+        Ok(output) if !output.status.success() => {
+            // The draft may not exist at all.
+            let _ = std::fs::remove_file(&draft);
+            Err(failed(String::from_utf8_lossy(&output.stderr).trim().to_string()))
+        }
+        Ok(_) => {
+            std::fs::rename(&draft, library).map_err(|error| failed(error.to_string()))?;
+            made.files.push(library.to_path_buf());
+            Ok(())
+        }
+    }
+}

@@ -1,0 +1,11 @@
+//! The language from end to end: what is printed parses back, what every feature means, gradients of
+//! everything, what the passes are for, what chunks of a sequence are worth.
+
+mod diagnostics;
+mod features;
+mod gradients;
+#[path = "../conformance/support.rs"]
+mod native;
+mod passes;
+mod printing;
+mod support;
