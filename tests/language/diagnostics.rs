@@ -60,7 +60,7 @@ const MISTAKES: &[(&str, &str)] = &[
     ("cycle", "model M() {\n  input x: [] over t\n  a = b + x\n  b = c * 2\n  c = tanh(a)\n  loss l = a\n}"),
     (
         "cycle_of_states",
-        "model M() {\n  input x: [] over t\n  state a: [], b: [] over t\n  a[t] = b[t] + x\n  b[t] = tanh(a[t]) + b[t-1]\n  loss l = a\n}",
+        "model M() {\n  input x: [] over t\n  state a: [] over t\n  state b: [] over t\n  a[t] = b[t] + x\n  b[t] = tanh(a[t]) + b[t-1]\n  loss l = a\n}",
     ),
     (
         "mixed_directions",
@@ -178,7 +178,7 @@ model Many(V = 65, E = 32, H = 48) {
   x = embed[wrods]
   a = W @ embed[words]
   b = words + 1
-  c = half(a)
+  c = half(image)
   d = image[t-1]
   e = LSTM(E, H)(image)
   f = Odd(E, H)(embed[words])
