@@ -457,7 +457,8 @@ impl<'a> Checker<'a> {
             self.report(frame, Diagnostic::error("no-value", span, message));
             return None;
         };
-        self.field(frame, applied, name, span)
+        let thing = self.field(frame, applied, name, span)?;
+        self.value_of(applied, thing, span)
     }
 
     /// As [`Self::primary`], without complaint.
@@ -471,14 +472,8 @@ impl<'a> Checker<'a> {
         }
     }
 
-    /// A value of an applied cell: `enc.h`.
-    pub(super) fn field(&mut self, frame: usize, applied: usize, name: &str, span: Span) -> Option<Operand> {
-        let thing = self.field_thing(frame, applied, name, span)?;
-        self.to_value(applied, thing, span)
-    }
-
-    /// As [`Self::field`]; an application inside the applied cell has fields itself: `att.dec.h`.
-    pub(super) fn field_thing(
+    /// A value of an applied cell (`enc.h`), or a cell applied inside it (`att.dec`, for `att.dec.h`).
+    pub(super) fn field(
         &mut self,
         frame: usize,
         applied: usize,

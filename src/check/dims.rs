@@ -10,7 +10,7 @@ impl<'a> Checker<'a> {
     /// The value of a dimension expression: whole numbers, `+ - * /`, dimensions of the frame.
     pub(super) fn dim(&mut self, frame: usize, expr: &Expr) -> Option<usize> {
         let value = self.number(frame, expr, true)?;
-        if value.fract() != 0.0 || value < 0.0 || value > 9e15 {
+        if value.fract() != 0.0 || !(0.0..=9e15).contains(&value) {
             let message = format!("a dimension must be a whole number, not {value}");
             self.report(frame, Diagnostic::error("dimension", expr.span, message));
             return None;

@@ -30,10 +30,10 @@ impl<'a> Checker<'a> {
     /// The value of an expression.
     pub(super) fn value(&mut self, frame: usize, expr: &'a Expr) -> Option<Operand> {
         let thing = self.expression(frame, expr, None)?;
-        self.to_value(frame, thing, expr.span)
+        self.value_of(frame, thing, expr.span)
     }
 
-    pub(super) fn to_value(&mut self, frame: usize, thing: Thing<'a>, span: Span) -> Option<Operand> {
+    pub(super) fn value_of(&mut self, frame: usize, thing: Thing<'a>, span: Span) -> Option<Operand> {
         match thing {
             Thing::Value(operand) => Some(operand),
             Thing::Applied(applied) => self.primary(frame, applied, span),
@@ -172,7 +172,7 @@ impl<'a> Checker<'a> {
                 }
             },
         };
-        self.field_thing(frame, applied, &field.text, field.span)
+        self.field(frame, applied, &field.text, field.span)
     }
 
     /// The opened frame of an application that has not been worked out, if `field` (or the value it

@@ -36,7 +36,7 @@ impl<'a> Checker<'a> {
         };
         let mut operand = match thing {
             Thing::Applied(applied) => self.primary(frame, applied, base.span)?,
-            other => self.to_value(frame, other, base.span)?,
+            other => self.value_of(frame, other, base.span)?,
         };
         let mut dim = 0;
         for entry in entries {

@@ -3,7 +3,7 @@
 //! The one public entry is [`check`]. Equations have no order, so the walk is by demand: asking for
 //! a name elaborates its equation, and a name asked for while it is being elaborated must be a state,
 //! whose type is declared. Cells are inlined where they are applied, each application a
-//! [`frame::Frame`] with a path of its own. Mistakes are collected; the walk goes on with the rest.
+//! `Frame` with a path of its own. Mistakes are collected; the walk goes on with the rest.
 //!
 //! - `frame`: names of one application; `block`: its statements; `apply`: applying a cell
 //! - `expression`, `index`, `builtins`: values; `dims`: static arithmetic

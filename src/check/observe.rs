@@ -47,7 +47,7 @@ impl<'a> Checker<'a> {
         let parameter = self.value(frame, value);
         let observed = self.lookup(frame, &target.name.text, target.name.span);
         let (Some(parameter), Some(observed), true) = (parameter, observed, known) else { return };
-        let Some(observed) = self.to_value(frame, observed, target.span) else { return };
+        let Some(observed) = self.value_of(frame, observed, target.span) else { return };
         let drawn = match self.frames[frame].symbols.get(&target.name.text) {
             Some(Symbol::State { node, declared, .. }) if self.mode == Mode::Generate => {
                 Some((*node, *declared))

@@ -7,8 +7,7 @@ use clap::{Args, ValueEnum};
 use super::ModelArguments;
 use super::failure::Failure;
 use super::output::{note, print};
-use crate::driver::aot::{self, AotError};
-use crate::plan::Precision;
+use crate::driver::aot::{self, AotError, Precision};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Target {

@@ -17,7 +17,8 @@ use crate::backend::native::{header::header, object::object};
 use crate::check::Mode;
 use crate::grad::{GradError, grad};
 use crate::ir::OutputKind;
-use crate::plan::{Plan, Precision, Role};
+pub use crate::plan::Precision;
+use crate::plan::{Plan, Role};
 use crate::runtime::files::{FileError, replace};
 
 /// Why nothing was written, or not all.

@@ -223,8 +223,11 @@ mod tests {
         let error = ids(&path, &vocabulary).unwrap_err().to_string();
         assert!(error.ends_with("a.txt: the character 'c' at line 2, column 1 is not in the vocabulary"));
         let all = Vocabulary::of("abcd\n");
-        let error = Characters::load(&path, None, 0.1, &all).unwrap_err().to_string();
-        assert!(error.ends_with("holding out 0.1 of 5 characters leaves the held-out part empty"), "{error}");
+        let error = Characters::load(&path, None, 1e-9, &all).unwrap_err().to_string();
+        assert!(
+            error.ends_with("holding out 0.000000001 of 5 characters leaves the held-out part empty"),
+            "{error}"
+        );
         let split = Characters::load(&path, None, 0.4, &all).unwrap();
         assert_eq!((split.training.len(), split.held_out.len()), (3, 2));
         std::fs::write(&path, "").unwrap();

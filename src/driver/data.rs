@@ -11,11 +11,11 @@ use std::path::{Path, PathBuf};
 use thiserror::Error;
 
 use super::batch::Feed;
+use crate::base::philox::philox4x32;
 use crate::eval::InputData;
 use crate::ir::{BATCH, Element, Graph, InputSpec};
 use crate::runtime::initializer::Initializer;
 use crate::runtime::npz::{Array, NpzError, read};
-use crate::runtime::philox::philox4x32;
 use crate::runtime::program::Real;
 
 /// Why an archive is no data for a model; each names the file and the array.

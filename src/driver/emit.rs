@@ -3,7 +3,7 @@
 //! ```
 //! use rnnc::driver::{emit::{Stage, emit}, session::Model};
 //! let model = Model::new("m.rnn", "model M() { input x: [] over t  param w: []  loss l = w * x }");
-//! assert!(emit(&model, Stage::Graph, None)?.contains("loss l = mean(w * x"));
+//! assert!(emit(&model, Stage::Graph, None)?.contains("loss l = w * x"));
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!

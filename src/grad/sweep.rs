@@ -255,10 +255,8 @@ impl Rules<'_> {
     /// The value repeated along axes that it lacks.
     pub(super) fn on_axes(&mut self, value: Operand, axes: AxisSet) -> Result<Operand, GradError> {
         let ty = self.graph.type_at(value);
-        if ty.axes.covers(axes) {
-            if value.access == Access::Here {
-                return Ok(value);
-            }
+        if ty.axes.covers(axes) && value.access == Access::Here {
+            return Ok(value);
         }
         let ty = ValueType { axes: ty.axes.union(axes), ..ty };
         Ok(self.graph.insert(Node { op: Op::Copy, ty, origin: self.origin, name: None }, &[value]).into())

@@ -2,7 +2,8 @@
 //!
 //! To add one, touch these in order (the matches are exhaustive and lead the way): `Op` here,
 //! `infer` (its type), `print` (its notation), `check/builtins` (its spelling), `eval/apply` (its
-//! meaning), `grad/rules` (its derivative), `plan/lower` (its kernel).
+//! meaning), `grad/rules` (its derivative), `plan/legalise`, `plan/regions` and
+//! `plan/assemble/instructions` (its kernel).
 
 use super::types::{AxisId, AxisSet};
 

@@ -273,7 +273,7 @@ impl<'a> Printer<'a> {
                 || repeated
                 || inner + own > DEPTH
                 || self.states.contains_key(&node))
-                && !(inlined && !repeated)
+                && (!inlined || repeated)
             {
                 self.named.insert(node);
                 depths.remove(&node);

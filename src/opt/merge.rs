@@ -11,6 +11,11 @@ use crate::ir::{Access, AxisSet, Binary, Contract, Graph, NodeId, Op, Operand, S
 
 pub(super) fn run(graph: &mut Graph) -> bool {
     let sums = merge_sums(graph);
+    // Merged sums of different gates read the same joins: only once those are one node are they shared.
+    if sums {
+        super::simplify::run(graph);
+        super::common::run(graph);
+    }
     let shared = merge_shared(graph);
     sums | shared
 }

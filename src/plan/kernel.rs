@@ -37,12 +37,12 @@ pub struct Plan {
     pub splittable: bool,
 }
 
-/// A set of rows: one for each example (axes = [0]), each example and step ([0, t]), …
+/// A set of rows: one for each example (axes = `[0]`), each example and step (`[0, t]`), …
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Space {
     /// Axes in ascending order; empty for the single row. Axis 0 is the batch.
     pub axes: Vec<usize>,
-    /// The axis in whose step order rows are packed (time); `None` for the single row and for [0].
+    /// The axis in whose step order rows are packed (time); `None` for the single row and for `[0]`.
     pub major: Option<usize>,
 }
 
@@ -500,7 +500,7 @@ pub struct Scatter {
     pub accumulate: bool,
 }
 
-/// Fills `width` values a row with uniform numbers in (0, 1): `runtime::philox` with
+/// Fills `width` values a row with uniform numbers in (0, 1): `base::philox` with
 /// counter = (example, position, column / 4, stream) and key = (seed low ^ step, seed high); column
 /// 4i + j takes word j of block i.
 #[derive(Clone, Debug, PartialEq)]

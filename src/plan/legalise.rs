@@ -230,13 +230,17 @@ impl Legal {
         for at in 0..self.graph.outputs.len() {
             let value = self.graph.outputs[at].value;
             let node = value.node;
-            let computed = match self.graph.op(node) {
-                Op::Unary(_) | Op::Binary(_) | Op::Select | Op::Contract(_) | Op::Reduce(..) | Op::ArgMax => {
-                    true
-                }
-                Op::OneHot(_) | Op::Concat { .. } => true,
-                _ => false,
-            };
+            let computed = matches!(
+                self.graph.op(node),
+                Op::Unary(_)
+                    | Op::Binary(_)
+                    | Op::Select
+                    | Op::Contract(_)
+                    | Op::Reduce(..)
+                    | Op::ArgMax
+                    | Op::OneHot(_)
+                    | Op::Concat { .. }
+            );
             if value.access == Access::Here && computed && !taken.contains(&node) {
                 taken.push(node);
                 continue;

@@ -5,7 +5,6 @@
 //! the sequences that have one, longest first), so a step is a row range and no mask is needed. What
 //! an equation reads elsewhere (`h[t-1]`, `h[last]`, the example's own row) is a [`RowMap`]: a table
 //! of row numbers, -1 where there is nothing, which addresses the zero row in front of every buffer.
-
 //!
 //! [`plan()`] goes this way: `legalise` says everything in terms of what has a kernel, `views` finds what is
 //! only read through, `regions` orders the work into loops and stretches between them, `groups` decides

@@ -14,7 +14,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::exact;
-use super::philox::{philox4x32, uniform};
+use crate::base::philox::{philox4x32, uniform};
 
 /// How a parameter begins, as the language's `param W: [H, I] = init` names it.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]

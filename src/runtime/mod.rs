@@ -7,7 +7,7 @@
 //!
 //! | files | hold |
 //! | --- | --- |
-//! | `parameters`, `initializer`, `philox` | values by name, and their first draw |
+//! | `parameters`, `initializer` | values by name, and their first draw |
 //! | `layout`, `program` | rows and memory of a batch; a compiled plan and runs of it |
 //! | `optimizer`, `clip`, `schedule`, `settings` | a step of training, and what a `train` block says of it |
 //! | `text`, `npz`, `npy` | data |
@@ -28,7 +28,6 @@ pub mod npy;
 pub mod npz;
 pub mod optimizer;
 pub mod parameters;
-pub mod philox;
 pub mod program;
 pub mod progress;
 pub mod schedule;

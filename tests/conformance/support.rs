@@ -82,6 +82,8 @@ pub fn run<R: Real>(graph: &Graph, program: &Arc<Program<R>>, feeds: &Feeds) -> 
         .map(|(name, _, _)| feeds.params[name].iter().map(|&value| R::from_f64(value)).collect())
         .collect();
     let borrowed: Vec<&[R]> = parameters.iter().map(Vec::as_slice).collect();
+    // Twice: nothing of a run may leak into the next.
+    instance.run(&borrowed).unwrap();
     instance.run(&borrowed).unwrap();
     let mut outputs = BTreeMap::new();
     for buffer in &program.plan().buffers {

@@ -2,9 +2,9 @@
 
 use std::collections::HashMap;
 
+use rnnc::base::philox::{philox4x32, uniform};
 use rnnc::plan::*;
 use rnnc::runtime::layout::{Content, Layout};
-use rnnc::runtime::philox::{philox4x32, uniform};
 
 use crate::scalar::arithmetic;
 

@@ -1,4 +1,4 @@
-//! Uniform random numbers by Philox4x32-10, bit for bit those of [`crate::runtime::philox`].
+//! Uniform random numbers by Philox4x32-10, bit for bit those of [`crate::base::philox`].
 //!
 //! Words are kept zero-extended in 64-bit integers, so that a round's two products are plain
 //! multiplications.
@@ -7,8 +7,8 @@ use cranelift_codegen::ir::{InstBuilder, Value, types};
 
 use super::code::{CHANGING, Code};
 use super::emit::EmitError;
+use crate::base::philox::{MULTIPLIERS, ROUNDS, WEYL};
 use crate::plan::{Place, Random};
-use crate::runtime::philox::{MULTIPLIERS, ROUNDS, WEYL};
 
 /// Emits the generator.
 pub fn random(code: &mut Code, random: &Random) -> Result<(), EmitError> {

@@ -1,3 +1,5 @@
+//! Layouts of small batches, worked out by hand.
+
 use super::*;
 use crate::plan::*;
 

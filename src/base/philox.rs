@@ -5,7 +5,7 @@
 //! in any order and by any thread:
 //!
 //! ```
-//! use rnnc::runtime::philox::{philox4x32, uniform};
+//! use rnnc::base::philox::{philox4x32, uniform};
 //! let words = philox4x32([7, 0, 0, 0], [1, 0]);
 //! assert!(words.iter().all(|&word| (0.0..1.0).contains(&uniform(word))));
 //! ```

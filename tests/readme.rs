@@ -1,0 +1,151 @@
+//! The README is true: its programs are sound, its commands exist, and what it shows is what comes out.
+//!
+//! A fenced block marked `rnn` is a file of its own. A comment `<!-- file: NAME -->` above it gives it a
+//! name for the `console` blocks; such a file may be wrong, to show what is said of it. In a `console`
+//! block a line `$ rnnc …` is run, and the lines below it are all that it says. The commands above which
+//! `<!-- command: NAME -->` stands are run by `.ci/run`; here their files and options are looked at.
+
+use std::path::Path;
+use std::process::Command;
+
+use rnnc::driver::session::Model;
+
+/// A fenced block.
+struct Block {
+    /// `rnn`, `sh`, `console`, …
+    language: String,
+    /// The comment on the line above: `file: wrong.rnn`.
+    mark: Option<String>,
+    text: String,
+    line: usize,
+}
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn blocks() -> Vec<Block> {
+    let readme = std::fs::read_to_string(root().join("README.md")).unwrap();
+    let mut found: Vec<Block> = Vec::new();
+    let mut inside = false;
+    let mut above = "";
+    for (number, line) in readme.lines().enumerate() {
+        match line.strip_prefix("```") {
+            Some(_) if inside => inside = false,
+            Some(language) => {
+                inside = true;
+                let mark = above.strip_prefix("<!-- ").and_then(|rest| rest.strip_suffix(" -->"));
+                found.push(Block {
+                    language: language.to_string(),
+                    mark: mark.map(str::to_string),
+                    text: String::new(),
+                    line: number + 1,
+                });
+            }
+            None if inside => {
+                let block = found.last_mut().unwrap();
+                block.text.push_str(line);
+                block.text.push('\n');
+            }
+            None => above = line,
+        }
+    }
+    assert!(!inside, "the last block has no end");
+    found
+}
+
+#[test]
+fn programs_are_sound() {
+    let mut programs = 0;
+    for block in blocks().iter().filter(|block| block.language == "rnn" && block.mark.is_none()) {
+        programs += 1;
+        let name = format!("README.md, block at line {}", block.line);
+        let model = Model::new(name.clone(), block.text.clone());
+        let checked = model.check_everything().unwrap_or_else(|error| panic!("{error}"));
+        assert!(checked.warnings.is_empty(), "{}", model.report(checked.warnings).render(false));
+        let formatted = rnnc::syntax::format(&block.text).unwrap();
+        assert_eq!(formatted, block.text, "{name} is not as `rnnc fmt` lays it out");
+    }
+    assert!(programs >= 3);
+}
+
+#[test]
+fn transcripts_are_what_comes_out() {
+    let blocks = blocks();
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::create_dir(folder.path().join("examples")).unwrap();
+    for entry in std::fs::read_dir(root().join("examples")).unwrap() {
+        let entry = entry.unwrap();
+        std::fs::copy(entry.path(), folder.path().join("examples").join(entry.file_name())).unwrap();
+    }
+    for block in &blocks {
+        if let Some(name) = block.mark.as_deref().and_then(|mark| mark.strip_prefix("file: ")) {
+            std::fs::write(folder.path().join(name), &block.text).unwrap();
+        }
+    }
+    let mut runs = 0;
+    for block in blocks.iter().filter(|block| block.language == "console") {
+        for session in block.text.split("$ rnnc ").skip(1) {
+            let (arguments, expected) = session.split_once('\n').unwrap();
+            let output = Command::new(env!("CARGO_BIN_EXE_rnnc"))
+                .args(arguments.split_whitespace())
+                .current_dir(folder.path())
+                .output()
+                .unwrap();
+            let said = [output.stdout, output.stderr].concat();
+            let said = String::from_utf8(said).unwrap();
+            let line = block.line;
+            assert_eq!(said.trim_end(), expected.trim_end(), "README.md, block at line {line}: {arguments}");
+            runs += 1;
+        }
+    }
+    assert!(runs >= 2);
+}
+
+#[test]
+fn the_table_of_examples_is_true() {
+    let readme = std::fs::read_to_string(root().join("examples/README.md")).unwrap();
+    let mut rows = 0;
+    for row in readme.lines().filter(|line| line.starts_with("| `")) {
+        rows += 1;
+        let cells: Vec<&str> = row.split('|').map(str::trim).collect();
+        let path = root().join("examples").join(cells[1].trim_matches('`'));
+        let model = Model::read(&path, None, &[]).unwrap();
+        let lines = model.source.lines().map(str::trim);
+        let lines = lines.filter(|line| !line.is_empty() && !line.starts_with('#')).count();
+        let checked = model.check(rnnc::check::Mode::Train).unwrap();
+        let sizes = checked.graph.params.iter().map(|param| param.shape.iter().product::<usize>());
+        let parameters = cells[4].replace(',', "").parse();
+        assert_eq!((Ok(lines), Ok(sizes.sum::<usize>())), (cells[3].parse(), parameters), "{row}");
+    }
+    assert!(rows >= 9);
+}
+
+#[test]
+fn commands_exist() {
+    let blocks = blocks();
+    let command = |name: &str| -> String {
+        let mark = format!("command: {name}");
+        let found = blocks.iter().find(|block| block.mark.as_deref() == Some(&mark));
+        found.unwrap_or_else(|| panic!("no block with `<!-- {mark} -->`")).text.clone()
+    };
+    assert!(command("tests").starts_with("cargo test"));
+    let main = command("main");
+    let steps: Vec<&str> = main.split("&&").map(str::trim).collect();
+    assert_eq!(steps.len(), 2, "train, then generate");
+    for step in steps {
+        let arguments = step.strip_prefix("cargo run --release -- ").expect("it runs from a clone");
+        let words: Vec<&str> = arguments.split_whitespace().collect();
+        let help = Command::new(env!("CARGO_BIN_EXE_rnnc")).args([words[0], "--help"]).output().unwrap();
+        assert!(help.status.success(), "rnnc has no `{}`", words[0]);
+        let help = String::from_utf8(help.stdout).unwrap();
+        for word in &words[1..] {
+            if word.starts_with("--") {
+                assert!(help.contains(word), "`rnnc {}` has no `{word}`", words[0]);
+            }
+            if word.starts_with("examples/") {
+                assert!(root().join(word).is_file(), "{word} is not in the repository");
+            }
+        }
+    }
+}
