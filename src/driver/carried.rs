@@ -1,16 +1,12 @@
 //! States that pass from one chunk of a text to the next.
 //!
-//! A chunked program (see `opt::carry`) has an output `carry:h.c.carry` for every input `h.c.carry`, and
-//! perhaps `carry.first`, which is 1 in the first chunk. Here the values wait between two runs, for as many
+//! A chunked program (see `opt::carry`) has an output `carry:h.c.carry` for every input `h.c.carry`. Here the values wait between two runs, for as many
 //! examples as the batch has; a checkpoint keeps them as f32 arrays (an id as its number, none as -1).
 
 use super::batch::{Batch, BatchError, Feed};
 use crate::plan::{Element, Plan, Role};
 use crate::runtime::checkpoint::Carried as Saved;
 use crate::runtime::program::Real;
-
-/// The input that is 1 for examples whose chunk is their first.
-const FIRST_CHUNK: &str = "carry.first";
 
 /// Values of one state, `[batch, …]`.
 #[derive(Clone, Debug, PartialEq)]
@@ -31,8 +27,6 @@ struct State<R> {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Carried<R> {
     states: Vec<State<R>>,
-    /// `carry.first`, one an example.
-    first: Vec<R>,
 }
 
 impl<R: Real> Carried<R> {
@@ -50,12 +44,11 @@ impl<R: Real> Carried<R> {
             states.push(State { name: name.to_string(), shape, values });
         }
         states.sort_by(|a, b| a.name.cmp(&b.name));
-        Carried { states, first: vec![R::from_f64(1.0); examples] }
+        Carried { states }
     }
 
     /// Back to before the first chunk.
     pub fn reset(&mut self) {
-        self.first.fill(R::from_f64(1.0));
         for state in &mut self.states {
             match &mut state.values {
                 Values::Real(values) => values.fill(R::default()),
@@ -66,13 +59,13 @@ impl<R: Real> Carried<R> {
 
     /// What the next chunk is fed.
     pub fn feeds(&self) -> Vec<(&str, Feed<'_, R>)> {
-        let mut feeds = vec![(FIRST_CHUNK, Feed::Real(&self.first[..]))];
+        let mut feeds = Vec::new();
         for state in &self.states {
             let feed = match &state.values {
                 Values::Real(values) => Feed::Real(&values[..]),
                 Values::Ids(ids) => Feed::Ids(&ids[..]),
             };
-            feeds.push((&state.name, feed));
+            feeds.push((state.name.as_str(), feed));
         }
         feeds
     }
@@ -82,7 +75,6 @@ impl<R: Real> Carried<R> {
     /// # Errors
     /// The batch is of another program.
     pub fn take(&mut self, batch: &Batch<R>) -> Result<(), BatchError> {
-        self.first.fill(R::default());
         for state in &mut self.states {
             let output = format!("carry:{}", state.name);
             match &mut state.values {
@@ -127,7 +119,6 @@ impl Carried<f32> {
         if !same {
             return false;
         }
-        self.first.fill(0.0);
         for (state, saved) in self.states.iter_mut().zip(saved) {
             match &mut state.values {
                 Values::Real(values) => values.clone_from(&saved.values),
@@ -173,7 +164,6 @@ mod tests {
         if let Values::Real(values) = &mut carried.states[0].values {
             values[5] = 0.25;
         }
-        carried.first.fill(0.0);
         let saved = carried.save();
         assert_eq!((saved[0].name.as_str(), &saved[0].shape[..]), ("h.h.carry", &[2, 3][..]));
         assert_eq!(saved[1].values, [64.0, -1.0]);
