@@ -8,13 +8,16 @@
 //! What the outside knows by a second name comes last, as an equation that says so (`out = h[last]`). Only
 //! the name of an application, which stands for one of its values (`enc` for `enc.h`), is left out.
 
+mod expression;
+
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt::Write as _;
 
+use self::expression::SUM;
 use super::graph::{Graph, NodeId, Operand, OriginKind, OutputKind};
-use super::op::{Along, Binary, Contract, Op, Reduction, Unary};
+use super::op::{Along, Op, Reduction};
 use super::schedule::{Stage, schedule};
-use super::types::{Access, AxisId, AxisSet, BATCH, Element, ValueType};
+use super::types::{Access, AxisSet, BATCH, Element};
 
 /// A graph in words: names of its nodes and the equation of each that has one.
 #[derive(Clone, Debug, Default)]
@@ -84,15 +87,6 @@ pub fn listing(graph: &Graph) -> Listing {
 
 /// How many expressions stand inside one another at most: what is deeper gets a name.
 const DEPTH: usize = 24;
-
-/// Binding strength of what was written, loosest first.
-const COMPARE: u8 = 1;
-const SUM: u8 = 2;
-const PRODUCT: u8 = 3;
-const MATMUL: u8 = 4;
-const SIGN: u8 = 5;
-const POWER: u8 = 6;
-const ATOM: u8 = 7;
 
 struct Printer<'a> {
     graph: &'a Graph,
@@ -273,7 +267,7 @@ impl<'a> Printer<'a> {
                 || repeated
                 || inner + own > DEPTH
                 || self.states.contains_key(&node))
-                && !(inlined && !repeated)
+                && (!inlined || repeated)
             {
                 self.named.insert(node);
                 depths.remove(&node);
@@ -414,274 +408,6 @@ impl<'a> Printer<'a> {
             }
         }
         self.operand(value, 0, false)
-    }
-
-    /// An operand as written by a reader that binds with `strength`.
-    fn operand(&self, operand: Operand, strength: u8, outermost: bool) -> String {
-        let Operand { node, access } = operand;
-        if let Some(name) = self.names.get(&node) {
-            return format!("{name}{}", self.index(self.graph.ty(node).axes, access));
-        }
-        if access == Access::Here {
-            return self.value(node, strength, outermost);
-        }
-        format!("({}){}", self.value(node, 0, false), self.index(self.graph.ty(node).axes, access))
-    }
-
-    /// `[t]`, `[t-1]`, `[last]`, `[t, s.last]`; nothing for values without steps.
-    fn index(&self, axes: AxisSet, access: Access) -> String {
-        let steps: Vec<AxisId> = axes.without(BATCH).iter().collect();
-        if steps.is_empty() {
-            return String::new();
-        }
-        let single = steps.len() == 1;
-        let entries: Vec<String> = steps
-            .iter()
-            .map(|&axis| {
-                let name = self.graph.axis_name(axis);
-                match access {
-                    Access::Delay { axis: a, by } if a == axis => format!("{name}-{by}"),
-                    Access::Advance { axis: a, by } if a == axis => format!("{name}+{by}"),
-                    Access::First(a) if a == axis && single => "first".into(),
-                    Access::Last(a) if a == axis && single => "last".into(),
-                    Access::First(a) if a == axis => format!("{name}.first"),
-                    Access::Last(a) if a == axis => format!("{name}.last"),
-                    _ => name.to_string(),
-                }
-            })
-            .collect();
-        format!("[{}]", entries.join(", "))
-    }
-
-    fn over(&self, axes: AxisSet) -> String {
-        let names: Vec<&str> = axes.without(BATCH).iter().map(|axis| self.graph.axis_name(axis)).collect();
-        if names.is_empty() { String::new() } else { format!(" over {}", names.join(", ")) }
-    }
-
-    /// What a reduction runs over; in a gradient's equation the batch goes without saying.
-    fn along(&self, over: AxisSet, outermost: bool) -> String {
-        let silent = outermost && over.contains(BATCH) && over.len() > 1;
-        let names: Vec<&str> = over
-            .iter()
-            .filter(|&axis| !(silent && axis == BATCH))
-            .map(|axis| self.graph.axis_name(axis))
-            .collect();
-        names.join(", ")
-    }
-
-    /// A size in the model's dimensions: `H`, `4 * H`, `E + H`, or a number.
-    fn dim(&self, size: usize) -> String {
-        let dims = &self.graph.dims;
-        if let Some((name, _)) = dims.iter().find(|(_, value)| *value == size && size > 1) {
-            return name.clone();
-        }
-        let multiple = |most: usize| {
-            let fits = |value: usize| {
-                value > 2 && size > value && size.is_multiple_of(value) && size / value <= most
-            };
-            let (name, value) = dims.iter().rev().find(|(_, value)| fits(*value))?;
-            Some(format!("{} * {name}", size / value))
-        };
-        let sum = || {
-            let pairs =
-                dims.iter().enumerate().flat_map(|(at, a)| dims[at + 1..].iter().map(move |b| (a, b)));
-            let fits = |(a, b): &(&(String, usize), &(String, usize))| {
-                a.1 > 2 && b.1 > 2 && a.1.checked_add(b.1) == Some(size)
-            };
-            pairs.into_iter().find(fits).map(|((a, _), (b, _))| format!("{a} + {b}"))
-        };
-        multiple(4).or_else(sum).or_else(|| multiple(8)).unwrap_or_else(|| size.to_string())
-    }
-
-    fn shape(&self, shape: &[usize]) -> String {
-        let dims: Vec<String> = shape.iter().map(|&size| self.dim(size)).collect();
-        format!("[{}]", dims.join(", "))
-    }
-
-    /// `[H, I]` or `id(V)`.
-    fn element(&self, ty: &ValueType) -> String {
-        match ty.element {
-            Element::Real => self.shape(&ty.shape),
-            Element::Id(n) => format!("id({})", self.dim(n)),
-        }
-    }
-
-    fn dims(&self, shape: &[usize]) -> String {
-        shape.iter().map(|&size| self.dim(size)).collect::<Vec<_>>().join(", ")
-    }
-
-    /// A node's value as an expression for a place that binds with `strength`.
-    fn value(&self, node: NodeId, strength: u8, outermost: bool) -> String {
-        let (text, own) = self.expression(node, outermost);
-        if own < strength { format!("({text})") } else { text }
-    }
-
-    fn call(&self, name: &str, operands: &[Operand]) -> (String, u8) {
-        let args: Vec<String> = operands.iter().map(|&x| self.operand(x, 0, false)).collect();
-        (format!("{name}({})", args.join(", ")), ATOM)
-    }
-
-    fn expression(&self, node: NodeId, outermost: bool) -> (String, u8) {
-        let graph = self.graph;
-        let operands = graph.operands(node);
-        match graph.op(node) {
-            Op::Input(name) | Op::Param(name) => (name.clone(), ATOM),
-            Op::Constant(value) => self.constant(*value, &graph.ty(node).shape),
-            Op::Position(axis) => (graph.axis_name(*axis).to_string(), ATOM),
-            Op::Length(axis) => (format!("length({})", graph.axis_name(*axis)), ATOM),
-            Op::Count(axes) => {
-                let steps = axes.without(BATCH);
-                let over = if steps.is_empty() { *axes } else { steps };
-                (format!("count({})", self.along(over, false)), ATOM)
-            }
-            Op::Setting(name) => (format!("setting({name})"), ATOM),
-            Op::NoId => (format!("none({})", id_range(graph.ty(node).element)), ATOM),
-            Op::Random(stream) => {
-                let ValueType { shape, axes, .. } = graph.ty(node);
-                let dims = shape.iter().map(|&size| format!(", {}", self.dim(size))).collect::<String>();
-                let shared = if axes.contains(BATCH) { "" } else { ", shared = 1" };
-                (format!("random({stream}{dims}{shared})"), ATOM)
-            }
-            Op::Unary(Unary::Negate) => (format!("-{}", self.operand(operands[0], SIGN, outermost)), SIGN),
-            Op::Unary(unary) => self.call(unary.name(), &operands),
-            Op::Binary(binary) => self.binary(*binary, &operands, outermost),
-            Op::Select => self.call("where", &operands),
-            Op::OneHot(size) => {
-                (format!("onehot({}, {})", self.operand(operands[0], 0, false), self.dim(*size)), ATOM)
-            }
-            Op::Gather => {
-                let table = self.operand(operands[0], ATOM, false);
-                (format!("{table}[{}]", self.operand(operands[1], 0, false)), ATOM)
-            }
-            Op::ArgMax => self.call("argmax", &operands),
-            Op::Slice { dim, .. } if graph.ty(operands[0].node).shape[*dim] == graph.ty(node).shape[*dim] => {
-                self.same(operands[0], outermost)
-            }
-            Op::Slice { dim, start, len } => {
-                let from = self.operand(operands[0], ATOM, false);
-                let start_text = if *start == 0 { "0".into() } else { self.dim(*start) };
-                let range = format!("{start_text}:{}", self.dim(start + len));
-                (format!("{from}[{}{range}]", ":, ".repeat(*dim)), ATOM)
-            }
-            Op::Concat { dim: 0 } => {
-                let parts: Vec<String> = operands.iter().map(|&x| self.operand(x, 0, false)).collect();
-                (format!("[{}]", parts.join(", ")), ATOM)
-            }
-            Op::Concat { dim } => {
-                let parts: Vec<String> = operands.iter().map(|&x| self.operand(x, 0, false)).collect();
-                (format!("concat({}, dim = {dim})", parts.join(", ")), ATOM)
-            }
-            Op::Contract(contract) => self.contract(contract, &operands, outermost),
-            Op::Reduce(reduction, along) => {
-                let inner = self.operand(operands[0], 0, false);
-                match along {
-                    Along::Last => (format!("{}({inner})", reduction.name()), ATOM),
-                    Along::Axes(over) => {
-                        (format!("{}({inner} over {})", reduction.name(), self.along(*over, outermost)), ATOM)
-                    }
-                }
-            }
-            Op::Softmax(Along::Last) => self.call("softmax", &operands),
-            Op::Softmax(Along::Axes(over)) => (
-                format!("softmax({} over {})", self.operand(operands[0], 0, false), self.along(*over, false)),
-                ATOM,
-            ),
-            Op::LogSumExp => self.call("logsumexp", &operands),
-            Op::Initially => {
-                let delayed = matches!(operands[0].access, Access::Delay { .. } | Access::Advance { .. });
-                let start = self.states.get(&operands[0].node).copied().flatten();
-                let declared = delayed && start == Some(operands[1]);
-                if declared { self.same(operands[0], false) } else { self.call("initially", &operands) }
-            }
-            Op::Copy => self.same(operands[0], outermost),
-            Op::Stop => self.call("stop", &operands),
-        }
-    }
-
-    /// A value as it stands.
-    fn same(&self, operand: Operand, outermost: bool) -> (String, u8) {
-        if operand.access == Access::Here && !self.names.contains_key(&operand.node) {
-            return self.expression(operand.node, outermost);
-        }
-        (self.operand(operand, ATOM, outermost), ATOM)
-    }
-
-    fn constant(&self, value: f64, shape: &[usize]) -> (String, u8) {
-        if shape.is_empty() {
-            return (number(value), if value < 0.0 { SIGN } else { ATOM });
-        }
-        let dims = self.dims(shape);
-        let text = if value == 0.0 {
-            format!("zeros({dims})")
-        } else if value == 1.0 {
-            format!("ones({dims})")
-        } else {
-            format!("fill({}, {dims})", number(value))
-        };
-        (text, ATOM)
-    }
-
-    fn binary(&self, binary: Binary, operands: &[Operand], outermost: bool) -> (String, u8) {
-        let (symbol, own) = match binary {
-            Binary::Add => (" + ", SUM),
-            Binary::Subtract => (" - ", SUM),
-            Binary::Multiply => (" * ", PRODUCT),
-            Binary::Divide => (" / ", PRODUCT),
-            Binary::Power => ("^", POWER),
-            Binary::Equal => (" == ", COMPARE),
-            Binary::NotEqual => (" != ", COMPARE),
-            Binary::Less => (" < ", COMPARE),
-            Binary::LessEqual => (" <= ", COMPARE),
-            Binary::Greater => (" > ", COMPARE),
-            Binary::GreaterEqual => (" >= ", COMPARE),
-            Binary::Min => return self.call("min", operands),
-            Binary::Max => return self.call("max", operands),
-        };
-        // Left to right, but for powers and comparisons, whose both sides must bind tighter.
-        let left_strength = if matches!(own, COMPARE | POWER) { own + 1 } else { own };
-        let left = self.operand(operands[0], left_strength, outermost);
-        let right = self.operand(operands[1], own + 1, outermost);
-        (format!("{left}{symbol}{right}"), own)
-    }
-
-    fn contract(&self, contract: &Contract, operands: &[Operand], outermost: bool) -> (String, u8) {
-        let product = self.product(contract, operands);
-        if contract.over.is_empty() {
-            return product;
-        }
-        let name = if contract.mean { "mean" } else { "sum" };
-        (format!("{name}({} over {})", product.0, self.along(contract.over, outermost)), ATOM)
-    }
-
-    fn product(&self, contract: &Contract, operands: &[Operand]) -> (String, u8) {
-        let [a, b] = [operands[0], operands[1]];
-        let matmul = |left_transposed: bool, right_transposed: bool| {
-            let left = if left_transposed {
-                format!("{}.T", self.operand(a, ATOM, false))
-            } else {
-                self.operand(a, MATMUL, false)
-            };
-            let right = if right_transposed {
-                format!("{}.T", self.operand(b, ATOM, false))
-            } else {
-                self.operand(b, MATMUL + 1, false)
-            };
-            (format!("{left} @ {right}"), MATMUL)
-        };
-        let [left, right, out] = [&contract.left[..], &contract.right[..], &contract.out[..]];
-        match (left, right, out) {
-            ([i], [j], [k, l]) if (i, j) == (k, l) => self.call("outer", operands),
-            ([i], [j], []) if i == j => self.call("dot", operands),
-            ([i, j], [k], [l]) if j == k && i == l => matmul(false, false),
-            ([i, j], [k], [l]) if i == k && j == l => matmul(true, false),
-            ([i, j], [k, l], [m, n]) if j == k && (i, l) == (m, n) => matmul(false, false),
-            ([i, j], [k, l], [m, n]) if j == l && (i, k) == (m, n) => matmul(false, true),
-            ([i, j], [k, l], [m, n]) if i == k && (j, l) == (m, n) => matmul(true, false),
-            _ => {
-                let [a, b] = [self.operand(a, 0, false), self.operand(b, 0, false)];
-                (format!("einsum(\"{}\", {a}, {b})", contract.spec()), ATOM)
-            }
-        }
     }
 }
 
