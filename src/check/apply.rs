@@ -149,7 +149,13 @@ impl<'a> Checker<'a> {
                 Arg::Along(name) => along = self.axis_named(caller, name),
                 Arg::Value(value) => {
                     let Some((name, _)) = positional.next() else {
-                        let message = format!("`{}` has {} inputs", block.name.text, inputs.len());
+                        let names: Vec<String> =
+                            inputs.iter().map(|(name, _)| format!("`{}`", name.text)).collect();
+                        let message = format!(
+                            "`{}` has no input for this: it takes {}",
+                            block.name.text,
+                            names.join(", ")
+                        );
                         self.report(caller, Diagnostic::error("arguments", value.span, message));
                         sound = false;
                         continue;
@@ -187,10 +193,12 @@ impl<'a> Checker<'a> {
         for (name, declaration) in &inputs {
             if !bound.contains_key(name.text.as_str()) {
                 let message = format!("`{}` needs its input `{}`", block.name.text, name.text);
-                self.report(
-                    caller,
-                    Diagnostic::error("arguments", span, message).label(declaration.span, "declared here"),
-                );
+                let mut diagnostic = Diagnostic::error("arguments", span, message);
+                // The library's text is not the user's: places in it mean nothing here.
+                if self.frames[applied].site.is_none() {
+                    diagnostic = diagnostic.label(declaration.span, "declared here");
+                }
+                self.report(caller, diagnostic);
                 self.fail(applied);
                 return None;
             }
@@ -348,6 +356,7 @@ impl<'a> Checker<'a> {
                 if self.frames[applied].site.is_none() {
                     diagnostic = diagnostic.label(declaration.span, "declared here");
                 }
+                diagnostic = self.with_declaration(diagnostic, operand, place);
                 if let (crate::ir::Element::Id(_), crate::ir::Element::Real) = (found.element, element) {
                     diagnostic = diagnostic.help("an id is not a number: look it up, `embed[words]`");
                 }
@@ -481,9 +490,12 @@ impl<'a> Checker<'a> {
                 let known: Vec<&str> = this.symbols.keys().map(String::as_str).collect();
                 let message = format!("`{}` has no value `{name}`", this.block.name.text);
                 let mut diagnostic = Diagnostic::error("unknown-name", span, message);
-                if let Some(near) = nearest(name, known) {
-                    diagnostic = diagnostic.help(format!("did you mean `{near}`?"));
-                }
+                let mut all = known.clone();
+                all.sort_unstable();
+                diagnostic = match nearest(name, known) {
+                    Some(near) => diagnostic.help(format!("did you mean `{near}`?")),
+                    None => diagnostic.help(format!("it has: {}", all.join(", "))),
+                };
                 self.report(frame, diagnostic);
                 None
             }

@@ -343,7 +343,8 @@ impl<'a> Checker<'a> {
                 "duplicate-name",
                 target.span,
                 format!("state `{}` has two equations", target.name.text),
-            );
+            )
+            .label(self.graph.node(node).origin.span, "the first is here");
             self.report(frame, diagnostic);
             return;
         }
@@ -392,7 +393,9 @@ impl<'a> Checker<'a> {
                 format!("the equation gives a value for each position of {names}, the state has one"),
             )
             .label(declared, "declared here")
-            .help(format!("reduce it: sum(… over {names}), mean, max or a softmax-weighted sum"));
+            .help(format!(
+                "declare the state over {names}, too, or reduce the value: sum(… over {names}), mean, max or a softmax-weighted sum"
+            ));
             self.report(frame, diagnostic);
             return;
         }
@@ -406,6 +409,11 @@ impl<'a> Checker<'a> {
             if let Some(Symbol::State { node, declared, .. }) = self.frames[frame].symbols.get(&name).cloned()
                 && self.graph.operands(node).is_empty()
             {
+                if has_equation(self.frames[frame].block, &name) {
+                    // What is wrong with it has been said.
+                    self.frames[frame].symbols.insert(name, Symbol::Failed);
+                    continue;
+                }
                 let diagnostic =
                     Diagnostic::error("undefined-state", declared, format!("state `{name}` has no equation"))
                         .help(format!("add `{name}[t] = …`"));
@@ -648,6 +656,13 @@ fn is_frozen(declaration: &ast::Declaration) -> bool {
 fn is_declared_state(block: &ast::Block, name: &str) -> bool {
     block.statements.iter().any(|statement| match statement {
         Statement::State(list) => list.iter().flat_map(|d| &d.names).any(|ident| ident.text == name),
+        _ => false,
+    })
+}
+
+fn has_equation(block: &ast::Block, name: &str) -> bool {
+    block.statements.iter().any(|statement| match statement {
+        Statement::Equation { target, .. } | Statement::Observe { target, .. } => target.name.text == name,
         _ => false,
     })
 }

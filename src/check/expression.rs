@@ -383,19 +383,40 @@ impl<'a> Checker<'a> {
         span: Span,
     ) -> Option<Operand> {
         let plain: Vec<Operand> = operands.iter().map(|(operand, _)| *operand).collect();
-        match self.graph.apply(op, &plain, Origin::forward(span)) {
-            Ok(node) => Some(node.into()),
+        match self.graph.apply(op.clone(), &plain, Origin::forward(span)) {
+            Ok(node) => {
+                let shape = self.graph.ty(node).shape.clone();
+                self.fits_memory(frame, &shape, span)?;
+                Some(node.into())
+            }
             Err(error) => {
-                let diagnostic = self.misfit(frame, &error, operands, span);
+                let diagnostic = self.misfit(frame, &op, &error, operands, span);
                 self.report(frame, diagnostic);
                 None
             }
         }
     }
 
+    /// Shows where an input or parameter is declared; a named value, where it is defined.
+    pub(super) fn with_declaration(
+        &self,
+        diagnostic: Diagnostic,
+        operand: Operand,
+        place: Span,
+    ) -> Diagnostic {
+        let declared = self.graph.node(operand.node);
+        let what = match (&declared.op, &declared.name) {
+            (Op::Param(name) | Op::Input(name), _) => format!("`{name}` is declared here"),
+            (_, Some(name)) if !name.contains('.') => format!("`{name}` is defined here"),
+            _ => return diagnostic,
+        };
+        if declared.origin.span == place { diagnostic } else { diagnostic.label(declared.origin.span, what) }
+    }
+
     fn misfit(
         &self,
         frame: usize,
+        op: &Op,
         error: &InferError,
         operands: &[(Operand, Span)],
         span: Span,
@@ -411,8 +432,12 @@ impl<'a> Checker<'a> {
             .map(|(operand, _)| self.type_text(frame, &self.graph.type_at(*operand)))
             .collect();
         let message = match error {
-            InferError::Shapes { .. } if texts.len() >= 2 => {
-                format!("{} and {} do not match", texts[0], texts[1])
+            InferError::Shapes { left, right } if texts.len() >= 2 => {
+                let why = match op {
+                    Op::Contract(contract) => clash(contract, left, right).unwrap_or_default(),
+                    _ => String::new(),
+                };
+                format!("{} and {} do not match{why}", texts[0], texts[1])
             }
             InferError::NotReal => "an id is used as a number".to_string(),
             InferError::NotId => "an id is needed here, not a real number".to_string(),
@@ -421,12 +446,7 @@ impl<'a> Checker<'a> {
         let mut diagnostic = Diagnostic::error(rule, span, message);
         for ((operand, place), text) in operands.iter().zip(&texts) {
             diagnostic = diagnostic.label(*place, text.clone());
-            let declared = self.graph.node(operand.node);
-            if let Op::Param(name) | Op::Input(name) = &declared.op
-                && declared.origin.span != *place
-            {
-                diagnostic = diagnostic.label(declared.origin.span, format!("`{name}` is declared here"));
-            }
+            diagnostic = self.with_declaration(diagnostic, *operand, *place);
         }
         match error {
             InferError::NotReal => {
@@ -565,6 +585,15 @@ fn binary(op: BinaryOp) -> Binary {
         BinaryOp::Divide => Binary::Divide,
         BinaryOp::Power => Binary::Power,
     }
+}
+
+/// The two sizes of a product that should be one.
+fn clash(contract: &Contract, left: &[usize], right: &[usize]) -> Option<String> {
+    let (at, other) = contract.left.iter().enumerate().find_map(|(at, label)| {
+        let other = contract.right.iter().position(|it| it == label)?;
+        (left.get(at)? != right.get(other)?).then_some((at, other))
+    })?;
+    Some(format!(": {} of the one meets {} of the other", left[at], right[other]))
 }
 
 /// `a.b.c` as a path, if it is nothing but names.

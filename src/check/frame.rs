@@ -133,8 +133,10 @@ impl<'a> Checker<'a> {
             return;
         }
         if let Some(&first) = this.places.get(&name.text) {
+            // Parameters are entered before inputs, whatever the order of the text.
+            let (first, second) = (first.min(name.span), first.max(name.span));
             let diagnostic =
-                Diagnostic::error("duplicate-name", name.span, format!("`{}` is defined twice", name.text))
+                Diagnostic::error("duplicate-name", second, format!("`{}` is defined twice", name.text))
                     .label(first, "first defined here");
             self.report(frame, diagnostic);
             return;

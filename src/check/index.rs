@@ -169,7 +169,8 @@ impl<'a> Checker<'a> {
             "axis-mismatch",
             span,
             format!("the value has no positions on {name}: it is {found}"),
-        );
+        )
+        .help(format!("read it without a position, or declare it over {name}"));
         self.report(frame, diagnostic);
         None
     }
@@ -214,8 +215,10 @@ impl<'a> Checker<'a> {
             let at = self.dim(frame, expr)?;
             let shape = self.graph.type_at(operand).shape;
             let Some(&size) = shape.get(dim) else {
-                let message =
-                    format!("{} has no dimension {} to index", self.shape_text(frame, &shape), dim + 1);
+                let message = match shape.len() {
+                    0 => "a scalar has no elements to choose from".to_string(),
+                    _ => format!("{} has no dimension {} to index", self.shape_text(frame, &shape), dim + 1),
+                };
                 self.report(frame, Diagnostic::error("shape-mismatch", span, message));
                 return None;
             };

@@ -149,13 +149,22 @@ impl Evaluator {
     /// # Errors
     /// The parameters are of another model.
     pub fn stream(&mut self, parameters: &Parameters, ids: &[u32]) -> Result<Figures, EvaluateError> {
+        self.stream_in_chunks(parameters, ids, CHUNK)
+    }
+
+    fn stream_in_chunks(
+        &mut self,
+        parameters: &Parameters,
+        ids: &[u32],
+        steps: usize,
+    ) -> Result<Figures, EvaluateError> {
         let name = self.input.as_ref().map_or("", |input| input.name.as_str()).to_string();
         let values = slices(parameters, &self.ranges);
         let mut tally = self.tally.clone();
         let mut carried = Carried::new(self.batch.plan(), 1);
         // One stream cannot be too short but by being empty.
         let Ok(streams) = Streams::new(ids, 1) else { return Ok(tally.figures()) };
-        for chunk in streams.chunks(Some(CHUNK)) {
+        for chunk in streams.chunks(Some(steps)) {
             self.batch.lay_out(&Lengths::uniform(1, &[chunk.length()]))?;
             let mut feeds = carried.feeds();
             feeds.push((&name, Feed::Ids(chunk.row(0))));
@@ -272,6 +281,59 @@ pub fn evaluate(
         }
         (Source::Text(_), None) => {
             Err(EvaluateError::Kind { run: path.to_path_buf(), trained: "examples (--npz)" })
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::eval::{self, Feeds, InputData};
+    use crate::runtime::initializer::Initializer;
+
+    /// Parameters of which no two are alike, biases neither.
+    fn shaken(graph: &Graph) -> Parameters {
+        let mut specs = parameter_specs(graph);
+        specs.iter_mut().for_each(|spec| spec.init = Initializer::Uniform(0.3));
+        Parameters::initialize(specs, 3).unwrap()
+    }
+
+    /// The loss of a text by the interpreter, which cuts nothing.
+    fn interpreted(graph: &Graph, parameters: &Parameters, ids: &[u32]) -> f64 {
+        let values = |values: &[f32]| values.iter().map(|&value| f64::from(value)).collect();
+        let feeds = Feeds {
+            examples: 1,
+            lengths: BTreeMap::from([("t".to_string(), vec![ids.len()])]),
+            params: parameters.iter().map(|(spec, own)| (spec.name.clone(), values(own))).collect(),
+            inputs: BTreeMap::from([(
+                "text".to_string(),
+                InputData::Ids(vec![ids.iter().copied().map(Some).collect()]),
+            )]),
+            ..Feeds::default()
+        };
+        eval::evaluate(graph, &feeds).unwrap().loss()
+    }
+
+    #[test]
+    fn chunks_are_as_good_as_the_whole() {
+        for cell in ["RNN", "GRU", "LSTM", "PeepholeLSTM", "CoupledLSTM", "LayerNormLSTM"] {
+            let text = format!(
+                "model M(V = 7, E = 32, H = 128) {{\n  input text: id(V) over t\n  param embed: [V, E] = normal(1)\n  h = {cell}(E, H)(embed[text[t-1]])\n  text ~ categorical(Dense(H, V)(h))\n}}\n"
+            );
+            let model = Model::new("m", text);
+            let graph = model.check(Mode::Evaluate).unwrap().graph;
+            let parameters = shaken(&graph);
+            let ids: Vec<u32> = (0..41u32).map(|i| i * i % 7).collect();
+            let expected = interpreted(&graph, &parameters, &ids);
+            let input = model.text_input().unwrap();
+            let pool = threads(1).unwrap();
+            for steps in [1, 6, 40, 41, 100] {
+                let mut evaluator = Evaluator::new(&model, Some(&input), &parameters, &pool).unwrap();
+                let found = evaluator.stream_in_chunks(&parameters, &ids, steps).unwrap().loss();
+                assert!((found - expected).abs() < 1e-5, "{cell} by {steps}: {found}, not {expected}");
+            }
         }
     }
 }

@@ -83,14 +83,18 @@ impl Report {
 /// # Errors
 /// The model is wrong, has no loss, or cannot be compiled.
 pub fn gradcheck(model: &Model, seed: u64) -> Result<Report, GradcheckError> {
-    let graph = small(model)?.graph;
+    compare(&small(model)?.graph, seed)
+}
+
+/// The gradient of `graph` beside finite differences of it.
+fn compare(graph: &Graph, seed: u64) -> Result<Report, GradcheckError> {
     let names: Vec<String> = graph.params.iter().map(|param| param.name.clone()).collect();
-    let gradient = grad(&graph, &names)?;
+    let gradient = grad(graph, &names)?;
     let examples = LENGTHS[0].len();
     let axes = graph.axes.iter().skip(1).zip(LENGTHS.iter().cycle());
     let lengths: BTreeMap<String, Vec<usize>> =
         axes.map(|(axis, lengths)| (axis.name.clone(), lengths.to_vec())).collect();
-    let data = Dataset::random(&graph, &lengths, examples, seed);
+    let data = Dataset::random(graph, &lengths, examples, seed);
     let params: BTreeMap<String, Vec<f64>> = graph
         .params
         .iter()
@@ -111,7 +115,7 @@ pub fn gradcheck(model: &Model, seed: u64) -> Result<Report, GradcheckError> {
         params,
     };
     let gradients = native(&gradient, &data, &feeds)?;
-    let interpreter = eval::Program::new(&graph)?;
+    let interpreter = eval::Program::new(graph)?;
     let derivatives = difference(&interpreter, &feeds, &[], DifferenceOptions::default())?;
     let errors = worst_errors(&derivatives, &gradients);
     let row = |name: &String| {
@@ -169,6 +173,7 @@ fn native(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::driver::evaluate::chunked;
 
     fn check(source: &str) -> Report {
         gradcheck(&Model::new("m", source), 1).unwrap()
@@ -182,6 +187,21 @@ mod tests {
         assert!(report.agrees(), "{report:?}");
         assert_eq!(report.dims, [("V".to_string(), 5), ("E".to_string(), 4), ("H".to_string(), 6)]);
         assert_eq!(report.parameters.len(), 11);
+    }
+
+    #[test]
+    fn a_chunk_of_a_text_agrees() {
+        for cell in ["RNN", "GRU", "LSTM"] {
+            let source = format!(
+                "model M(V = 5, E = 4, H = 6) {{\n  input w: id(V) over t\n  param embed: [V, E]\n  h = {cell}(E, H)(embed[w[t-1]])\n  w[t] ~ categorical(Dense(H, V)(h))\n}}\n"
+            );
+            let model = Model::new("m", source);
+            let graph = model.check(Mode::Train).unwrap().graph;
+            let graph = chunked(&graph, &model.text_input().unwrap()).unwrap();
+            assert!(graph.inputs.iter().any(|input| input.name == "h.h.carry"), "{:?}", graph.inputs);
+            let report = compare(&graph, 1).unwrap();
+            assert!(report.agrees(), "{cell}: {report:?}");
+        }
     }
 
     #[test]

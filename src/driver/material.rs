@@ -133,3 +133,94 @@ impl Material {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::check::Mode;
+    use crate::driver::batch::threads;
+    use crate::driver::evaluate::chunked;
+    use crate::driver::session::{Model, dims, parameter_specs};
+    use crate::eval::{self, Feeds, InputData};
+    use crate::grad::grad;
+    use crate::ir::Graph;
+    use crate::runtime::checkpoint::{Position, RunMeta};
+    use crate::runtime::initializer::Initializer;
+    use crate::runtime::parameters::Parameters;
+    use crate::runtime::schedule::Patience;
+    use crate::runtime::settings::TrainSettings;
+
+    /// Parameters of which no two are alike, biases neither.
+    fn shaken(graph: &Graph) -> Parameters {
+        let mut specs = parameter_specs(graph);
+        specs.iter_mut().for_each(|spec| spec.init = Initializer::Uniform(0.3));
+        Parameters::initialize(specs, 3).unwrap()
+    }
+
+    /// Without a learning rate the losses of an epoch are those of the streams read as a whole.
+    #[test]
+    fn chunks_of_streams_are_the_whole_streams() {
+        for cell in ["RNN", "GRU", "LSTM"] {
+            let text = format!(
+                "model M(V = 65, E = 32, H = 128) {{\n  input text: id(V) over t\n  param embed: [V, E] = normal(1)\n  h = {cell}(E, H)(embed[text[t-1]])\n  text ~ categorical(Dense(H, V)(h))\n}}\n"
+            );
+            let model = Model::new("m", text.clone());
+            let graph = model.check(Mode::Train).unwrap().graph;
+            let parameters = shaken(&graph);
+            let (batch, length) = (20, 17);
+            let ids: Vec<u32> = (0..batch as u32 * length as u32).map(|i| i * i % 61).collect();
+            let values = |values: &[f32]| values.iter().map(|&value| f64::from(value)).collect();
+            let feeds = Feeds {
+                examples: batch,
+                lengths: BTreeMap::from([("t".to_string(), vec![length; batch])]),
+                params: parameters.iter().map(|(spec, own)| (spec.name.clone(), values(own))).collect(),
+                inputs: BTreeMap::from([(
+                    "text".to_string(),
+                    InputData::Ids(
+                        ids.chunks(length).map(|own| own.iter().copied().map(Some).collect()).collect(),
+                    ),
+                )]),
+                ..Feeds::default()
+            };
+            let expected = eval::evaluate(&graph, &feeds).unwrap().loss();
+
+            let settings = TrainSettings { rate: 0.0, batch, ..TrainSettings::default() };
+            let meta = RunMeta {
+                model_text: text,
+                model_name: "M".into(),
+                dims: dims(&graph),
+                vocabulary: None,
+                rate: settings.learning_rate(),
+                settings,
+                patience: Patience::default(),
+                position: Position::default(),
+                history: vec![],
+                notes: BTreeMap::new(),
+            };
+            let mut run = Run::new(meta, parameters);
+            let input = model.text_input().unwrap();
+            let names: Vec<String> = graph.params.iter().map(|param| param.name.clone()).collect();
+            let graph = grad(&chunked(&graph, &input).unwrap(), &names).unwrap();
+            let mut trainer = Trainer::new(&graph, &run.parameters, &threads(2).unwrap()).unwrap();
+            let mut material = Material::Text {
+                characters: Characters { training: ids, held_out: vec![] },
+                input: "text".into(),
+                batch,
+                truncate: Some(5),
+                carried: Carried::new(trainer.batch().plan(), batch),
+            };
+            material.begin_epoch(1, 0, 0);
+            let (mut sum, mut count) = (0.0, 0);
+            for index in 0..material.batches().unwrap() {
+                let (loss, units) = material.step(index, &mut trainer, &mut run).unwrap();
+                sum += loss * units as f64;
+                count += units;
+            }
+            assert_eq!(count, (batch * length) as u64);
+            let found = sum / count as f64;
+            assert!((found - expected).abs() < 1e-5, "{cell}: {found}, not {expected}");
+        }
+    }
+}

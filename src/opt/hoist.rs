@@ -54,7 +54,7 @@ fn regroup(graph: &mut Graph, id: NodeId, in_loop: &HashMap<NodeId, usize>) -> b
 }
 
 fn flatten(graph: &Graph, at: Operand, root: NodeId, terms: &mut Vec<Operand>) {
-    let is_inner = at.node == root
+    let is_inner = at == root.into()
         || (at.access == Access::Here
             && graph.users(at.node).len() == 1
             && graph.node(at.node).name.is_none());

@@ -123,7 +123,7 @@ fn merge_sums(graph: &mut Graph) -> bool {
 }
 
 fn flatten(graph: &Graph, at: Operand, root: NodeId, terms: &mut Vec<Operand>) {
-    let is_inner = at.node == root
+    let is_inner = at == root.into()
         || (at.access == Access::Here
             && graph.users(at.node).len() == 1
             && graph.node(at.node).name.is_none());

@@ -21,53 +21,140 @@ const MISTAKES: &[(&str, &str)] = &[
     ("unknown_cell", "model M() {\n  input x: [3] over t\n  h = LSTN(3, 4)(x)\n  loss l = sum(h)\n}"),
     ("unknown_field", "model M() {\n  input x: [3] over t\n  h = LSTM(3, 4)(x)\n  loss l = sum(h.cc)\n}"),
     ("field_of_a_value", "model M() {\n  input x: [3] over t\n  y = 2 * x\n  loss l = sum(y.h)\n}"),
-    ("elementwise_shapes", "model M(E = 32, H = 48) {\n  input x: [E] over t\n  param b: [H]\n  loss l = sum(x + b)\n}"),
-    ("product_transposed", "model M(E = 32, H = 48) {\n  input x: [E] over t\n  param W: [E, H]\n  loss l = sum(W @ x)\n}"),
-    ("product_shapes", "model M(E = 32, H = 48) {\n  input x: [E] over t\n  param W: [H, H]\n  loss l = sum(W @ x)\n}"),
+    (
+        "elementwise_shapes",
+        "model M(E = 32, H = 48) {\n  input x: [E] over t\n  param b: [H]\n  loss l = sum(x + b)\n}",
+    ),
+    (
+        "product_transposed",
+        "model M(E = 32, H = 48) {\n  input x: [E] over t\n  param W: [E, H]\n  loss l = sum(W @ x)\n}",
+    ),
+    (
+        "product_shapes",
+        "model M(E = 32, H = 48) {\n  input x: [E] over t\n  param W: [H, H]\n  loss l = sum(W @ x)\n}",
+    ),
     ("product_of_vectors", "model M(E = 32) {\n  input x: [E] over t\n  param w: [E]\n  loss l = w @ x\n}"),
-    ("cell_input", "model M(E = 32, H = 48) {\n  input x: [H] over t\n  h = LSTM(E, H)(x)\n  loss l = sum(h)\n}"),
-    ("cell_input_is_an_id", "model M(V = 65, H = 48) {\n  input words: id(V) over t\n  h = LSTM(V, H)(words)\n  loss l = sum(h)\n}"),
-    ("state_equation", "model M(H = 48) {\n  input x: [32] over t\n  state h: [H] over t\n  h[t] = tanh(x)\n  loss l = sum(h)\n}"),
-    ("axes_of_a_state", "model M(H = 48) {\n  input x: [H] over t\n  input m: [H] over s\n  state h: [H] over t\n  h[t] = h[t-1] + x * m\n  loss l = sum(h)\n}"),
+    (
+        "cell_input",
+        "model M(E = 32, H = 48) {\n  input x: [H] over t\n  h = LSTM(E, H)(x)\n  loss l = sum(h)\n}",
+    ),
+    (
+        "cell_input_is_an_id",
+        "model M(V = 65, H = 48) {\n  input words: id(V) over t\n  h = LSTM(V, H)(words)\n  loss l = sum(h)\n}",
+    ),
+    (
+        "state_equation",
+        "model M(H = 48) {\n  input x: [32] over t\n  state h: [H] over t\n  h[t] = tanh(x)\n  loss l = sum(h)\n}",
+    ),
+    (
+        "axes_of_a_state",
+        "model M(H = 48) {\n  input x: [H] over t\n  input m: [H] over s\n  state h: [H] over t\n  h[t] = h[t-1] + x * m\n  loss l = sum(h)\n}",
+    ),
     ("no_such_position", "model M() {\n  input x: [] over t\n  input e: []\n  loss l = e[t-1] + x\n}"),
     ("last_of_nothing", "model M() {\n  input e: []\n  loss l = e[last]\n}"),
-    ("last_of_which", "model M() {\n  input x: [] over t\n  input m: [] over s\n  y = x * m\n  loss l = y[last]\n}"),
+    (
+        "last_of_which",
+        "model M() {\n  input x: [] over t\n  input m: [] over s\n  y = x * m\n  loss l = y[last]\n}",
+    ),
     ("unknown_axis", "model M() {\n  input x: [] over t\n  loss l = sum(x over s)\n}"),
     ("cycle", "model M() {\n  input x: [] over t\n  a = b + x\n  b = c * 2\n  c = tanh(a)\n  loss l = a\n}"),
-    ("cycle_of_states", "model M() {\n  input x: [] over t\n  state a: [], b: [] over t\n  a[t] = b[t] + x\n  b[t] = tanh(a[t]) + b[t-1]\n  loss l = a\n}"),
-    ("mixed_directions", "model M() {\n  input x: [] over t\n  state a: [] over t\n  a[t] = a[t-1] + a[t+1] + x\n  loss l = a\n}"),
-    ("own_last", "model M() {\n  input x: [] over t\n  state a: [] over t\n  a[t] = a[t-1] + a[last] + x\n  loss l = a\n}"),
-    ("undefined_state", "model M(H = 3) {\n  input x: [H] over t\n  state h: [H] over t\n  loss l = sum(h[t-1] + x)\n}"),
-    ("two_equations", "model M(H = 3) {\n  input x: [H] over t\n  state h: [H] over t\n  h[t] = x\n  h[t] = h[t-1]\n  loss l = sum(h)\n}"),
+    (
+        "cycle_of_states",
+        "model M() {\n  input x: [] over t\n  state a: [] over t\n  state b: [] over t\n  a[t] = b[t] + x\n  b[t] = tanh(a[t]) + b[t-1]\n  loss l = a\n}",
+    ),
+    (
+        "mixed_directions",
+        "model M() {\n  input x: [] over t\n  state a: [] over t\n  a[t] = a[t-1] + a[t+1] + x\n  loss l = a\n}",
+    ),
+    (
+        "own_last",
+        "model M() {\n  input x: [] over t\n  state a: [] over t\n  a[t] = a[t-1] + a[last] + x\n  loss l = a\n}",
+    ),
+    (
+        "undefined_state",
+        "model M(H = 3) {\n  input x: [H] over t\n  state h: [H] over t\n  loss l = sum(h[t-1] + x)\n}",
+    ),
+    (
+        "two_equations",
+        "model M(H = 3) {\n  input x: [H] over t\n  state h: [H] over t\n  h[t] = x\n  h[t] = h[t-1]\n  loss l = sum(h)\n}",
+    ),
     ("id_as_number", "model M(V = 5) {\n  input words: id(V) over t\n  loss l = words * 2\n}"),
-    ("number_as_id", "model M(V = 5, E = 3) {\n  input x: [] over t\n  param embed: [V, E]\n  loss l = sum(embed[x])\n}"),
-    ("table_too_short", "model M(V = 5, W = 9, E = 3) {\n  input words: id(W) over t\n  param embed: [V, E]\n  loss l = sum(embed[words])\n}"),
-    ("unused_parameter", "model M(H = 3) {\n  input x: [H] over t\n  param w, unused: [H]\n  loss l = dot(w, x)\n}"),
-    ("too_large", "model M(V = 1000000000000, E = 32) {\n  input words: id(V) over t\n  param embed: [V, E]\n  loss l = sum(embed[words])\n}"),
-    ("too_large_product", "model M(H = 1000000) {\n  input x: [H] over t\n  loss l = sum(sum(outer(x, x)))\n}"),
+    (
+        "number_as_id",
+        "model M(V = 5, E = 3) {\n  input x: [] over t\n  param embed: [V, E]\n  loss l = sum(embed[x])\n}",
+    ),
+    (
+        "table_too_short",
+        "model M(V = 5, W = 9, E = 3) {\n  input words: id(W) over t\n  param embed: [V, E]\n  loss l = sum(embed[words])\n}",
+    ),
+    (
+        "unused_parameter",
+        "model M(H = 3) {\n  input x: [H] over t\n  param w, unused: [H]\n  loss l = dot(w, x)\n}",
+    ),
+    (
+        "too_large",
+        "model M(V = 1000000000000, E = 32) {\n  input words: id(V) over t\n  param embed: [V, E]\n  loss l = sum(embed[words])\n}",
+    ),
+    (
+        "too_large_product",
+        "model M(H = 1000000) {\n  input x: [H] over t\n  loss l = sum(sum(outer(x, x)))\n}",
+    ),
     ("zero_dimension", "model M(H = 0) {\n  input x: [H] over t\n  loss l = sum(x)\n}"),
     ("fractional_dimension", "model M(H = 3) {\n  input x: [H / 2] over t\n  loss l = sum(x)\n}"),
-    ("cells_in_each_other", "cell A() {\n  input x: []\n  y = B()(x)\n}\ncell B() {\n  input x: []\n  y = A()(x)\n}\nmodel M() {\n  input x: [] over t\n  loss l = A()(x)\n}"),
+    (
+        "cells_in_each_other",
+        "cell A() {\n  input x: []\n  y = B()(x)\n}\ncell B() {\n  input x: []\n  y = A()(x)\n}\nmodel M() {\n  input x: [] over t\n  loss l = A()(x)\n}",
+    ),
     ("function_of_itself", "fn f(x) = f(x) + 1\nmodel M() {\n  input x: [] over t\n  loss l = f(x)\n}"),
     ("arguments_of_a_function", "model M() {\n  input x: [] over t\n  loss l = where(x > 0, x)\n}"),
-    ("arguments_of_a_cell", "model M() {\n  input x: [3] over t\n  h = LSTM(3)(x)\n  g = GRU(3, 4, 5)(x)\n  loss l = sum(h)\n}"),
-    ("inputs_of_a_cell", "model M() {\n  input x: [3] over t\n  h = LSTM(3, 4)()\n  g = LSTM(3, 4)(x, x)\n  f = LSTM(3, 4)(x, k = x)\n  loss l = sum(h)\n}"),
-    ("a_cell_is_no_value", "model M() {\n  input x: [3] over t\n  cell = LSTM(3, 4)\n  loss l = sum(cell)\n}"),
-    ("start_of_a_state", "model M() {\n  input x: [3] over t\n  h = LSTM(3, 4)(x, h = x)\n  loss l = sum(h)\n}"),
+    (
+        "arguments_of_a_cell",
+        "model M() {\n  input x: [3] over t\n  h = LSTM(3)(x)\n  g = GRU(3, 4, 5)(x)\n  loss l = sum(h)\n}",
+    ),
+    (
+        "inputs_of_a_cell",
+        "model M() {\n  input x: [3] over t\n  h = LSTM(3, 4)()\n  g = LSTM(3, 4)(x, x)\n  f = LSTM(3, 4)(x, k = x)\n  loss l = sum(h)\n}",
+    ),
+    (
+        "a_cell_is_no_value",
+        "model M() {\n  input x: [3] over t\n  cell = LSTM(3, 4)\n  loss l = sum(cell)\n}",
+    ),
+    (
+        "start_of_a_state",
+        "model M() {\n  input x: [3] over t\n  h = LSTM(3, 4)(x, h = x)\n  loss l = sum(h)\n}",
+    ),
     ("no_axis_to_run_along", "model M() {\n  input x: [3]\n  h = LSTM(3, 4)(x)\n  loss l = sum(h)\n}"),
-    ("which_axis", "model M() {\n  input x: [3] over t\n  input m: [3] over s\n  h = LSTM(3, 4)(x * m)\n  loss l = sum(h)\n}"),
-    ("inside_a_library_cell", "model M() {\n  input x: [3] over t\n  h = LayerNorm(4)(x)\n  loss l = sum(h)\n}"),
+    (
+        "which_axis",
+        "model M() {\n  input x: [3] over t\n  input m: [3] over s\n  h = LSTM(3, 4)(x * m)\n  loss l = sum(h)\n}",
+    ),
+    (
+        "inside_a_library_cell",
+        "model M() {\n  input x: [3] over t\n  h = LayerNorm(4)(x)\n  loss l = sum(h)\n}",
+    ),
     ("unknown_distribution", "model M() {\n  input x: [] over t\n  x ~ gaussian(0)\n}"),
     ("logits", "model M(V = 5) {\n  input k: id(V) over t\n  input x: [4] over t\n  k ~ categorical(x)\n}"),
     ("observed_numbers", "model M() {\n  input x: [4] over t\n  x ~ categorical(x)\n}"),
     ("dropout", "model M() {\n  input x: [4] over t\n  loss l = sum(dropout(x, 1.5))\n}"),
-    ("duplicate_names", "cell A() {\n  input x: []\n  y = x\n}\ncell A() {\n  input x: []\n  y = x\n}\nmodel M() {\n  input x: [] over t\n  param x: []\n  y = x\n  y = 2 * x\n  loss l = y\n  loss l = y\n}"),
+    (
+        "duplicate_names",
+        "cell A() {\n  input x: []\n  y = x\n}\ncell A() {\n  input x: []\n  y = x\n}\nmodel M() {\n  input x: [] over t\n  param x: []\n  y = x\n  y = 2 * x\n  loss l = y\n  loss l = y\n}",
+    ),
     ("a_dimension_is_no_name", "model M(H = 3) {\n  input H: [] over t\n  param t: []\n  loss l = H\n}"),
-    ("initialiser", "model M() {\n  input x: [3] over t\n  param w: [3] = ortogonal, v: [3] = uniform, u: [3] = normal(1, 2)\n  loss l = dot(w, x)\n}"),
-    ("index", "model M() {\n  input x: [3] over t\n  param W: [3, 3]\n  loss l = x[3] + sum(x[2:5]) + sum(W[:, :, 0:1]) + W[0, 1, 2]\n}"),
+    (
+        "initialiser",
+        "model M() {\n  input x: [3] over t\n  param w: [3] = ortogonal, v: [3] = uniform, u: [3] = normal(1, 2)\n  loss l = dot(w, x)\n}",
+    ),
+    (
+        "index",
+        "model M() {\n  input x: [3] over t\n  param W: [3, 3]\n  loss l = x[3] + sum(x[2:5]) + sum(W[:, :, 0:1]) + W[0, 1, 2]\n}",
+    ),
     ("loss_of_a_vector", "model M() {\n  input x: [3] over t\n  loss l = x\n}"),
     ("no_model", "cell A() {\n  input x: []\n  y = x\n}"),
-    ("which_model", "model A() {\n  input x: [] over t\n  loss l = x\n}\nmodel B() {\n  input x: [] over t\n  loss l = x\n}"),
+    (
+        "which_model",
+        "model A() {\n  input x: [] over t\n  loss l = x\n}\nmodel B() {\n  input x: [] over t\n  loss l = x\n}",
+    ),
     ("unbound_dimension", "model M(V, H = 3, K) {\n  input x: [V] over t\n  loss l = sum(x)\n}"),
     ("unknown_dimension", "model M(Hidden = 3) {\n  input x: [Hiden] over t\n  loss l = sum(x)\n}"),
     ("setting", "model M() {\n  param w: []\n  loss l = w\n  train { optimizer = [1, 2] }\n}"),
@@ -91,7 +178,7 @@ model Many(V = 65, E = 32, H = 48) {
   x = embed[wrods]
   a = W @ embed[words]
   b = words + 1
-  c = half(a)
+  c = half(image)
   d = image[t-1]
   e = LSTM(E, H)(image)
   f = Odd(E, H)(embed[words])
@@ -152,12 +239,19 @@ fn nothing_overflows_or_hangs() {
         source + &format!("model M() {{\n input x: [] over t\n loss l = f{}(x)\n}}", levels - 1)
     };
     let around = |open: &str, close: &str, levels: usize| {
-        format!("model M() {{\n input x: [] over t\n loss l = {}x{}\n}}", open.repeat(levels), close.repeat(levels))
+        format!(
+            "model M() {{\n input x: [] over t\n loss l = {}x{}\n}}",
+            open.repeat(levels),
+            close.repeat(levels)
+        )
     };
     let states = |count: usize| {
         let mut source = "model M() {\n input x: [] over t\n".to_string();
         for at in 0..count {
-            source += &format!(" state h{at}: [] over t = {at}\n h{at}[t] = h{at}[t-1] + h{}[t-1] + x\n", (at + 1) % count);
+            source += &format!(
+                " state h{at}: [] over t = {at}\n h{at}[t] = h{at}[t-1] + h{}[t-1] + x\n",
+                (at + 1) % count
+            );
         }
         source + " loss l = h0\n}"
     };

@@ -57,7 +57,10 @@ fn value(values: &Values, kind: OutputKind, name: &str) -> Vec<f64> {
 /// A body that defines `y`, and what `y` is.
 const VALUES: &[(&str, &[f64])] = &[
     // Functions: inlined, with dimensions bound by their arguments.
-    ("fn f(a: [D], b: [D]) -> [D] = a * b + D :: y = f(v, v)", &[3.0, 6.0, 11.0, 18.0, 27.0, 38.0, 51.0, 66.0, 0.0, 0.0, 0.0, 0.0]),
+    (
+        "fn f(a: [D], b: [D]) -> [D] = a * b + D :: y = f(v, v)",
+        &[3.0, 6.0, 11.0, 18.0, 27.0, 38.0, 51.0, 66.0, 0.0, 0.0, 0.0, 0.0],
+    ),
     ("fn twice(a) = 2 * a fn four(a) = twice(twice(a)) :: y = four(x)", &[4.0, 8.0, 12.0, 16.0, 0.0, 0.0]),
     // Numbers that are not data.
     ("y = x * t", &[0.0, 2.0, 6.0, 0.0, 0.0, 0.0]),
@@ -65,12 +68,18 @@ const VALUES: &[(&str, &[f64])] = &[
     ("y = x * count(t)", &[4.0, 8.0, 12.0, 16.0, 0.0, 0.0]),
     ("y = where(t == 1, 7, x)", &[1.0, 7.0, 3.0, 4.0, 0.0, 0.0]),
     // Comparisons give 0 or 1.
-    ("y = (x < 2) + 10 * (x <= 2) + 100 * (x > 2) + 1000 * (x >= 2) + 10000 * (x == 2) + 100000 * (x != 2)", &[100011.0, 11010.0, 101100.0, 101100.0, 0.0, 0.0]),
+    (
+        "y = (x < 2) + 10 * (x <= 2) + 100 * (x > 2) + 1000 * (x >= 2) + 10000 * (x == 2) + 100000 * (x != 2)",
+        &[100011.0, 11010.0, 101100.0, 101100.0, 0.0, 0.0],
+    ),
     ("y = k == k[last]", &[0.0, 0.0, 1.0, 1.0, 0.0, 0.0]),
     ("y = where(x > 1, x, -x)", &[-1.0, 2.0, 3.0, 4.0, 0.0, 0.0]),
     // Arithmetic binds as in a textbook.
     ("y = -x^2 + 2 * x - 1 / 2", &[0.5, -0.5, -3.5, -8.5, 0.0, 0.0]),
-    ("y = min(x, 2) + max(x, 3) + floor(x / 2) + abs(-x) + sign(x - 2) + relu(x - 3)", &[4.0, 8.0, 10.0, 14.0, 0.0, 0.0]),
+    (
+        "y = min(x, 2) + max(x, 3) + floor(x / 2) + abs(-x) + sign(x - 2) + relu(x - 3)",
+        &[4.0, 8.0, 10.0, 14.0, 0.0, 0.0],
+    ),
     // Slices and elements of static dimensions.
     ("y = W[:, 0:N] @ v", &[5.0, 17.0, 11.0, 39.0, 17.0, 61.0, 23.0, 83.0, 0.0, 0.0, 0.0, 0.0]),
     ("y = W[:, 3] * x + W[0, 1]", &[6.0, 10.0, 10.0, 18.0, 14.0, 26.0, 18.0, 34.0, 0.0, 0.0, 0.0, 0.0]),
@@ -82,7 +91,13 @@ const VALUES: &[(&str, &[f64])] = &[
     ("z = x[t-1]  y = z[t+1]", &[1.0, 2.0, 0.0, 0.0, 0.0, 0.0]),
     ("y = m[last] - m[s.first]", &[10.0, 10.0]),
     // Concatenation; scalars join as vectors of one.
-    ("y = [x, 1, v]", &[1.0, 1.0, 1.0, 2.0, 2.0, 1.0, 3.0, 4.0, 3.0, 1.0, 5.0, 6.0, 4.0, 1.0, 7.0, 8.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0]),
+    (
+        "y = [x, 1, v]",
+        &[
+            1.0, 1.0, 1.0, 2.0, 2.0, 1.0, 3.0, 4.0, 3.0, 1.0, 5.0, 6.0, 4.0, 1.0, 7.0, 8.0, 0.0, 0.0, 0.0,
+            0.0, 0.0, 0.0, 0.0, 0.0,
+        ],
+    ),
     // Rows by id; before the start there is none.
     ("y = embed[k]", &[1.0, 2.0, 5.0, 6.0, 3.0, 4.0, 5.0, 6.0, 0.0, 0.0, 0.0, 0.0]),
     ("y = embed[k[t-1]]", &[0.0, 0.0, 1.0, 2.0, 5.0, 6.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0]),
@@ -101,23 +116,62 @@ const VALUES: &[(&str, &[f64])] = &[
     ("state y: [] over t  y[t] = y[t-1] + x", &[1.0, 3.0, 6.0, 4.0, 0.0, 0.0]),
     ("state y: [] over t = 7  y[t] = y[t-2] + x", &[8.0, 9.0, 11.0, 11.0, 0.0, 0.0]),
     ("state y: [] over t = e  y[t] = y[t-1] + x", &[6.0, 8.0, 11.0, 10.0, 0.0, 0.0]),
-    ("state h: [2] over t = ones  h[t] = h[t-1] * v  y = h[t-1]", &[1.0, 1.0, 1.0, 2.0, 3.0, 8.0, 1.0, 1.0, 0.0, 0.0, 0.0, 0.0]),
+    (
+        "state h: [2] over t = ones  h[t] = h[t-1] * v  y = h[t-1]",
+        &[1.0, 1.0, 1.0, 2.0, 3.0, 8.0, 1.0, 1.0, 0.0, 0.0, 0.0, 0.0],
+    ),
     ("state h: [] over t = 7  h[t] = h[t-1] + x  z = h  y = z[t-1]", &[0.0, 8.0, 10.0, 0.0, 0.0, 0.0]),
     ("state y: [] over t  y[t] = y[t+1] + x", &[6.0, 5.0, 3.0, 4.0, 0.0, 0.0]),
-    ("state y: [] over t, s  y[t, s] = y[t-1, s] + x * m", &[10.0, 20.0, 30.0, 60.0, 60.0, 120.0, 120.0, 160.0, 0.0, 0.0, 0.0, 0.0]),
+    (
+        "state y: [] over t, s  y[t, s] = y[t-1, s] + x * m",
+        &[10.0, 20.0, 30.0, 60.0, 60.0, 120.0, 120.0, 160.0, 0.0, 0.0, 0.0, 0.0],
+    ),
     ("y[t] = e", &[5.0, 5.0, 5.0, 6.0, 0.0, 0.0]),
     // Cells: along the axis of their input, under a local name, along one of two, backward, in other cells.
-    ("cell Sum(D) { input a: [D] state h: [D] h[t] = h[t-1] + a } :: y = Sum(2)(v)", &[1.0, 2.0, 4.0, 6.0, 9.0, 12.0, 7.0, 8.0, 0.0, 0.0, 0.0, 0.0]),
-    ("cell Sum() over n { input a: [] state h: [] h[n] = h[n-1] + a * n } :: y = Sum()(x)", &[0.0, 2.0, 8.0, 0.0, 0.0, 0.0]),
-    ("cell Sum() { input a: [] state h: [] h[t] = h[t-1] + a } :: y = Sum()(x, backward)", &[6.0, 5.0, 3.0, 4.0, 0.0, 0.0]),
-    ("cell Sum() { input a: [] state h: [] h[t] = h[t-1] + a * t } :: y = Sum()(x, backward)", &[4.0, 2.0, 0.0, 0.0, 0.0, 0.0]),
-    ("cell Sum() { input a: [] state h: [] h[t] = h[t-1] + a } :: y = Sum()(x * m, along s)", &[10.0, 30.0, 20.0, 60.0, 30.0, 90.0, 120.0, 280.0, 0.0, 0.0, 0.0, 0.0]),
-    ("cell Sum() { input a: [] state h: [] h[t] = h[t-1] + a } :: y = Sum()(x, h = 100 * e)", &[501.0, 503.0, 506.0, 604.0, 0.0, 0.0]),
-    ("cell Sum() { input a: [] state h: [] h[t] = h[t-1] + a } cell Twice() { input a: [] inner = Sum()(a) outer = Sum()(inner) y = outer.h - inner.h } :: q = Twice()(x)  y = q.outer.h + q", &[1.0, 5.0, 14.0, 4.0, 0.0, 0.0]),
-    ("cell Two() { input a: [] state h: [], g: [] h[t] = h[t-1] + a g[t] = g[t-1] + h } :: q = Two()(x)  y = q.g + 100 * q", &[101.0, 304.0, 610.0, 404.0, 0.0, 0.0]),
-    ("cell Late() { input a: [] state h: [] h[t] = a[t-1] + a[last] } :: y = Late()(x)", &[3.0, 4.0, 5.0, 4.0, 0.0, 0.0]),
-    ("cell Over() { input a: [] input memory: [] over n state h: [] h[t] = h[t-1] + a * sum(memory over n) } :: y = Over()(x, m)", &[30.0, 90.0, 180.0, 280.0, 0.0, 0.0]),
-    ("cell Scale(D, F = 2 * D) { input a: [] y = F * a } :: y = Scale(3)(x) + Scale(D = 1, F = 5)(x)", &[11.0, 22.0, 33.0, 44.0, 0.0, 0.0]),
+    (
+        "cell Sum(D) { input a: [D] state h: [D] h[t] = h[t-1] + a } :: y = Sum(2)(v)",
+        &[1.0, 2.0, 4.0, 6.0, 9.0, 12.0, 7.0, 8.0, 0.0, 0.0, 0.0, 0.0],
+    ),
+    (
+        "cell Sum() over n { input a: [] state h: [] h[n] = h[n-1] + a * n } :: y = Sum()(x)",
+        &[0.0, 2.0, 8.0, 0.0, 0.0, 0.0],
+    ),
+    (
+        "cell Sum() { input a: [] state h: [] h[t] = h[t-1] + a } :: y = Sum()(x, backward)",
+        &[6.0, 5.0, 3.0, 4.0, 0.0, 0.0],
+    ),
+    (
+        "cell Sum() { input a: [] state h: [] h[t] = h[t-1] + a * t } :: y = Sum()(x, backward)",
+        &[4.0, 2.0, 0.0, 0.0, 0.0, 0.0],
+    ),
+    (
+        "cell Sum() { input a: [] state h: [] h[t] = h[t-1] + a } :: y = Sum()(x * m, along s)",
+        &[10.0, 30.0, 20.0, 60.0, 30.0, 90.0, 120.0, 280.0, 0.0, 0.0, 0.0, 0.0],
+    ),
+    (
+        "cell Sum() { input a: [] state h: [] h[t] = h[t-1] + a } :: y = Sum()(x, h = 100 * e)",
+        &[501.0, 503.0, 506.0, 604.0, 0.0, 0.0],
+    ),
+    (
+        "cell Sum() { input a: [] state h: [] h[t] = h[t-1] + a } cell Twice() { input a: [] inner = Sum()(a) outer = Sum()(inner) y = outer.h - inner.h } :: q = Twice()(x)  y = q.outer.h + q",
+        &[1.0, 5.0, 14.0, 4.0, 0.0, 0.0],
+    ),
+    (
+        "cell Two() { input a: [] state h: [], g: [] h[t] = h[t-1] + a g[t] = g[t-1] + h } :: q = Two()(x)  y = q.g + 100 * q",
+        &[101.0, 304.0, 610.0, 404.0, 0.0, 0.0],
+    ),
+    (
+        "cell Late() { input a: [] state h: [] h[t] = a[t-1] + a[last] } :: y = Late()(x)",
+        &[3.0, 4.0, 5.0, 4.0, 0.0, 0.0],
+    ),
+    (
+        "cell Over() { input a: [] input memory: [] over n state h: [] h[t] = h[t-1] + a * sum(memory over n) } :: y = Over()(x, m)",
+        &[30.0, 90.0, 180.0, 280.0, 0.0, 0.0],
+    ),
+    (
+        "cell Scale(D, F = 2 * D) { input a: [] y = F * a } :: y = Scale(3)(x) + Scale(D = 1, F = 5)(x)",
+        &[11.0, 22.0, 33.0, 44.0, 0.0, 0.0],
+    ),
     // The same functions may be the names of values.
     ("sum = sum(v)  last = x[last]  y = sum + last", &[6.0, 10.0, 14.0, 19.0, 0.0, 0.0]),
     ("y = stop(x) + 0 * p", &[1.0, 2.0, 3.0, 4.0, 0.0, 0.0]),
@@ -128,7 +182,8 @@ fn values() {
     for (body, wanted) in VALUES {
         let values = evaluate(&program(body), &feeds()).unwrap();
         let found = value(&values, OutputKind::Value, "y");
-        let same = found.len() == wanted.len() && found.iter().zip(*wanted).all(|(a, b)| (a - b).abs() < 1e-12);
+        let same =
+            found.len() == wanted.len() && found.iter().zip(*wanted).all(|(a, b)| (a - b).abs() < 1e-12);
         assert!(same, "{body}\nfound {found:?}\nwanted {wanted:?}");
     }
 }
@@ -153,7 +208,8 @@ fn observations_are_likelihoods() {
     let total = |x: f64| (2.0 + x.exp()).ln();
     let categorical = (total(1.0) + (total(2.0) - 2.0) + total(3.0) + (total(4.0) - 4.0)) / 4.0;
     assert!((value(&values, OutputKind::Loss, "k")[0] - categorical).abs() < 1e-12);
-    let graph = super::support::graph("model M() { input x: [] over t  input y: id(2) over t  y ~ bernoulli(x) }");
+    let graph =
+        super::support::graph("model M() { input x: [] over t  input y: id(2) over t  y ~ bernoulli(x) }");
     let mut feeds = feeds();
     feeds.inputs.insert("y".into(), InputData::Ids(vec![vec![Some(1), Some(0), Some(1)], vec![Some(0)]]));
     let softplus = |x: f64| (1.0 + x.exp()).ln();

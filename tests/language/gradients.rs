@@ -70,44 +70,83 @@ const BODIES: &[(&str, &str)] = &[
     ("quotient", "loss l = sum(w / (2 + w * x))"),
     ("power", "loss l = sum((2 + w * x)^(w * x)) + sum((w * x)^3)"),
     ("min and max", "loss l = sum(min(w, x)) + sum(max(w * x, 0.1))"),
-    ("comparisons", "loss l = sum(w * (x > 0.2) + w * (x <= w) + w * (x == x) + w * (x != x) + w * (x < 0) + w * (x >= 0))"),
+    (
+        "comparisons",
+        "loss l = sum(w * (x > 0.2) + w * (x <= w) + w * (x == x) + w * (x != x) + w * (x < 0) + w * (x >= 0))",
+    ),
     ("where", "loss l = sum(where(x > 0, tanh(w * x), w * w))"),
     ("onehot", "loss l = dot(b @ x, onehot(k, 4))"),
     ("gather of a parameter", "loss l = sum(tanh(b[k])) + sum(b[k[t-1]] * x)"),
     ("gather of a value", "loss l = (tanh(b @ x))[k]"),
     ("argmax", "loss l = sum(b[argmax(x)])"),
     ("slices", "loss l = sum(tanh(w[1:3] * x[0:2])) + sum(a[:, 1:3] @ x[0:2]) + b[2, 1] + x[1] * w[0]"),
-    ("concatenation", "loss l = sum(tanh(concat(a, b, dim = 0) @ x)) + sum(concat(a, c.T, dim = 1) @ [x, w]) + sum(tanh([e, w, x]))"),
-    ("products", "loss l = sum(tanh(a @ x)) + sum(a.T @ m[s.last]) + sum((a @ c) @ d) + sum((a.T @ c.T) @ x) + sum((c @ a) @ w)"),
+    (
+        "concatenation",
+        "loss l = sum(tanh(concat(a, b, dim = 0) @ x)) + sum(concat(a, c.T, dim = 1) @ [x, w]) + sum(tanh([e, w, x]))",
+    ),
+    (
+        "products",
+        "loss l = sum(tanh(a @ x)) + sum(a.T @ m[s.last]) + sum((a @ c) @ d) + sum((a.T @ c.T) @ x) + sum((c @ a) @ w)",
+    ),
     ("dot and outer", "loss l = dot(w, tanh(x)) + sum(sum(tanh(outer(w, x))))"),
-    ("einsum", "loss l = sum(sum(tanh(einsum(\"ij,jk->ki\", a, c)))) + einsum(\"ij,ij->\", a, outer(d, x)) + sum(sum(einsum(\"i,ij->ij\", d, tanh(a))))"),
+    (
+        "einsum",
+        "loss l = sum(sum(tanh(einsum(\"ij,jk->ki\", a, c)))) + einsum(\"ij,ij->\", a, outer(d, x)) + sum(sum(einsum(\"i,ij->ij\", d, tanh(a))))",
+    ),
     ("transposition", "loss l = sum(sum(tanh(a.T) * c))"),
     ("sum over t", "loss l = sum(tanh(sum(w * x over t)))"),
     ("mean over t", "loss l = sum(tanh(mean(w * x over t)))"),
     ("max over t", "loss l = sum(max(w * x over t))"),
     ("mean, max of a vector", "loss l = mean(tanh(w * x)) + max(w * x)"),
-    ("reductions over two axes", "loss l = sum(tanh(dot(w, x) * dot(d, m)) over s, t) + mean(tanh(dot(w, x) * dot(d, m)) over s)"),
+    (
+        "reductions over two axes",
+        "loss l = sum(tanh(dot(w, x) * dot(d, m)) over s, t) + mean(tanh(dot(w, x) * dot(d, m)) over s)",
+    ),
     ("softmax", "loss l = dot(softmax(w * x), x)"),
     ("softmax over t", "p = softmax(dot(w, x) over t)  loss l = sum(p * tanh(w * x))"),
-    ("softmax over one of two axes", "p = softmax(dot(w, x) * dot(d, m) over s)  loss l = sum(p * tanh(dot(d, m)) over s)"),
+    (
+        "softmax over one of two axes",
+        "p = softmax(dot(w, x) * dot(d, m) over s)  loss l = sum(p * tanh(dot(d, m)) over s)",
+    ),
     ("logsumexp", "loss l = logsumexp(w * x)"),
-    ("layer normalisation", "y = w * x  z = (y - mean(y)) / sqrt(mean((y - mean(y))^2) + 0.1)  loss l = dot(z, x)"),
+    (
+        "layer normalisation",
+        "y = w * x  z = (y - mean(y)) / sqrt(mean((y - mean(y))^2) + 0.1)  loss l = dot(z, x)",
+    ),
     ("earlier and later", "y = tanh(w * x)  loss l = dot(y[t-1], y[t-2]) + dot(y[t+1], y) + dot(y[t+2], x)"),
-    ("first and last", "y = tanh(w * x)  loss l = dot(y[first], y) + dot(y[last], y[t-1]) + sum(y[last] * y[first])"),
+    (
+        "first and last",
+        "y = tanh(w * x)  loss l = dot(y[first], y) + dot(y[last], y[t-1]) + sum(y[last] * y[first])",
+    ),
     ("later of earlier", "y = tanh(w * x)  z = y[t-1]  loss l = dot(z[t+1], x)"),
     ("starts", "y = tanh(w * x)  loss l = dot(initially(y[t-2], w), x) + dot(initially(y[t+1], v * w), x)"),
     ("repetition", "y[t] = tanh(w)  loss l = dot(y[t-1], x)"),
     ("stop", "loss l = sum(stop(tanh(x)) * w * x)"),
     ("positions and lengths", "loss l = sum(tanh(w * x)) * (t + 1) / length(t) + count(t) * e"),
-    ("observations", "k[t] ~ categorical(b @ x)  x[t] ~ normal(tanh(w * x[t-1]))  y = x[0] > 0  loss l = e^2"),
+    (
+        "observations",
+        "k[t] ~ categorical(b @ x)  x[t] ~ normal(tanh(w * x[t-1]))  y = x[0] > 0  loss l = e^2",
+    ),
     ("a loss for each example", "loss l = sum(tanh(w * v))  loss n = sum(w^2)"),
     ("a state", "state h: [3] over t  h[t] = tanh(w * h[t-1] + x)  loss l = sum(h)"),
     ("a state two steps back", "state h: [3] over t  h[t] = tanh(w * h[t-2] + x * h[t-1])  loss l = sum(h)"),
-    ("a learned start", "state h: [3] over t = tanh(w * v)  h[t] = tanh(w * h[t-1] + x) + h[t-2]  loss l = sum(h)"),
+    (
+        "a learned start",
+        "state h: [3] over t = tanh(w * v)  h[t] = tanh(w * h[t-1] + x) + h[t-2]  loss l = sum(h)",
+    ),
     ("a loop backward", "state h: [3] over t  h[t] = tanh(w * h[t+1] + x)  loss l = sum(h * h[first])"),
-    ("two loops", "state h: [3] over t  state g: [2] over t = ones  h[t] = tanh(w * h[t-1] + c @ g[t-1] + x)  g[t] = sigmoid(a @ h) * g[t-1]  loss l = sum(g)"),
-    ("a matrix as state", "state M: [2, 3] over t  M[t] = tanh(0.5 * M[t-1] + outer(d, x) + a)  loss l = sum(M @ x)"),
-    ("a state over two axes", "state g: [2] over t, s  g[t, s] = tanh(d * g[t-1, s] + (a @ x) * m)  loss l = sum(g)"),
+    (
+        "two loops",
+        "state h: [3] over t  state g: [2] over t = ones  h[t] = tanh(w * h[t-1] + c @ g[t-1] + x)  g[t] = sigmoid(a @ h) * g[t-1]  loss l = sum(g)",
+    ),
+    (
+        "a matrix as state",
+        "state M: [2, 3] over t  M[t] = tanh(0.5 * M[t-1] + outer(d, x) + a)  loss l = sum(M @ x)",
+    ),
+    (
+        "a state over two axes",
+        "state g: [2] over t, s  g[t, s] = tanh(d * g[t-1, s] + (a @ x) * m)  loss l = sum(g)",
+    ),
 ];
 
 #[test]
@@ -143,7 +182,10 @@ const APPLICATIONS: &[(&str, &str)] = &[
     ("both ways", "p = GRU(3, 2)(x)  q = GRU(3, 2)(x, backward)  loss l = sum(Dense(4, 1)([p, q]))"),
     ("inside a cell", "h = Outer(3, 2)(x)  loss l = sum(h)"),
     ("inside a cell, backward", "h = Outer(3, 2)(x, backward)  loss l = sum(h * t)"),
-    ("along one of two axes", "y = tanh(outer(w[0:2], x) @ w * m)  h = RNN(2, 2)(y, along s)  loss l = sum(h)"),
+    (
+        "along one of two axes",
+        "y = tanh(outer(w[0:2], x) @ w * m)  h = RNN(2, 2)(y, along s)  loss l = sum(h)",
+    ),
 ];
 
 #[test]

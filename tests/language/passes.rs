@@ -21,13 +21,33 @@ const PROGRAMS: [(&str, bool, &str); 12] = [
     ("fold", false, "input x: [] over t  param w: []  loss l = w * x^(2 - 1) * (2 * 3)"),
     ("simplify", false, "input x: [] over t  param w: []  loss l = -(-(w * x)) * 1 + 0"),
     ("common", false, "input x: [] over t  param w: []  loss l = tanh(w * x) * tanh(w * x)"),
-    ("shift", true, "input x: [3] over t  state h: [3] over t  param W: [3, 3]  h[t] = tanh(W @ h[t-1] + x)  loss l = sum(h)"),
-    ("reassociate", false, "input x: [3] over t  param W: [3, 3]  p = outer(x, x[t-1])  loss l = sum(sum(W * sum(p over t)))"),
+    (
+        "shift",
+        true,
+        "input x: [3] over t  state h: [3] over t  param W: [3, 3]  h[t] = tanh(W @ h[t-1] + x)  loss l = sum(h)",
+    ),
+    (
+        "reassociate",
+        false,
+        "input x: [3] over t  param W: [3, 3]  p = outer(x, x[t-1])  loss l = sum(sum(W * sum(p over t)))",
+    ),
     ("dead", false, "input x: [] over t  param w: []  loss l = w * x  metric unused = stop(w * x + 1)"),
-    ("split", false, "input x: [2] over t  state h: [3] over t  param W: [3, 5]  h[t] = tanh(W @ [h[t-1], x])  loss l = sum(h)"),
-    ("hoist", false, "input x, u: [3] over t  state h: [3] over t  param W, U, V: [3, 3]  h[t] = tanh(W @ h[t-1] + U @ x + V @ u)  loss l = sum(h)"),
+    (
+        "split",
+        false,
+        "input x: [2] over t  state h: [3] over t  param W: [3, 5]  h[t] = tanh(W @ [h[t-1], x])  loss l = sum(h)",
+    ),
+    (
+        "hoist",
+        false,
+        "input x, u: [3] over t  state h: [3] over t  param W, U, V: [3, 3]  h[t] = tanh(W @ h[t-1] + U @ x + V @ u)  loss l = sum(h)",
+    ),
     ("merge", false, "input x: [2] over t  param A, B: [3, 2]  loss l = sum(tanh(A @ x) * sigmoid(B @ x))"),
-    ("tables", true, "input k: id(4) over t  param W: [3, 2], embed: [4, 2]  loss l = sum(tanh(W @ embed[k]))"),
+    (
+        "tables",
+        true,
+        "input k: id(4) over t  param W: [3, 2], embed: [4, 2]  loss l = sum(tanh(W @ embed[k]))",
+    ),
     ("recompute", true, "input x: [3] over t  param w: [3]  loss l = sum(sin(w * x))"),
 ];
 
@@ -56,7 +76,10 @@ fn every_pass_fires() {
         let complaints = verify(&graph);
         assert!(complaints.is_empty(), "{name}: {complaints:?}");
         let after = if *name == "dead" { format!("{} nodes\n", graph.len()) } else { print(&graph) };
-        insta::assert_snapshot!(format!("pass_{name}"), format!("{}\n\n{before}\nbecomes\n\n{after}", pass.description));
+        insta::assert_snapshot!(
+            format!("pass_{name}"),
+            format!("{}\n\n{before}\nbecomes\n\n{after}", pass.description)
+        );
     }
 }
 
@@ -167,7 +190,12 @@ fn other_cells() {
         [("RNN", 1, 1), ("GRU", 2, 2), ("PeepholeLSTM", 1, 1), ("CoupledLSTM", 1, 1), ("LayerNormLSTM", 1, 1)]
     {
         let plan = training_plan(&language_model(cell));
-        assert_eq!(products_in_loops(&plan), [(false, forward), (true, backward)], "{cell}\n{}", plan::print(&plan));
+        assert_eq!(
+            products_in_loops(&plan),
+            [(false, forward), (true, backward)],
+            "{cell}\n{}",
+            plan::print(&plan)
+        );
         assert_eq!(crossing_in_loops(&plan), 0, "{cell}\n{}", plan::print(&plan));
     }
 }

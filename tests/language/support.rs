@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use rnnc::base::Diagnostic;
 use rnnc::check::{Checked, Mode, Request};
 use rnnc::driver::front;
-use rnnc::grad::{GradError, grad};
 use rnnc::eval::{Feeds, InputData};
+use rnnc::grad::{GradError, grad};
 use rnnc::ir::{Element, Graph};
 use rnnc::opt::TIDY;
 use rnnc::testing::Rng;
@@ -127,9 +127,7 @@ pub fn feeds_for(graph: &Graph, lengths: &[usize], seed: u64) -> Feeds {
                 sizes.map(|size| (0..size).map(|_| rng.uniform(-1.0, 1.0)).collect()).collect(),
             ),
             Element::Id(range) => InputData::Ids(
-                sizes
-                    .map(|size| (0..size).map(|_| u32::try_from(rng.below(range)).ok()).collect())
-                    .collect(),
+                sizes.map(|size| (0..size).map(|_| u32::try_from(rng.below(range)).ok()).collect()).collect(),
             ),
         };
         feeds.inputs.insert(input.name.clone(), data);
