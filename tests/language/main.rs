@@ -1,6 +1,7 @@
 //! The language from end to end: what is printed parses back, what every feature means, gradients of
 //! everything, what the passes are for, what chunks of a sequence are worth.
 
+mod chunks;
 mod diagnostics;
 mod features;
 mod gradients;

@@ -2,7 +2,7 @@
 
 use rnnc::driver::{front, planned};
 use rnnc::grad::grad;
-use rnnc::ir::{Graph, OutputKind, listing, print, verify};
+use rnnc::ir::{Graph, OutputKind, dot, listing, print, unroll, verify};
 use rnnc::opt::{ALL, COMPILE};
 use rnnc::plan::{self, Plan, Region, Residency, Work};
 
@@ -243,4 +243,12 @@ fn char_rnn_at_every_stage() {
     insta::assert_snapshot!("char_rnn_graph", print(&checked));
     insta::assert_snapshot!("char_rnn_gradient", print(&tidy_gradient(&checked).unwrap()));
     insta::assert_snapshot!("char_rnn_plan", plan::print(&training_plan(&elman())));
+}
+
+#[test]
+fn an_axis_unrolled_and_drawn() {
+    let tiny = graph("model Tiny() {\n  input x: [] over t\n  param w: []\n  state h: [] over t = 1\n  h[t] = tanh(w * h[t-1] + x)\n  loss l = h[last]\n}");
+    let unrolled = unroll(&tiny, tiny.find_axis("t").unwrap(), 3).unwrap();
+    insta::assert_snapshot!("tiny_unrolled", print(&unrolled));
+    insta::assert_snapshot!("tiny_dot", dot(&tiny));
 }
