@@ -3,7 +3,9 @@
 
 use std::collections::BTreeMap;
 
-use rnnc::eval::{DifferenceOptions, Elements, Feeds, InputData, Program, difference, evaluate, worst_errors};
+use rnnc::eval::{
+    DifferenceOptions, Elements, Feeds, InputData, Program, difference, evaluate, worst_errors,
+};
 use rnnc::grad::grad;
 use rnnc::ir::{BATCH, Element, Graph, OutputKind, print, verify};
 use rnnc::opt::carry;
@@ -21,7 +23,10 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("delayed inputs", "y = x[t-1] * w + x[t-3]  loss l = sum(y * x)"),
     ("delayed values", "y = tanh(x * w)  z = y[t-1]  u = z[t-1] + y  loss l = sum(u * x)"),
     ("a start of ones", "state h: [3] over t = ones  h[t] = tanh(w * h[t-1] + x)  loss l = sum(h)"),
-    ("a start two steps back", "state h: [3] over t = v  h[t] = tanh(w * h[t-2] + x) + h[t-1]  loss l = sum(h)"),
+    (
+        "a start two steps back",
+        "state h: [3] over t = v  h[t] = tanh(w * h[t-2] + x) + h[t-1]  loss l = sum(h)",
+    ),
     ("a learned start", "h = LSTM(3, 2)(x, h = tanh(a @ v), c = d)  loss l = sum(h)"),
     ("a start for an input", "y = initially(x[t-1], w) * w  loss l = sum(y * x)"),
     ("ids with a start", "j = initially(k[t-1], k2)  y = b[j]  loss l = dot(y, x)"),

@@ -247,7 +247,9 @@ fn char_rnn_at_every_stage() {
 
 #[test]
 fn an_axis_unrolled_and_drawn() {
-    let tiny = graph("model Tiny() {\n  input x: [] over t\n  param w: []\n  state h: [] over t = 1\n  h[t] = tanh(w * h[t-1] + x)\n  loss l = h[last]\n}");
+    let tiny = graph(
+        "model Tiny() {\n  input x: [] over t\n  param w: []\n  state h: [] over t = 1\n  h[t] = tanh(w * h[t-1] + x)\n  loss l = h[last]\n}",
+    );
     let unrolled = unroll(&tiny, tiny.find_axis("t").unwrap(), 3).unwrap();
     insta::assert_snapshot!("tiny_unrolled", print(&unrolled));
     insta::assert_snapshot!("tiny_dot", dot(&tiny));
