@@ -8,16 +8,16 @@
 //! What the outside knows by a second name comes last, as an equation that says so (`out = h[last]`). Only
 //! the name of an application, which stands for one of its values (`enc` for `enc.h`), is left out.
 
-mod expression;
+mod notation;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt::Write as _;
 
-use self::expression::SUM;
 use super::graph::{Graph, NodeId, Operand, OriginKind, OutputKind};
 use super::op::{Along, Op, Reduction};
 use super::schedule::{Stage, schedule};
-use super::types::{Access, AxisSet, BATCH, Element};
+use super::types::{Access, AxisSet, BATCH};
+use notation::{SUM, number};
 
 /// A graph in words: names of its nodes and the equation of each that has one.
 #[derive(Clone, Debug, Default)]
@@ -443,13 +443,6 @@ fn is_leaf(op: &Op) -> bool {
     )
 }
 
-fn id_range(element: Element) -> usize {
-    match element {
-        Element::Id(n) => n,
-        Element::Real => 0,
-    }
-}
-
 /// Words that mean something where a name may stand.
 const RESERVED: &[&str] = &["first", "last", "batch", "inf", "nan", "pi", "zeros", "ones", "backward", "T"];
 
@@ -471,20 +464,5 @@ fn base_name(graph: &Graph, node: NodeId) -> String {
             let of_name = graph.contains(of).then(|| graph.node(of).name.as_deref().map(last_part)).flatten();
             format!("d{}", of_name.unwrap_or_else(|| plain(of)))
         }
-    }
-}
-
-/// A number as the language writes it, exact for f64.
-pub(super) fn number(value: f64) -> String {
-    if value == f64::INFINITY {
-        "inf".into()
-    } else if value == f64::NEG_INFINITY {
-        "-inf".into()
-    } else if value.is_nan() {
-        "nan".into()
-    } else if value.abs() >= 1e16 || (value != 0.0 && value.abs() < 1e-5) {
-        format!("{value:e}")
-    } else {
-        format!("{value}")
     }
 }

@@ -1,21 +1,20 @@
-//! Right-hand sides: a node's operation in the language's notation, with as few parentheses as it needs.
+//! Expressions of the language for nodes of the graph: operators, brackets, positions, sizes.
 //!
-//! `Binary(Add)` of `a` and a product becomes `a + b * c`; an operand that has a name is its name, any
-//! other is written out in place. Which nodes have names is decided before.
+//! `ij,j->i` of `W` and `h` read one step back is `W @ h[t-1]`. Which nodes have names is settled before.
 
-use super::{Printer, id_range, number};
+use super::Printer;
 use crate::ir::graph::{NodeId, Operand};
 use crate::ir::op::{Along, Binary, Contract, Op, Unary};
 use crate::ir::types::{Access, AxisId, AxisSet, BATCH, Element, ValueType};
 
 /// Binding strength of what was written, loosest first.
-const COMPARE: u8 = 1;
+pub(super) const COMPARE: u8 = 1;
 pub(super) const SUM: u8 = 2;
-const PRODUCT: u8 = 3;
-const MATMUL: u8 = 4;
-const SIGN: u8 = 5;
-const POWER: u8 = 6;
-const ATOM: u8 = 7;
+pub(super) const PRODUCT: u8 = 3;
+pub(super) const MATMUL: u8 = 4;
+pub(super) const SIGN: u8 = 5;
+pub(super) const POWER: u8 = 6;
+pub(super) const ATOM: u8 = 7;
 
 impl Printer<'_> {
     /// An operand as written by a reader that binds with `strength`.
@@ -61,7 +60,7 @@ impl Printer<'_> {
     }
 
     /// What a reduction runs over; in a gradient's equation the batch goes without saying.
-    fn along(&self, over: AxisSet, outermost: bool) -> String {
+    pub(super) fn along(&self, over: AxisSet, outermost: bool) -> String {
         let silent = outermost && over.contains(BATCH) && over.len() > 1;
         let names: Vec<&str> = over
             .iter()
@@ -72,7 +71,7 @@ impl Printer<'_> {
     }
 
     /// A size in the model's dimensions: `H`, `4 * H`, `E + H`, or a number.
-    fn dim(&self, size: usize) -> String {
+    pub(super) fn dim(&self, size: usize) -> String {
         let dims = &self.graph.dims;
         if let Some((name, _)) = dims.iter().find(|(_, value)| *value == size && size > 1) {
             return name.clone();
@@ -108,7 +107,7 @@ impl Printer<'_> {
         }
     }
 
-    fn dims(&self, shape: &[usize]) -> String {
+    pub(super) fn dims(&self, shape: &[usize]) -> String {
         shape.iter().map(|&size| self.dim(size)).collect::<Vec<_>>().join(", ")
     }
 
@@ -118,12 +117,12 @@ impl Printer<'_> {
         if own < strength { format!("({text})") } else { text }
     }
 
-    fn call(&self, name: &str, operands: &[Operand]) -> (String, u8) {
+    pub(super) fn call(&self, name: &str, operands: &[Operand]) -> (String, u8) {
         let args: Vec<String> = operands.iter().map(|&x| self.operand(x, 0, false)).collect();
         (format!("{name}({})", args.join(", ")), ATOM)
     }
 
-    fn expression(&self, node: NodeId, outermost: bool) -> (String, u8) {
+    pub(super) fn expression(&self, node: NodeId, outermost: bool) -> (String, u8) {
         let graph = self.graph;
         let operands = graph.operands(node);
         match graph.op(node) {
@@ -201,14 +200,14 @@ impl Printer<'_> {
     }
 
     /// A value as it stands.
-    fn same(&self, operand: Operand, outermost: bool) -> (String, u8) {
+    pub(super) fn same(&self, operand: Operand, outermost: bool) -> (String, u8) {
         if operand.access == Access::Here && !self.names.contains_key(&operand.node) {
             return self.expression(operand.node, outermost);
         }
         (self.operand(operand, ATOM, outermost), ATOM)
     }
 
-    fn constant(&self, value: f64, shape: &[usize]) -> (String, u8) {
+    pub(super) fn constant(&self, value: f64, shape: &[usize]) -> (String, u8) {
         if shape.is_empty() {
             return (number(value), if value < 0.0 { SIGN } else { ATOM });
         }
@@ -223,7 +222,7 @@ impl Printer<'_> {
         (text, ATOM)
     }
 
-    fn binary(&self, binary: Binary, operands: &[Operand], outermost: bool) -> (String, u8) {
+    pub(super) fn binary(&self, binary: Binary, operands: &[Operand], outermost: bool) -> (String, u8) {
         let (symbol, own) = match binary {
             Binary::Add => (" + ", SUM),
             Binary::Subtract => (" - ", SUM),
@@ -246,7 +245,12 @@ impl Printer<'_> {
         (format!("{left}{symbol}{right}"), own)
     }
 
-    fn contract(&self, contract: &Contract, operands: &[Operand], outermost: bool) -> (String, u8) {
+    pub(super) fn contract(
+        &self,
+        contract: &Contract,
+        operands: &[Operand],
+        outermost: bool,
+    ) -> (String, u8) {
         let product = self.product(contract, operands);
         if contract.over.is_empty() {
             return product;
@@ -255,7 +259,7 @@ impl Printer<'_> {
         (format!("{name}({} over {})", product.0, self.along(contract.over, outermost)), ATOM)
     }
 
-    fn product(&self, contract: &Contract, operands: &[Operand]) -> (String, u8) {
+    pub(super) fn product(&self, contract: &Contract, operands: &[Operand]) -> (String, u8) {
         let [a, b] = [operands[0], operands[1]];
         let matmul = |left_transposed: bool, right_transposed: bool| {
             let left = if left_transposed {
@@ -284,5 +288,27 @@ impl Printer<'_> {
                 (format!("einsum(\"{}\", {a}, {b})", contract.spec()), ATOM)
             }
         }
+    }
+}
+
+fn id_range(element: Element) -> usize {
+    match element {
+        Element::Id(n) => n,
+        Element::Real => 0,
+    }
+}
+
+/// A number as the language writes it, exact for f64.
+pub(super) fn number(value: f64) -> String {
+    if value == f64::INFINITY {
+        "inf".into()
+    } else if value == f64::NEG_INFINITY {
+        "-inf".into()
+    } else if value.is_nan() {
+        "nan".into()
+    } else if value.abs() >= 1e16 || (value != 0.0 && value.abs() < 1e-5) {
+        format!("{value:e}")
+    } else {
+        format!("{value}")
     }
 }
