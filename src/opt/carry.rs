@@ -2,23 +2,38 @@
 //!
 //! Before `h[t-1]`, which is the start (or zero) at the first step; after `initially(h[t-1], carried)`, with
 //! an input `h.carry` for each example and an output of the same name, the value at the last step. The
-//! gradient stops there, for the carried value is data.
+//! gradient stops there, for the carried value is data. Where positions matter, to a start or to an equation,
+//! `carry.steps` counts the steps of the chunks before.
 
 use std::collections::BTreeMap;
 
 use crate::ir::{
-    Access, AxisId, AxisSet, Graph, InputSpec, Node, NodeId, Op, Operand, Origin, Output, OutputKind,
-    ValueType,
+    Access, Along, AxisId, AxisSet, BATCH, Binary, Graph, InputSpec, Node, NodeId, Op, Operand, Origin,
+    Output, OutputKind, ValueType,
 };
 
-/// The name of the input that is 1 for examples whose chunk is their first.
-pub const FIRST_CHUNK: &str = "carry.first";
+/// The name of the input that counts the steps before the chunk, and of the output with those after it.
+const STEPS: &str = "carry.steps";
 
 /// Makes a program that runs one chunk along `axis` of what was one sequence; `None` if it cannot be
-/// cut into chunks because it reads the future, the ends, or on another axis at the same time.
+/// cut into chunks because it reads the future, the ends or the whole, or on another axis at the same time.
+///
+/// Sums over the whole batch (losses, metrics) are then those of the chunk.
 pub fn carry(graph: &Graph, axis: AxisId) -> Option<Graph> {
     let mut readers: BTreeMap<NodeId, Vec<(NodeId, u32)>> = BTreeMap::new();
+    let of_each = |over: AxisSet| over.contains(axis) && !over.contains(BATCH);
     for id in graph.ids() {
+        let needs_the_whole = match graph.op(id) {
+            Op::Softmax(Along::Axes(over)) => over.contains(axis),
+            Op::Reduce(_, Along::Axes(over)) => of_each(*over),
+            Op::Contract(contract) => of_each(contract.over),
+            Op::Length(along) => *along == axis,
+            Op::Count(over) => over.contains(axis),
+            _ => false,
+        };
+        if needs_the_whole {
+            return None;
+        }
         for operand in graph.operands(id) {
             match operand.access {
                 Access::Delay { axis: along, by } if along == axis => {
@@ -36,7 +51,12 @@ pub fn carry(graph: &Graph, axis: AxisId) -> Option<Graph> {
             }
         }
     }
-    let mut chunked = Chunked { graph: graph.clone(), axis, first: None };
+    let mut chunked = Chunked { graph: graph.clone(), axis, steps: None };
+    for id in graph.ids() {
+        if *graph.op(id) == Op::Position(axis) {
+            chunked.count_on(id)?;
+        }
+    }
     for (count, (node, readers)) in readers.into_iter().enumerate() {
         chunked.cut(node, &readers, count)?;
     }
@@ -46,8 +66,8 @@ pub fn carry(graph: &Graph, axis: AxisId) -> Option<Graph> {
 struct Chunked {
     graph: Graph,
     axis: AxisId,
-    /// The input that is 1 in the first chunk.
-    first: Option<NodeId>,
+    /// The input that counts the steps before.
+    steps: Option<NodeId>,
 }
 
 impl Chunked {
@@ -102,20 +122,48 @@ impl Chunked {
         Some(())
     }
 
-    /// 1 at the first `by` steps of the first chunk.
+    /// 1 at the first `by` steps of the sequence.
     fn early(&mut self, by: u32, origin: Origin) -> Option<Operand> {
-        let graph = &mut self.graph;
-        let first = *self.first.get_or_insert_with(|| {
-            let ty = ValueType::real(Vec::new(), AxisSet::BATCH);
-            graph.inputs.push(InputSpec { name: FIRST_CHUNK.into(), ty: ty.clone() });
-            graph.leaf(Op::Input(FIRST_CHUNK.into()), ty, origin, None)
-        });
         let steps = AxisSet::BATCH.with(self.axis);
-        let position = graph.leaf(Op::Position(self.axis), ValueType::real(Vec::new(), steps), origin, None);
-        let by = graph.constant(f64::from(by), &[], origin);
-        let less =
-            graph.apply(Op::Binary(crate::ir::Binary::Less), &[position.into(), by.into()], origin).ok()?;
-        let product = Op::Binary(crate::ir::Binary::Multiply);
-        graph.apply(product, &[first.into(), less.into()], origin).ok().map(Operand::from)
+        let ty = ValueType::real(Vec::new(), steps);
+        let position = self.graph.leaf(Op::Position(self.axis), ty, origin, None);
+        let position = self.count_on(position)?;
+        let by = self.graph.constant(f64::from(by), &[], origin);
+        let less = Op::Binary(Binary::Less);
+        self.graph.apply(less, &[position.into(), by.into()], origin).ok().map(Operand::from)
+    }
+
+    /// Has whoever reads a position in the chunk read the one in the sequence, which is returned.
+    fn count_on(&mut self, position: NodeId) -> Option<NodeId> {
+        let origin = self.graph.node(position).origin;
+        let before = self.steps_before(origin)?;
+        let readers = self.graph.users(position);
+        let add = Op::Binary(Binary::Add);
+        let total = self.graph.apply(add, &[before.into(), position.into()], origin).ok()?;
+        for (reader, index, access) in readers {
+            let mut operands = self.graph.operands(reader);
+            operands[index] = Operand { node: total, access };
+            self.graph.set_operands(reader, &operands);
+        }
+        for output in self.graph.outputs.iter_mut().filter(|output| output.value.node == position) {
+            output.value.node = total;
+        }
+        Some(total)
+    }
+
+    fn steps_before(&mut self, origin: Origin) -> Option<NodeId> {
+        if let Some(known) = self.steps {
+            return Some(known);
+        }
+        let graph = &mut self.graph;
+        let ty = ValueType::real(Vec::new(), AxisSet::BATCH);
+        graph.inputs.push(InputSpec { name: STEPS.into(), ty: ty.clone() });
+        let before = graph.leaf(Op::Input(STEPS.into()), ty.clone(), origin, None);
+        let length = graph.leaf(Op::Length(self.axis), ty, origin, None);
+        let add = Op::Binary(Binary::Add);
+        let after = graph.apply(add, &[before.into(), length.into()], origin).ok()?;
+        graph.outputs.push(Output { kind: OutputKind::Carry, name: STEPS.into(), value: after.into() });
+        self.steps = Some(before);
+        Some(before)
     }
 }

@@ -12,8 +12,6 @@ use rnnc::opt::carry;
 
 use super::support::{feeds_for, graph};
 
-const FIRST: &str = "carry.first";
-
 const PROGRAMS: &[(&str, &str)] = &[
     ("lstm", "h = LSTM(3, 2)(x)  loss l = sum(h)"),
     ("stacked", "h = GRU(3, 2)(x)  g = LSTM(2, 3)(h)  loss l = sum(g * x)"),
@@ -30,6 +28,11 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("a learned start", "h = LSTM(3, 2)(x, h = tanh(a @ v), c = d)  loss l = sum(h)"),
     ("a start for an input", "y = initially(x[t-1], w) * w  loss l = sum(y * x)"),
     ("ids with a start", "j = initially(k[t-1], k2)  y = b[j]  loss l = dot(y, x)"),
+    ("positions", "y = dot(w, x) * t + where(t < 4, 1, 0)  loss l = y"),
+    (
+        "positions in a loop",
+        "state h: [3] over t = ones  h[t] = where(t == 4, x, h[t-1] * w)  loss l = sum(h)",
+    ),
     ("a mean over the batch", "y = tanh(x * w)  loss l = sum(y)  metric m = sum(y^2)"),
 ];
 
@@ -40,7 +43,6 @@ const REFUSED: &[(&str, &str)] = &[
     ("the first value", "loss l = sum(x * x[first] * w)"),
     ("a softmax over t", "p = softmax(dot(x, w) over t)  loss l = p * t"),
     ("a sum over t", "s = sum(x * w over t)  loss l = dot(s, x)"),
-    ("the position", "loss l = dot(w, x) * t"),
     ("the length", "loss l = dot(w, x) * length(t)"),
 ];
 
@@ -89,10 +91,7 @@ fn before_the_start(chunked: &Graph, graph: &Graph, examples: usize) -> BTreeMap
         .filter(|input| !known(&input.name))
         .map(|input| {
             let data = match input.ty.element {
-                Element::Real => {
-                    let value = if input.name == FIRST { 1.0 } else { 0.0 };
-                    InputData::Real(vec![vec![value; input.ty.size()]; examples])
-                }
+                Element::Real => InputData::Real(vec![vec![0.0; input.ty.size()]; examples]),
                 Element::Id(_) => InputData::Ids(vec![vec![None]; examples]),
             };
             (input.name.clone(), data)
@@ -157,9 +156,6 @@ fn chunks_are_worth_the_whole() {
                     };
                     handed.insert(output.name.clone(), data);
                 }
-                if handed.contains_key(FIRST) {
-                    handed.insert(FIRST.into(), InputData::Real(vec![vec![0.0]; lengths.len()]));
-                }
             }
         }
     }
@@ -194,9 +190,6 @@ fn gradients_stay_inside_their_chunk() {
         let handed = feeds_for(&chunked, &[3, 2, 0, 0], 5);
         for (name, data) in handed.inputs {
             later.inputs.entry(name).or_insert(data);
-        }
-        if later.inputs.contains_key(FIRST) {
-            later.inputs.insert(FIRST.into(), InputData::Real(vec![vec![0.0]; 4]));
         }
         let found = gradients(&chunked, &later);
         let oracle = Program::new(&chunked).unwrap();
