@@ -130,6 +130,11 @@ impl Builder {
         self.binary(BinaryInst::Divide, a, b)
     }
 
+    /// `a / b` for a `b` that is known to be of moderate size.
+    fn divide_by_moderate(&mut self, a: Val, b: Val) -> Val {
+        self.binary(BinaryInst::DivideByModerate, a, b)
+    }
+
     fn fma(&mut self, a: Val, b: Val, c: Val) -> Val {
         self.push(Inst::Fma(a, b, c))
     }
@@ -267,7 +272,7 @@ impl Builder {
         let left = self.binary(BinaryInst::Less, x, zero);
         let above = self.select(left, e, one);
         let below = self.add(one, e);
-        self.divide(above, below)
+        self.divide_by_moderate(above, below)
     }
 
     /// max(x, 0) + log(1 + e) with e = exp(-|x|).
@@ -278,7 +283,7 @@ impl Builder {
         // What the sum has rounded away, to first order: all of e where e is small.
         let back = self.subtract(sum, one);
         let lost = self.subtract(e, back);
-        let correction = self.divide(lost, sum);
+        let correction = self.divide_by_moderate(lost, sum);
         let log = self.log_of_mantissa(sum, zero);
         let log = self.add(log, correction);
         let right = self.binary(BinaryInst::Greater, x, zero);
@@ -390,7 +395,7 @@ impl Builder {
         let double = self.multiply(clamped, two);
         let e = self.exp_within(double);
         let below = self.add(e, one);
-        let part = self.divide(two, below);
+        let part = self.divide_by_moderate(two, below);
         let large = self.subtract(one, part);
         let minus = self.simple(UnaryInst::Negate, large);
         let zero = self.number(0.0);

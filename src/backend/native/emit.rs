@@ -110,6 +110,11 @@ impl<'m> Emitter<'m> {
         };
         let callees = callees.into_iter().map(|shape| self.tile(shape)).collect::<Result<Vec<_>, _>>()?;
         let name = format!("{}_{number}_{kind}", symbol(&self.plan.name));
+        if let (Work::Rows(kernel), Some(width)) = (work, self.width)
+            && let Some(bytes) = wide::rows::rows(self.plan, kernel, width)?
+        {
+            return self.define_bytes(&name, 4, &bytes);
+        }
         self.define(&name, Linkage::Local, 4, equations, &callees, written(work), |code| match work {
             Work::Rows(kernel) => rows::rows(code, kernel),
             Work::Gemm(gemm) => gemm::gemm(code, gemm),

@@ -320,18 +320,19 @@ fn identity(inst: &Inst) -> f64 {
     }
 }
 
-/// Whether the last dimension can be done in vectors: every place dense or constant along it, every
-/// store dense, and no store that a later element would have to see.
 fn vectorises(phase: &Phase, lanes: usize) -> bool {
-    let Some(&extent) = phase.dims.last() else {
-        return false;
-    };
+    phase.dims.last().is_some_and(|&extent| extent >= lanes) && is_elementwise(phase)
+}
+
+/// Whether elements along the last dimension can be done at once: every place dense or constant along it,
+/// every store dense, and no store that a later element would have to see.
+pub fn is_elementwise(phase: &Phase) -> bool {
     let scalar_only = |inst: &Inst| match inst {
         Inst::CopyId(..) | Inst::SelectId(..) | Inst::ArgMax(..) => true,
         Inst::Reduce(..) => phase.reduced == 0,
         _ => false,
     };
-    if extent < lanes || phase.body.iter().any(scalar_only) {
+    if phase.body.iter().any(scalar_only) {
         return false;
     }
     let work = Work::Rows(RowKernel { space: 0, phases: vec![phase.clone()] });

@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 
-use iced_x86::code_asm::{AsmRegister64, CodeAssembler, CodeLabel, r15};
+use iced_x86::code_asm::{AsmRegister64, CodeAssembler, CodeLabel, eax, k1, r15};
 use iced_x86::{Code, IcedError, Instruction, MemoryOperand, Register};
 
 use crate::backend::native::emit::EmitError;
@@ -91,12 +91,12 @@ pub enum Three {
     AddInteger,
     /// 32-bit integer difference.
     SubtractInteger,
-    /// `d = d * b + a`
-    Fma132,
-    /// `d = a * d + b`
-    Fma213,
-    /// `d = a * b + d`
-    Fma231,
+    /// `d = ± d * b ± a`: whether the product, and whether `a`, is subtracted.
+    Fma132(bool, bool),
+    /// `d = ± a * d ± b`
+    Fma213(bool, bool),
+    /// `d = ± a * b ± d`
+    Fma231(bool, bool),
     /// `a * 2^floor(b)` (AVX-512).
     Scale,
 }
@@ -301,20 +301,6 @@ impl Machine {
         Ok(self.asm.add_instruction(instruction)?)
     }
 
-    /// As [`Machine::three`], in the lanes that exist; the others keep what `d` held.
-    pub fn three_masked(
-        &mut self,
-        op: Three,
-        d: Vector,
-        a: Vector,
-        b: impl Into<Source>,
-    ) -> Result<(), EmitError> {
-        let registers = [self.register(d), self.register(a)];
-        let mut instruction = self.with(three(op, self.width)?, &registers, b.into())?;
-        instruction.set_op_mask(LANES);
-        Ok(self.asm.add_instruction(instruction)?)
-    }
-
     /// `d = op(a)`.
     pub fn two(&mut self, op: Two, d: Vector, a: impl Into<Source>) -> Result<(), EmitError> {
         let a = a.into();
@@ -419,6 +405,77 @@ impl Machine {
             }
         };
         Ok(self.asm.add_instruction(instruction)?)
+    }
+
+    /// `d = a` in the lanes that exist, `otherwise` in the others. With AVX2 `lanes` is the mask.
+    pub fn existing(
+        &mut self,
+        d: Vector,
+        a: Vector,
+        otherwise: Source,
+        lanes: Vector,
+    ) -> Result<(), EmitError> {
+        self.two(Two::Copy, d, otherwise)?;
+        let (d, a) = (self.register(d), self.register(a));
+        let instruction = match self.width {
+            Width::Ymm => {
+                let code = Code::VEX_Vblendvps_ymm_ymm_ymmm256_ymm;
+                Instruction::with4(code, d, d, a, self.register(lanes))?
+            }
+            Width::Zmm => {
+                let mut instruction = Instruction::with2(Code::EVEX_Vmovups_zmm_k1z_zmmm512, d, a)?;
+                instruction.set_op_mask(LANES);
+                instruction
+            }
+        };
+        Ok(self.asm.add_instruction(instruction)?)
+    }
+
+    /// The mask of the first `count` lanes. With AVX2 it is put into `lanes`.
+    pub fn first_lanes(&mut self, count: usize, lanes: Vector) -> Result<(), EmitError> {
+        match self.width {
+            Width::Zmm => {
+                self.asm.mov(eax, ((1u64 << count) - 1) as i32)?;
+                Ok(self.asm.kmovw(k1, eax)?)
+            }
+            Width::Ymm => {
+                let words: Vec<u32> =
+                    (0..self.width.lanes()).map(|lane| if lane < count { u32::MAX } else { 0 }).collect();
+                let words = self.lanes(&words);
+                self.two(Two::Copy, lanes, words)
+            }
+        }
+    }
+
+    /// Exchanges halves of a vector, of its halves, and so on: in round 0 to the logarithm of the lanes.
+    pub fn exchange(&mut self, round: usize, d: Vector, a: Vector) -> Result<(), EmitError> {
+        let (d, a) = (self.register(d), self.register(a));
+        let instruction = match (self.width, round) {
+            (Width::Zmm, 0) => {
+                Instruction::with4(Code::EVEX_Vshuff32x4_zmm_k1z_zmm_zmmm512b32_imm8, d, a, a, 0x4e)?
+            }
+            (Width::Zmm, 1) => {
+                Instruction::with4(Code::EVEX_Vshuff32x4_zmm_k1z_zmm_zmmm512b32_imm8, d, a, a, 0xb1)?
+            }
+            (Width::Zmm, 2) => {
+                Instruction::with3(Code::EVEX_Vpermilps_zmm_k1z_zmmm512b32_imm8, d, a, 0x4e)?
+            }
+            (Width::Zmm, _) => {
+                Instruction::with3(Code::EVEX_Vpermilps_zmm_k1z_zmmm512b32_imm8, d, a, 0xb1)?
+            }
+            (Width::Ymm, 0) => {
+                Instruction::with4(Code::VEX_Vperm2f128_ymm_ymm_ymmm256_imm8, d, a, a, 0x01)?
+            }
+            (Width::Ymm, 1) => Instruction::with3(Code::VEX_Vpermilps_ymm_ymmm256_imm8, d, a, 0x4e)?,
+            (Width::Ymm, _) => Instruction::with3(Code::VEX_Vpermilps_ymm_ymmm256_imm8, d, a, 0xb1)?,
+        };
+        Ok(self.asm.add_instruction(instruction)?)
+    }
+
+    /// The lowest lane to memory; of the first 16 registers.
+    pub fn store_lowest(&mut self, to: MemoryOperand, a: Vector) -> Result<(), EmitError> {
+        let a = Register::XMM0 + u32::from(a.0);
+        Ok(self.asm.add_instruction(Instruction::with2(Code::VEX_Vmovss_m32_xmm, to, a)?)?)
     }
 
     /// `a` rounded to an integral real.
@@ -600,9 +657,18 @@ fn three(op: Three, width: Width) -> Result<Code, EmitError> {
         (Width::Ymm, Xor) => Code::VEX_Vxorps_ymm_ymm_ymmm256,
         (Width::Ymm, AddInteger) => Code::VEX_Vpaddd_ymm_ymm_ymmm256,
         (Width::Ymm, SubtractInteger) => Code::VEX_Vpsubd_ymm_ymm_ymmm256,
-        (Width::Ymm, Fma132) => Code::VEX_Vfmadd132ps_ymm_ymm_ymmm256,
-        (Width::Ymm, Fma213) => Code::VEX_Vfmadd213ps_ymm_ymm_ymmm256,
-        (Width::Ymm, Fma231) => Code::VEX_Vfmadd231ps_ymm_ymm_ymmm256,
+        (Width::Ymm, Fma132(false, false)) => Code::VEX_Vfmadd132ps_ymm_ymm_ymmm256,
+        (Width::Ymm, Fma132(true, false)) => Code::VEX_Vfnmadd132ps_ymm_ymm_ymmm256,
+        (Width::Ymm, Fma132(false, true)) => Code::VEX_Vfmsub132ps_ymm_ymm_ymmm256,
+        (Width::Ymm, Fma132(true, true)) => Code::VEX_Vfnmsub132ps_ymm_ymm_ymmm256,
+        (Width::Ymm, Fma213(false, false)) => Code::VEX_Vfmadd213ps_ymm_ymm_ymmm256,
+        (Width::Ymm, Fma213(true, false)) => Code::VEX_Vfnmadd213ps_ymm_ymm_ymmm256,
+        (Width::Ymm, Fma213(false, true)) => Code::VEX_Vfmsub213ps_ymm_ymm_ymmm256,
+        (Width::Ymm, Fma213(true, true)) => Code::VEX_Vfnmsub213ps_ymm_ymm_ymmm256,
+        (Width::Ymm, Fma231(false, false)) => Code::VEX_Vfmadd231ps_ymm_ymm_ymmm256,
+        (Width::Ymm, Fma231(true, false)) => Code::VEX_Vfnmadd231ps_ymm_ymm_ymmm256,
+        (Width::Ymm, Fma231(false, true)) => Code::VEX_Vfmsub231ps_ymm_ymm_ymmm256,
+        (Width::Ymm, Fma231(true, true)) => Code::VEX_Vfnmsub231ps_ymm_ymm_ymmm256,
         (Width::Ymm, Scale) => return Err(EmitError::Codegen("AVX2 has no scaling".into())),
         (Width::Zmm, Add) => Code::EVEX_Vaddps_zmm_k1z_zmm_zmmm512b32_er,
         (Width::Zmm, Subtract) => Code::EVEX_Vsubps_zmm_k1z_zmm_zmmm512b32_er,
@@ -616,9 +682,18 @@ fn three(op: Three, width: Width) -> Result<Code, EmitError> {
         (Width::Zmm, Xor) => Code::EVEX_Vxorps_zmm_k1z_zmm_zmmm512b32,
         (Width::Zmm, AddInteger) => Code::EVEX_Vpaddd_zmm_k1z_zmm_zmmm512b32,
         (Width::Zmm, SubtractInteger) => Code::EVEX_Vpsubd_zmm_k1z_zmm_zmmm512b32,
-        (Width::Zmm, Fma132) => Code::EVEX_Vfmadd132ps_zmm_k1z_zmm_zmmm512b32_er,
-        (Width::Zmm, Fma213) => Code::EVEX_Vfmadd213ps_zmm_k1z_zmm_zmmm512b32_er,
-        (Width::Zmm, Fma231) => Code::EVEX_Vfmadd231ps_zmm_k1z_zmm_zmmm512b32_er,
+        (Width::Zmm, Fma132(false, false)) => Code::EVEX_Vfmadd132ps_zmm_k1z_zmm_zmmm512b32_er,
+        (Width::Zmm, Fma132(true, false)) => Code::EVEX_Vfnmadd132ps_zmm_k1z_zmm_zmmm512b32_er,
+        (Width::Zmm, Fma132(false, true)) => Code::EVEX_Vfmsub132ps_zmm_k1z_zmm_zmmm512b32_er,
+        (Width::Zmm, Fma132(true, true)) => Code::EVEX_Vfnmsub132ps_zmm_k1z_zmm_zmmm512b32_er,
+        (Width::Zmm, Fma213(false, false)) => Code::EVEX_Vfmadd213ps_zmm_k1z_zmm_zmmm512b32_er,
+        (Width::Zmm, Fma213(true, false)) => Code::EVEX_Vfnmadd213ps_zmm_k1z_zmm_zmmm512b32_er,
+        (Width::Zmm, Fma213(false, true)) => Code::EVEX_Vfmsub213ps_zmm_k1z_zmm_zmmm512b32_er,
+        (Width::Zmm, Fma213(true, true)) => Code::EVEX_Vfnmsub213ps_zmm_k1z_zmm_zmmm512b32_er,
+        (Width::Zmm, Fma231(false, false)) => Code::EVEX_Vfmadd231ps_zmm_k1z_zmm_zmmm512b32_er,
+        (Width::Zmm, Fma231(true, false)) => Code::EVEX_Vfnmadd231ps_zmm_k1z_zmm_zmmm512b32_er,
+        (Width::Zmm, Fma231(false, true)) => Code::EVEX_Vfmsub231ps_zmm_k1z_zmm_zmmm512b32_er,
+        (Width::Zmm, Fma231(true, true)) => Code::EVEX_Vfnmsub231ps_zmm_k1z_zmm_zmmm512b32_er,
         (Width::Zmm, Scale) => Code::EVEX_Vscalefps_zmm_k1z_zmm_zmmm512b32_er,
     })
 }

@@ -13,8 +13,11 @@
 //! reference: what wide code computes agrees with it up to the order of sums and the stated accuracy of the
 //! functions, and whatever has no wide form falls back to it.
 
+pub mod body;
 pub mod machine;
 pub mod product;
+pub mod rows;
+pub mod steps;
 
 use cranelift_codegen::isa::{CallConv, TargetIsa};
 

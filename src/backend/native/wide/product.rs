@@ -163,10 +163,10 @@ impl Tile {
                 for vector in 0..vectors {
                     let sum = self.sum(row, vector);
                     if rows > 1 {
-                        self.machine.three(Three::Fma231, sum, number, self.column(vector))?;
+                        self.machine.three(Three::Fma231(false, false), sum, number, self.column(vector))?;
                     } else {
                         let columns = Source::Memory(self.packed(vector, step));
-                        self.machine.three(Three::Fma231, sum, number, columns)?;
+                        self.machine.three(Three::Fma231(false, false), sum, number, columns)?;
                     }
                 }
             }
