@@ -354,9 +354,7 @@ impl Writer<'_> {
                 // d = d * b + c
                 let d = self.become_result(a);
                 return match second {
-                    Source::Register(b) => {
-                        self.machine.three(Three::Fma213(signs.0, signs.1), d, b, sum)
-                    }
+                    Source::Register(b) => self.machine.three(Three::Fma213(signs.0, signs.1), d, b, sum),
                     // d = d * [b] + c
                     number => self.machine.three(Three::Fma132(signs.0, signs.1), d, sum, number),
                 };

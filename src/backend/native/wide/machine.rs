@@ -457,15 +457,9 @@ impl Machine {
             (Width::Zmm, 1) => {
                 Instruction::with4(Code::EVEX_Vshuff32x4_zmm_k1z_zmm_zmmm512b32_imm8, d, a, a, 0xb1)?
             }
-            (Width::Zmm, 2) => {
-                Instruction::with3(Code::EVEX_Vpermilps_zmm_k1z_zmmm512b32_imm8, d, a, 0x4e)?
-            }
-            (Width::Zmm, _) => {
-                Instruction::with3(Code::EVEX_Vpermilps_zmm_k1z_zmmm512b32_imm8, d, a, 0xb1)?
-            }
-            (Width::Ymm, 0) => {
-                Instruction::with4(Code::VEX_Vperm2f128_ymm_ymm_ymmm256_imm8, d, a, a, 0x01)?
-            }
+            (Width::Zmm, 2) => Instruction::with3(Code::EVEX_Vpermilps_zmm_k1z_zmmm512b32_imm8, d, a, 0x4e)?,
+            (Width::Zmm, _) => Instruction::with3(Code::EVEX_Vpermilps_zmm_k1z_zmmm512b32_imm8, d, a, 0xb1)?,
+            (Width::Ymm, 0) => Instruction::with4(Code::VEX_Vperm2f128_ymm_ymm_ymmm256_imm8, d, a, a, 0x01)?,
             (Width::Ymm, 1) => Instruction::with3(Code::VEX_Vpermilps_ymm_ymmm256_imm8, d, a, 0x4e)?,
             (Width::Ymm, _) => Instruction::with3(Code::VEX_Vpermilps_ymm_ymmm256_imm8, d, a, 0xb1)?,
         };

@@ -372,12 +372,7 @@ impl<'p> Kernel<'p> {
         Some(layout.firsts + 8 * number as i32)
     }
 
-    fn write_phase(
-        &mut self,
-        phase: &PhaseCode,
-        frame: Frame,
-        layout: Layout,
-    ) -> Result<usize, EmitError> {
+    fn write_phase(&mut self, phase: &PhaseCode, frame: Frame, layout: Layout) -> Result<usize, EmitError> {
         let accumulators =
             phase.reductions.iter().map(|(number, _, accumulator, _)| (*number, *accumulator)).collect();
         let lanes = Vector(phase.reserved.saturating_sub(1));

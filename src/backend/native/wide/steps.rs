@@ -405,26 +405,16 @@ impl Lowering<'_> {
             Width::Ymm => 2,
         };
         for _ in 0..steps {
-            let error = self.push(Work::Fma {
-                a: b,
-                b: reciprocal,
-                c: one,
-                minus_product: true,
-                minus_sum: false,
-            });
+            let error =
+                self.push(Work::Fma { a: b, b: reciprocal, c: one, minus_product: true, minus_sum: false });
             reciprocal = self.fma(error, reciprocal, reciprocal);
         }
         match of_one {
             true => reciprocal,
             false => {
                 let quotient = self.three(Three::Multiply, a, reciprocal);
-                let rest = self.push(Work::Fma {
-                    a: b,
-                    b: quotient,
-                    c: a,
-                    minus_product: true,
-                    minus_sum: false,
-                });
+                let rest =
+                    self.push(Work::Fma { a: b, b: quotient, c: a, minus_product: true, minus_sum: false });
                 self.fma(rest, reciprocal, quotient)
             }
         }
