@@ -39,6 +39,7 @@ const LAYERS: &[(&str, &[&str])] = &[
 const PRIVATE_CRATES: &[(&str, &str)] = &[
     ("petgraph", "src/ir/"),
     ("cranelift", "src/backend/native/"),
+    ("iced_x86", "src/backend/native/"),
     ("pest", "src/syntax/"),
     ("annotate_snippets", "src/base/"),
     ("clap", "src/cli/"),
@@ -46,7 +47,8 @@ const PRIVATE_CRATES: &[(&str, &str)] = &[
 ];
 
 /// Files that may hold `unsafe`: where generated code is called.
-const UNSAFE: &[&str] = &["src/backend/native/jit.rs", "src/runtime/program.rs"];
+const UNSAFE: &[&str] =
+    &["src/backend/native/jit.rs", "src/backend/native/peak.rs", "src/runtime/program.rs"];
 
 /// What only tests may do. `self.expect(…)` is a parser's own method.
 const FORBIDDEN: &[&str] =

@@ -7,6 +7,7 @@
 use std::collections::{HashMap, HashSet};
 
 use cranelift_codegen::ir::{AbiParam, Function, InstBuilder, UserFuncName, types};
+use cranelift_codegen::isa::TargetIsa;
 use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext};
 use cranelift_module::{FuncId, Linkage, Module, ModuleError};
 use thiserror::Error;
@@ -80,14 +81,7 @@ pub struct Emitter<'m> {
 
 impl<'m> Emitter<'m> {
     fn new(module: &'m mut dyn Module, plan: &'m Plan, precision: Precision) -> Emitter<'m> {
-        let isa = module.isa();
-        // On other targets than x86-64 the instruction is always there.
-        let fma = match isa.name() {
-            "x64" => {
-                isa.isa_flags().iter().any(|flag| flag.name == "has_fma" && flag.as_bool() == Some(true))
-            }
-            _ => true,
-        };
+        let fma = has_fma(module.isa());
         Emitter { module, plan, precision, fma, tiles: HashMap::new(), clif: Vec::new() }
     }
 
@@ -182,6 +176,12 @@ impl<'m> Emitter<'m> {
         self.module.define_function(function, &mut context)?;
         Ok(function)
     }
+}
+
+/// Whether a machine multiplies and adds in one instruction: always, on other targets than x86-64.
+pub(super) fn has_fma(isa: &dyn TargetIsa) -> bool {
+    isa.name() != "x64"
+        || isa.isa_flags().iter().any(|flag| flag.name == "has_fma" && flag.as_bool() == Some(true))
 }
 
 /// A name as the linker and C take it: letters, digits and underscores.

@@ -16,6 +16,7 @@ pub mod emit;
 pub mod header;
 pub mod jit;
 pub mod object;
+pub mod peak;
 
 mod address;
 mod combine;
