@@ -13,38 +13,29 @@
 //! threads. It is compiled and its input packed before the clock runs; a call runs it and, for a gradient,
 //! adds up loss and gradients of the groups as a step of training does. Nothing is printed here.
 //!
-//! - `workloads`: what is run; `clock`: what is measured
+//! - `workloads`: what is run; `program`: how; `clock`: what is measured
 
 mod clock;
+mod program;
 mod workloads;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use rayon::ThreadPool;
 use serde::Serialize;
 use thiserror::Error;
 
-use super::batch::{Batch, BatchError, threads};
+use super::batch::{BatchError, threads};
 use super::compile::{CompileError, Pipeline};
-use super::data::{Dataset, Examples};
-use super::evaluate::{parameter_ranges, slices};
-use super::gradient::GradientProgram;
-use super::session::{Model, SessionError, parameter_specs};
+use super::session::SessionError;
 use super::timings::Timings;
 use crate::backend::native::emit::EmitError;
-use crate::check::Mode;
 use crate::grad::GradError;
-use crate::ir::{Graph, OutputKind};
-use crate::runtime::parameters::{Parameters, ParametersError};
+use crate::runtime::parameters::ParametersError;
 
-use clock::{Times, measure, peak};
+use clock::{measure, peak};
+use program::Compiled;
 pub use workloads::{Cell, ChoiceError, Form, Shape, WORKLOADS, Workload, choose};
-
-/// Seed of parameters and inputs.
-const SEED: u64 = 1;
-/// The value that is asked for where nothing is trained.
-const HIDDEN: &str = "h";
 
 /// Why there is no figure.
 #[derive(Debug, Error)]
@@ -138,10 +129,8 @@ impl Bench {
     /// It cannot be compiled, or is too large for memory.
     pub fn run(&self, workload: &Workload) -> Result<Measured, BenchError> {
         let mut pipeline = Pipeline::default();
-        let times = match workload.form {
-            Form::Infer => self.infer(workload, &mut pipeline)?,
-            Form::Train => self.train(workload, &mut pipeline)?,
-        };
+        let mut compiled = Compiled::new(workload, &self.pool, &mut pipeline)?;
+        let times = measure(|| compiled.call())?;
         let Shape { steps, batch, input, hidden } = workload.shape;
         let speed = workload.operations() / times.median;
         let row = Row {
@@ -157,52 +146,4 @@ impl Bench {
         };
         Ok(Measured { row, timings: pipeline.timings })
     }
-
-    fn infer(&self, workload: &Workload, pipeline: &mut Pipeline) -> Result<Times, BenchError> {
-        let mut graph = pipeline.check(&model(workload), Mode::Evaluate)?.graph;
-        graph.outputs.retain(|output| output.name == HIDDEN);
-        let name = format!("{}_infer", graph.name);
-        let program = pipeline.program::<f32>(&graph, &[OutputKind::Value], &name)?;
-        let parameters = Parameters::initialize(parameter_specs(&graph), SEED)?;
-        let ranges = parameter_ranges(&program, &parameters);
-        let values = slices(&parameters, &ranges);
-        let examples = examples(&graph, workload.shape);
-        let mut batch = Batch::new(program, Arc::clone(&self.pool));
-        lay_out(&mut batch, &examples)?;
-        batch.run(&examples.feeds(), &values)?;
-        Ok(measure(|| batch.run(&[], &values))?)
-    }
-
-    fn train(&self, workload: &Workload, pipeline: &mut Pipeline) -> Result<Times, BenchError> {
-        let checked = pipeline.check(&model(workload), Mode::Train)?;
-        let graph = pipeline.trained(&checked.graph)?;
-        let parameters = Parameters::initialize(parameter_specs(&graph), SEED)?;
-        let mut program = GradientProgram::new(pipeline, &graph, &parameters, &self.pool)?;
-        let examples = examples(&graph, workload.shape);
-        lay_out(program.batch_mut(), &examples)?;
-        program.run(&parameters, &examples.feeds())?;
-        Ok(measure(|| program.run(&parameters, &[]).map(drop))?)
-    }
-}
-
-/// The program at the workload's shape.
-fn model(workload: &Workload) -> Model {
-    let Shape { batch, input, hidden, .. } = workload.shape;
-    let set = [("I", input), ("H", hidden), ("B", batch)];
-    let set = set.map(|(name, size)| (name.to_string(), size)).to_vec();
-    Model { set, ..Model::new(workload.cell.file, workload.cell.source) }
-}
-
-/// Random inputs, all sequences of the same length.
-fn examples(graph: &Graph, shape: Shape) -> Examples<f32> {
-    let axes = graph.axes.iter().skip(1).map(|axis| (axis.name.clone(), vec![shape.steps; shape.batch]));
-    let lengths: BTreeMap<String, Vec<usize>> = axes.collect();
-    let all: Vec<usize> = (0..shape.batch).collect();
-    Dataset::random(graph, &lengths, shape.batch, SEED).select(&all)
-}
-
-fn lay_out(batch: &mut Batch<f32>, examples: &Examples<f32>) -> Result<(), BatchError> {
-    let named = |axis: &str| examples.lengths.get(axis).map(Vec::as_slice);
-    let lengths = batch.lengths_by_name(examples.count, named);
-    batch.lay_out(&lengths)
 }
