@@ -29,5 +29,7 @@ mod random;
 mod rows;
 mod scatter;
 mod tile;
+mod tiling;
+pub mod wide;
 
 pub use emit::{EmitError, Emitted, emit};
