@@ -6,7 +6,7 @@ use clap::Args;
 
 use super::failure::Failure;
 use super::output::{note, print, stages};
-use crate::driver::bench::{self, Row, Shape, choose};
+use crate::driver::bench::{self, Profile, Row, Shape, choose};
 use crate::runtime::files;
 
 #[derive(Debug, Args)]
@@ -29,6 +29,9 @@ pub(super) struct Bench {
     /// Show how long each stage of the compiler took
     #[arg(long)]
     timings: bool,
+    /// Show how long each kernel takes, with the equations that it computes
+    #[arg(long)]
+    profile: bool,
 }
 
 impl Bench {
@@ -48,6 +51,9 @@ impl Bench {
             print(&line(&measured.row))?;
             if self.timings {
                 note(&stages(&measured.timings));
+            }
+            if self.profile {
+                print(&kernels(&bench.profile(workload)?))?;
             }
             rows.push(measured.row);
         }
@@ -74,4 +80,33 @@ fn line(row: &Row) -> String {
         "{:16} {shape:>16} {:11.1} {:11.1} {:9.1} {share:7.1}%\n",
         row.workload, row.median_us, row.min_us, row.gflops
     )
+}
+
+/// Where the time of a program goes.
+fn kernels(profile: &Profile) -> String {
+    let total = profile.total();
+    let mut text = format!(
+        "\nkernels: {:.1} us of all threads in a call of {:.1} us\n{:>7} {:>11} {:>7} {:>10} {:>9}\n",
+        total * 1e6,
+        profile.call * 1e6,
+        "share",
+        "us",
+        "calls",
+        "us each",
+        "GFLOP/s"
+    );
+    for kernel in &profile.kernels {
+        let (share, time) = (kernel.seconds / total * 100.0, kernel.seconds * 1e6);
+        let each = time / kernel.calls.max(1.0);
+        let speed = kernel.operations.map(|operations| format!("{:.1}", operations / kernel.seconds / 1e9));
+        let place = if kernel.in_loop { "loop: " } else { "" };
+        text += &format!(
+            "{share:6.1}% {time:11.1} {:7.0} {each:10.2} {:>9}  {place}{}\n",
+            kernel.calls,
+            speed.unwrap_or_default(),
+            kernel.label
+        );
+        kernel.equations.iter().for_each(|equation| text += &format!("{:52}{equation}\n", ""));
+    }
+    text + "\n"
 }

@@ -16,7 +16,7 @@ use rayon::prelude::*;
 use rayon::{ThreadPool, ThreadPoolBuildError, ThreadPoolBuilder};
 use thiserror::Error;
 
-use crate::plan::{Buffer, Plan, Role};
+use crate::plan::{Buffer, Plan, Role, SpaceId};
 use crate::runtime::layout::Lengths;
 use crate::runtime::program::{Instance, Program, ProgramError, Real};
 
@@ -110,6 +110,16 @@ impl<R: Real> Batch<R> {
         }
         self.lengths = lengths.clone();
         Ok(())
+    }
+
+    /// Rows of a space, in all groups together.
+    pub fn rows(&self, space: SpaceId) -> usize {
+        self.groups.iter().map(|instance| instance.layout().spaces[space].rows).sum()
+    }
+
+    /// What the clocks of the groups said, see [`Instance::readings`].
+    pub fn readings(&self) -> impl Iterator<Item = &[u64]> {
+        self.groups.iter().map(Instance::readings)
     }
 
     /// Sets the key of all random numbers.

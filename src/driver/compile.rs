@@ -41,6 +41,8 @@ pub enum CompileError {
 pub struct Pipeline {
     /// Time by stage; a pass is a stage `pass NAME`.
     pub timings: Timings,
+    /// Whether programs get a clock that is read after every kernel.
+    pub profiled: bool,
 }
 
 impl Pipeline {
@@ -117,7 +119,8 @@ impl Pipeline {
         name: &str,
     ) -> Result<Arc<Program<R>>, CompileError> {
         let plan = self.planned(graph, kinds, name)?;
-        Ok(Arc::new(self.timings.time("code", || Program::new(plan))?))
+        let compile = if self.profiled { Program::profiled } else { Program::new };
+        Ok(Arc::new(self.timings.time("code", || compile(plan))?))
     }
 }
 

@@ -54,6 +54,20 @@ fn stages_are_timed() {
 }
 
 #[test]
+fn kernels_are_timed() {
+    let ran = Workspace::new().run("bench --only lstm-train --shape 4,20,3,5 --profile --threads 2");
+    assert_eq!(ran.status, Some(0), "{ran:#?}");
+    let (_, table) = ran.out.split_once("kernels: ").unwrap();
+    let shares = table.lines().filter_map(|line| line.trim().split_once('%')?.0.parse::<f64>().ok());
+    assert!((shares.sum::<f64>() - 100.0).abs() < 2.0, "{}", ran.out);
+    assert!(
+        table.contains("loop: product ") && table.contains("h.c[t] = f[t] * c[t-1] + i[t] * g[t]"),
+        "{}",
+        ran.out
+    );
+}
+
+#[test]
 fn what_makes_no_sense_is_refused_at_once() {
     let workspace = Workspace::new();
     let run = |arguments: &str| workspace.run(&format!("bench {arguments}"));

@@ -7,7 +7,7 @@ use cranelift_codegen::settings::{self, Configurable};
 use cranelift_jit::{JITBuilder, JITModule};
 use cranelift_module::{Module, default_libcall_names};
 
-use super::emit::{EmitError, Emitted, emit};
+use super::emit::{EmitError, Emitted, emit, emit_profiled};
 use crate::plan::{Plan, Precision};
 
 /// The type of an entry point: it takes the context (see [`super::context`]).
@@ -31,6 +31,11 @@ impl Jit {
     /// Compiles a plan for this machine.
     pub fn compile(plan: &Plan, precision: Precision) -> Result<Jit, EmitError> {
         Jit::of(|module| emit(module, plan, precision))
+    }
+
+    /// The same with a clock that is read after every kernel: its context has a slot more.
+    pub fn profiled(plan: &Plan, precision: Precision) -> Result<Jit, EmitError> {
+        Jit::of(|module| emit_profiled(module, plan, precision))
     }
 
     /// Compiles what `write` puts into a module; its entry has the signature of [`Entry`].

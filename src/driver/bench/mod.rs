@@ -13,13 +13,15 @@
 //! threads. It is compiled and its input packed before the clock runs; a call runs it and, for a gradient,
 //! adds up loss and gradients of the groups as a step of training does. Nothing is printed here.
 //!
-//! - `workloads`: what is run; `program`: how; `clock`: what is measured
+//! - `workloads`: what is run; `program`: how; `clock`: what is measured; `profile`: where its time goes
 
 mod clock;
+mod profile;
 mod program;
 mod workloads;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use rayon::ThreadPool;
 use serde::Serialize;
@@ -34,8 +36,12 @@ use crate::grad::GradError;
 use crate::runtime::parameters::ParametersError;
 
 use clock::{measure, peak};
+pub use profile::{KernelTime, Profile};
 use program::Compiled;
 pub use workloads::{Cell, ChoiceError, Form, Shape, WORKLOADS, Workload, choose};
+
+/// How long a program is run for the times of its kernels.
+const PROFILED: Duration = Duration::from_secs(1);
 
 /// Why there is no figure.
 #[derive(Debug, Error)]
@@ -121,6 +127,16 @@ impl Bench {
     /// Floating-point operations a second of all threads.
     pub fn peak(&self) -> f64 {
         self.peak
+    }
+
+    /// Compiles a workload with a clock and gives the time of its kernels.
+    ///
+    /// # Errors
+    /// As [`Bench::run`], or if no clock is known for this machine.
+    pub fn profile(&self, workload: &Workload) -> Result<Profile, BenchError> {
+        let mut pipeline = Pipeline { profiled: true, ..Pipeline::default() };
+        let mut compiled = Compiled::new(workload, &self.pool, &mut pipeline)?;
+        Ok(profile::profile(&mut compiled, PROFILED)?)
     }
 
     /// Compiles a workload and times it.

@@ -87,6 +87,14 @@ impl Compiled {
         Ok(Compiled { parameters, form: Asked::Gradient(program) })
     }
 
+    /// The batch that it runs.
+    pub fn batch(&self) -> &Batch<f32> {
+        match &self.form {
+            Asked::Hidden { batch, .. } => batch,
+            Asked::Gradient(program) => program.batch(),
+        }
+    }
+
     /// Runs it on the input that it has.
     ///
     /// # Errors
