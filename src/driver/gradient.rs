@@ -28,7 +28,6 @@ pub(super) struct GradientProgram {
     places: Vec<(String, Range<usize>)>,
     /// Laid out as the parameters are.
     gradient: Vec<f32>,
-    scratch: Vec<f32>,
 }
 
 impl GradientProgram {
@@ -52,7 +51,6 @@ impl GradientProgram {
                 Some((format!("gradient:{}", output.name), range))
             })
             .collect();
-        let longest = places.iter().map(|(_, range)| range.len()).max().unwrap_or(0);
         let losses = graph.outputs_of(OutputKind::Loss).map(|output| format!("loss:{}", output.name));
         Ok(GradientProgram {
             ranges: parameter_ranges(&program, parameters),
@@ -60,7 +58,6 @@ impl GradientProgram {
             batch: Batch::new(program, Arc::clone(pool)),
             places,
             gradient: vec![0.0; parameters.values().len()],
-            scratch: vec![0.0; longest],
         })
     }
 
@@ -90,9 +87,65 @@ impl GradientProgram {
             loss += self.batch.number(name)?;
         }
         for (name, range) in &self.places {
-            let scratch = &mut self.scratch[..range.len()];
-            self.batch.add_up(name, &mut self.gradient[range.clone()], scratch)?;
+            self.batch.add_up(name, &mut self.gradient[range.clone()])?;
         }
         Ok(loss)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::check::Mode;
+    use crate::driver::batch::threads;
+    use crate::driver::session::{Model, parameter_specs};
+    use crate::runtime::layout::Lengths;
+
+    const MODEL: &str = "model M(I = 150, H = 130) {
+      input x: [I] over t
+      h = RNN(I, H)(x)
+      loss squares = sum(sum(h^2) over t)
+    }";
+
+    /// The flat gradient on so many threads, and what the program's outputs add up to.
+    fn gradient(count: usize) -> (Vec<f32>, Vec<f32>) {
+        let mut pipeline = Pipeline::default();
+        let checked = pipeline.check(&Model::new("m.rnn", MODEL), Mode::Train).unwrap();
+        let graph = pipeline.trained(&checked.graph).unwrap();
+        let parameters = Parameters::initialize(parameter_specs(&graph), 1).unwrap();
+        let pool = threads(count).unwrap();
+        let mut program = GradientProgram::new(&mut pipeline, &graph, &parameters, &pool).unwrap();
+        program.batch_mut().lay_out(&Lengths::uniform(40, &[2])).unwrap();
+        let x: Vec<f32> = (0..40 * 2 * 150).map(|i| (i as f32 * 0.7).sin()).collect();
+        program.run(&parameters, &[("x", Feed::Real(&x))]).unwrap();
+        let mut added = vec![0.0; parameters.values().len()];
+        for (name, range) in &program.places {
+            added[range.clone()].copy_from_slice(&program.batch.values(name).unwrap());
+        }
+        (program.gradient().to_vec(), added)
+    }
+
+    #[test]
+    fn gradients_of_groups_add_up_to_the_same_bits_on_any_number_of_threads() {
+        let (one, added) = gradient(1);
+        // Longer than what one thread adds up at once, and not a multiple of it.
+        assert!(one.len() > 1 << 15 && one.iter().all(|&value| value != 0.0));
+        assert!(one.iter().zip(&added).all(|(a, b)| (a - b).abs() <= 1e-5 * b.abs().max(1e-3)));
+        assert_eq!(gradient(3).0, one);
+    }
+
+    #[test]
+    fn an_output_of_another_size_is_refused() {
+        let mut pipeline = Pipeline::default();
+        let checked = pipeline.check(&Model::new("m.rnn", MODEL), Mode::Train).unwrap();
+        let graph = pipeline.trained(&checked.graph).unwrap();
+        let parameters = Parameters::initialize(parameter_specs(&graph), 1).unwrap();
+        let mut program =
+            GradientProgram::new(&mut pipeline, &graph, &parameters, &threads(1).unwrap()).unwrap();
+        program.batch_mut().lay_out(&Lengths::uniform(1, &[2])).unwrap();
+        for wrong in [129, 131] {
+            let error = program.batch.add_up("gradient:h.b_h", &mut vec![0.0; wrong]).unwrap_err();
+            assert!(error.to_string().contains("130"), "{error}");
+        }
     }
 }

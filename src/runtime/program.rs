@@ -13,7 +13,7 @@
 //! split and how results are added up again is the caller's.
 
 use std::marker::PhantomData;
-use std::ops::Range;
+use std::ops::{AddAssign, Range};
 use std::sync::Arc;
 
 use thiserror::Error;
@@ -270,6 +270,37 @@ impl<R: Real> Instance<R> {
         let id = self.program.find("output", name)?;
         self.check_element(id, Element::Real, padded.len())?;
         self.get_rows(id, padded, R::read)
+    }
+
+    /// Adds a part of a result of a single row, from element `from` on, to `part`, or begins `part` with it.
+    pub fn add_row(&self, name: &str, from: usize, part: &mut [R], begin: bool) -> Result<(), ProgramError>
+    where
+        R: AddAssign,
+    {
+        let id = self.program.find("output", name)?;
+        let (bytes, wanted) = (size_of::<R>(), from + part.len());
+        let buffer = &self.program.plan.buffers[id];
+        let real = buffer.element == Element::Real;
+        let single = self.program.plan.spaces[buffer.space].axes.is_empty();
+        let row = match self.layout.arena.places[id] {
+            Some(place) if real && single && wanted <= buffer.width => {
+                let start = self.memory.as_ptr().align_offset(super::layout::ALIGNMENT) + place.offset;
+                &self.memory[start + from * bytes..start + wanted * bytes]
+            }
+            _ => {
+                return Err(ProgramError::Mismatch {
+                    name: buffer.name.clone(),
+                    expected: format!("one row of {wanted} elements ({:?})", Element::Real),
+                    given: format!("{} a row ({:?})", buffer.width, buffer.element),
+                });
+            }
+        };
+        let values = row.chunks_exact(bytes).map(R::read);
+        match begin {
+            true => part.iter_mut().zip(values).for_each(|(sum, value)| *sum = value),
+            false => part.iter_mut().zip(values).for_each(|(sum, value)| *sum += value),
+        }
+        Ok(())
     }
 
     /// A result of ids, padded with "none".
