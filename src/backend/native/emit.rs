@@ -7,6 +7,7 @@
 use std::collections::{HashMap, HashSet};
 
 use cranelift_codegen::ir::{AbiParam, Function, InstBuilder, UserFuncName, types};
+use cranelift_codegen::isa::TargetIsa;
 use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext};
 use cranelift_module::{FuncId, Linkage, Module, ModuleError};
 use thiserror::Error;
@@ -16,7 +17,7 @@ use super::context::Slots;
 use super::tile::{self, Shape};
 use super::tiling::Tiling;
 use super::wide::{self, Width};
-use super::{combine, entry, gemm, outer, pack, random, rows, scatter};
+use super::{clock, combine, entry, gemm, outer, pack, random, rows, scatter};
 use crate::plan::places::{Access, places};
 use crate::plan::verify::verify;
 use crate::plan::{BufferId, Plan, Precision, Work};
@@ -52,6 +53,24 @@ pub struct Emitted {
 
 /// Compiles a plan into a module.
 pub fn emit(module: &mut dyn Module, plan: &Plan, precision: Precision) -> Result<Emitted, EmitError> {
+    write(module, plan, precision, false)
+}
+
+/// The same with a clock that is read after every kernel (see [`super::clock`]).
+pub fn emit_profiled(
+    module: &mut dyn Module,
+    plan: &Plan,
+    precision: Precision,
+) -> Result<Emitted, EmitError> {
+    write(module, plan, precision, true)
+}
+
+fn write(
+    module: &mut dyn Module,
+    plan: &Plan,
+    precision: Precision,
+    profiled: bool,
+) -> Result<Emitted, EmitError> {
     let problems = verify(plan);
     if !problems.is_empty() {
         return Err(EmitError::Plan(problems.join("; ")));
@@ -67,7 +86,7 @@ pub fn emit(module: &mut dyn Module, plan: &Plan, precision: Precision) -> Resul
         }
         functions.push(of_region);
     }
-    let entry = emitter.entry(&functions)?;
+    let entry = emitter.entry(&functions, profiled)?;
     Ok(Emitted { entry, clif: emitter.clif })
 }
 
@@ -86,13 +105,7 @@ pub struct Emitter<'m> {
 impl<'m> Emitter<'m> {
     fn new(module: &'m mut dyn Module, plan: &'m Plan, precision: Precision) -> Emitter<'m> {
         let isa = module.isa();
-        // On other targets than x86-64 the instruction is always there.
-        let fma = match isa.name() {
-            "x64" => {
-                isa.isa_flags().iter().any(|flag| flag.name == "has_fma" && flag.as_bool() == Some(true))
-            }
-            _ => true,
-        };
+        let fma = has_fma(isa);
         let width = wide::width(isa).filter(|_| precision == Precision::F32);
         let tiling = Tiling::new(precision, width);
         Emitter { module, plan, precision, fma, width, tiling, tiles: HashMap::new(), clif: Vec::new() }
@@ -143,10 +156,14 @@ impl<'m> Emitter<'m> {
         Ok(function)
     }
 
-    fn entry(&mut self, functions: &[Vec<FuncId>]) -> Result<FuncId, EmitError> {
-        let callees: Vec<FuncId> = functions.iter().flatten().copied().collect();
+    fn entry(&mut self, functions: &[Vec<FuncId>], profiled: bool) -> Result<FuncId, EmitError> {
+        let mut callees: Vec<FuncId> = functions.iter().flatten().copied().collect();
         let name = symbol(&self.plan.name);
-        self.define(&name, Linkage::Export, 1, &[], &callees, HashSet::new(), entry::entry)
+        if profiled {
+            callees.push(clock::define(self.module, &format!("{name}_clock"))?);
+        }
+        let body = |code: &mut Code| entry::entry(code, profiled);
+        self.define(&name, Linkage::Export, 1, &[], &callees, HashSet::new(), body)
     }
 
     /// Places a function of `params` 64-bit parameters that is machine code already.
@@ -207,6 +224,12 @@ impl<'m> Emitter<'m> {
         self.module.define_function(function, &mut context)?;
         Ok(function)
     }
+}
+
+/// Whether a machine multiplies and adds in one instruction: always, on other targets than x86-64.
+pub(super) fn has_fma(isa: &dyn TargetIsa) -> bool {
+    isa.name() != "x64"
+        || isa.isa_flags().iter().any(|flag| flag.name == "has_fma" && flag.as_bool() == Some(true))
 }
 
 /// A name as the linker and C take it: letters, digits and underscores.
