@@ -11,7 +11,8 @@ use iced_x86::code_asm::{AsmRegister64, dword_ptr, eax, ecx, qword_ptr, r8, r9, 
 use iced_x86::code_asm::{rax, rbp, rbx, rcx, rdi, rdx, rsi, rsp};
 use iced_x86::{MemoryOperand, Register};
 
-use super::machine::{Compare, Machine, Source, Three, Vector, Width, memory, memory_scaled};
+use super::instructions::{Compare, Three, Two, Width};
+use super::machine::{Machine, Source, Vector, memory, memory_scaled};
 use super::steps::{Step, Work};
 use crate::backend::native::emit::EmitError;
 use crate::plan::Combining;
@@ -220,7 +221,7 @@ impl Writer<'_> {
             0 => self.machine.three(Three::Xor, to, to, to),
             _ => {
                 let number = self.machine.bits(bits);
-                self.machine.two(super::machine::Two::Copy, to, number)
+                self.machine.two(Two::Copy, to, number)
             }
         }
     }
@@ -333,7 +334,7 @@ impl Writer<'_> {
                 (_, true) => (self.become_result(b), first),
                 _ => {
                     let d = self.fresh()?;
-                    self.machine.two(super::machine::Two::Copy, d, first)?;
+                    self.machine.two(Two::Copy, d, first)?;
                     (d, second)
                 }
             };
@@ -361,7 +362,7 @@ impl Writer<'_> {
             }
             _ => {
                 let d = self.fresh()?;
-                self.machine.two(super::machine::Two::Copy, d, sum)?;
+                self.machine.two(Two::Copy, d, sum)?;
                 d
             }
         };

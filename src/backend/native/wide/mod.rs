@@ -14,6 +14,7 @@
 //! functions, and whatever has no wide form falls back to it.
 
 pub mod body;
+pub mod instructions;
 pub mod machine;
 pub mod product;
 pub mod rows;
@@ -21,7 +22,7 @@ pub mod steps;
 
 use cranelift_codegen::isa::{CallConv, TargetIsa};
 
-pub use machine::Width;
+pub use instructions::Width;
 
 /// The width of the vectors that code for a target may use, if it has wide ones.
 pub fn width(isa: &dyn TargetIsa) -> Option<Width> {

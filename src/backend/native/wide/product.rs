@@ -10,7 +10,8 @@ use iced_x86::code_asm::{
 };
 use iced_x86::{MemoryOperand, Register};
 
-use super::machine::{Machine, Source, Three, Vector, Width, memory, memory_scaled};
+use super::instructions::{Three, Width};
+use super::machine::{Machine, Source, Vector, memory, memory_scaled};
 use crate::backend::native::emit::EmitError;
 use crate::backend::native::tile::Shape;
 use crate::plan::PANEL;

@@ -17,7 +17,8 @@ use iced_x86::code_asm::{
 };
 
 use super::body::{Accumulator, BASES, Body, Frame, INDEX, Lanes, Place as Spot, identity};
-use super::machine::{Machine, Two, Vector, Width, memory};
+use super::instructions::{Three, Two, Width};
+use super::machine::{Machine, Vector, memory};
 use super::steps::{Step, Work, steps};
 use crate::backend::native::context::{SLOT_BYTES, Slots};
 use crate::backend::native::emit::EmitError;
@@ -505,7 +506,7 @@ impl<'p> Kernel<'p> {
             let start = self.machine.number(identity(how.unwrap_or(Combining::Max)));
             self.machine.two(Two::Copy, accumulator.value, start)?;
             if let Some(index) = accumulator.index {
-                self.machine.three(super::machine::Three::Xor, index, index, index)?;
+                self.machine.three(Three::Xor, index, index, index)?;
             }
         }
         Ok(())

@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 
-use super::machine::{Compare, Rounding, Three, Two, Width};
+use super::instructions::{Compare, Rounding, Three, Two, Width};
 use crate::backend::native::emit::EmitError;
 use crate::plan::{BinaryInst, Combining, Inst, Phase, Place, UnaryInst, Val, math};
 
