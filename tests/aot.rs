@@ -5,8 +5,9 @@ use std::fmt::Write;
 use std::process::Command;
 
 use rnnc::check::Mode;
+use rnnc::driver::aot::{self, Target};
+use rnnc::driver::program;
 use rnnc::driver::session::Model;
-use rnnc::driver::{aot, program};
 use rnnc::grad::grad;
 use rnnc::ir::OutputKind;
 use rnnc::plan::{Precision, Role};
@@ -35,7 +36,8 @@ fn a_c_program_computes_the_same_gradients() {
     }
     let folder = tempfile::tempdir().unwrap();
     let model = Model::new("sentiment.rnn", SOURCE);
-    let made = aot::compile(&model, folder.path(), Some("sentiment"), Precision::F32).unwrap();
+    let made =
+        aot::compile(&model, folder.path(), Some("sentiment"), Precision::F32, Target::Native).unwrap();
     let names: Vec<String> =
         made.files.iter().map(|file| file.file_name().unwrap().to_string_lossy().into_owned()).collect();
     assert_eq!(names, ["sentiment.o", "sentiment.h", "sentiment.so"]);

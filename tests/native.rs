@@ -3,16 +3,24 @@
 
 #[path = "native/build.rs"]
 mod build;
+#[path = "native/exact.rs"]
+mod exact;
+#[path = "native/functions.rs"]
+mod functions;
+#[path = "native/kernels.rs"]
+mod kernels;
 #[path = "native/recurrent.rs"]
 mod recurrent;
 #[path = "native/reference.rs"]
 mod reference;
 #[path = "native/scalar.rs"]
 mod scalar;
+#[path = "native/targets.rs"]
+mod targets;
 
 use build::*;
 use recurrent::{product, recurrent};
-use rnnc::driver::program;
+use rnnc::driver::planned;
 use rnnc::ir::OutputKind;
 use rnnc::plan::*;
 use rnnc::runtime::layout::Lengths;
@@ -456,13 +464,13 @@ fn plans_of_random_programs() {
         let options = if seed % 2 == 0 { small } else { Options::default() };
         let sample = sample(seed, &options);
         let kinds = [OutputKind::Value, OutputKind::Loss];
-        let Ok(program) = program::<f64>(&sample.graph, &kinds, "sample") else { continue };
+        let Ok(plan) = planned(&sample.graph, &kinds, "sample") else { continue };
         let examples = 7;
         let mut lengths = Lengths { examples, axes: vec![vec![]] };
-        for axis in 1..program.plan().axes.len() {
+        for axis in 1..plan.axes.len() {
             lengths.axes.push((0..examples).map(|example| (example * 5 + axis * 3) % 5).collect());
         }
-        check_program(&program, &lengths, 1);
+        check_with::<f64>(&plan, &lengths, 1);
         compared += 1;
     }
     assert!(compared > 100, "only {compared} programs have a plan");

@@ -10,6 +10,8 @@ mod recurrent;
 mod reference;
 #[path = "native/scalar.rs"]
 mod scalar;
+#[path = "native/targets.rs"]
+mod targets;
 
 use std::fmt::Write;
 use std::process::Command;
@@ -17,10 +19,11 @@ use std::sync::Arc;
 
 use build::{numbers, ragged};
 use recurrent::recurrent;
-use rnnc::backend::native::{header::header, object::object};
+use rnnc::backend::native::{Target, header::header, object::object};
 use rnnc::plan::{Plan, Precision, Role};
 use rnnc::runtime::layout::Lengths;
 use rnnc::runtime::program::{Instance, Program, Real};
+use targets::targets_of;
 
 const EXAMPLES: usize = 9;
 
@@ -30,8 +33,8 @@ fn values<R: Real>(count: usize, number: usize) -> Vec<R> {
 }
 
 /// Every output's bits, as the C program prints them.
-fn in_memory<R: Real>(plan: &Plan, lengths: &Lengths) -> Vec<u64> {
-    let program = Arc::new(Program::<R>::new(plan.clone()).unwrap());
+fn in_memory<R: Real>(plan: &Plan, lengths: &Lengths, target: Target) -> Vec<u64> {
+    let program = Arc::new(Program::<R>::compile(plan.clone(), target, false).unwrap());
     let mut instance = Instance::new(&program, lengths, 0..EXAMPLES).unwrap();
     let mut parameters = Vec::new();
     for (number, buffer) in plan.buffers.iter().enumerate() {
@@ -104,6 +107,10 @@ fn program_text<R: Real>(plan: &Plan, lengths: &Lengths, real: &str) -> String {
 }
 
 fn same_bits<R: Real>(real: &str) {
+    targets_of(R::PRECISION).into_iter().for_each(|target| same_bits_for::<R>(real, target));
+}
+
+fn same_bits_for<R: Real>(real: &str, target: Target) {
     let compiler = "cc";
     if Command::new(compiler).arg("--version").output().is_err() {
         println!("skipped: there is no C compiler named {compiler}");
@@ -115,8 +122,8 @@ fn same_bits<R: Real>(real: &str) {
     let plans = [(&plan, R::PRECISION), (&other, Precision::F32)];
     let folder = tempfile::tempdir().unwrap();
     let at = |file: &str| folder.path().join(file);
-    std::fs::write(at("test.o"), object("test", &plans).unwrap()).unwrap();
-    std::fs::write(at("test.h"), header("test", &plans)).unwrap();
+    std::fs::write(at("test.o"), object("test", &plans, target).unwrap()).unwrap();
+    std::fs::write(at("test.h"), header("test", &plans, &target.describe().unwrap())).unwrap();
     std::fs::write(at("main.c"), program_text::<R>(&plan, &lengths, real)).unwrap();
     let built = Command::new(compiler)
         .args(["-std=c99", "-Wall", "-Wextra", "-Werror", "-Wno-unused", "-O1", "-o"])
@@ -131,7 +138,7 @@ fn same_bits<R: Real>(real: &str) {
         .lines()
         .map(|line| u64::from_str_radix(line, 16).unwrap())
         .collect();
-    assert_eq!(found, in_memory::<R>(&plan, &lengths));
+    assert_eq!(found, in_memory::<R>(&plan, &lengths, target), "for {target}");
     assert!(found.iter().filter(|&&bits| bits != 0).count() > found.len() / 3);
 }
 

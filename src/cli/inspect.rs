@@ -8,7 +8,7 @@ use super::ModelArguments;
 use super::failure::Failure;
 use super::output::{colour, note, print};
 use crate::check::Mode;
-use crate::driver::emit::{Stage, emit, print_gradient};
+use crate::driver::emit::{Stage, Target, emit, print_gradient};
 use crate::driver::gradcheck::{TOLERANCE, gradcheck};
 use crate::driver::session::Model;
 use crate::driver::summary::{layers, summary, thousands};
@@ -68,6 +68,8 @@ enum StageName {
     Plan,
     /// Cranelift's intermediate code
     Clif,
+    /// The machine code, kernel by kernel
+    Asm,
     /// The equations as a picture for Graphviz
     Dot,
 }
@@ -85,6 +87,9 @@ pub(super) struct Emit {
     /// Show every axis as so many copies (graph and dot)
     #[arg(long, value_name = "STEPS", value_parser = super::count)]
     unroll: Option<usize>,
+    /// The processors that clif and asm are for: native, x86-64-v2, x86-64-v3 or x86-64-v4
+    #[arg(long, value_name = "NAME")]
+    cpu: Option<Target>,
 }
 
 impl Emit {
@@ -95,11 +100,15 @@ impl Emit {
             StageName::Grad => Stage::Grad,
             StageName::Opt => Stage::Opt,
             StageName::Plan => Stage::Plan,
-            StageName::Clif => Stage::Clif,
+            StageName::Clif => Stage::Clif(self.cpu.unwrap_or_default()),
+            StageName::Asm => Stage::Asm(self.cpu.unwrap_or_default()),
             StageName::Dot => Stage::Dot,
         };
         if self.unroll.is_some() && !matches!(stage, Stage::Graph | Stage::Dot) {
             return Err(Failure::Usage("--unroll is for the stages graph and dot".to_string()));
+        }
+        if self.cpu.is_some() && !matches!(stage, Stage::Clif(_) | Stage::Asm(_)) {
+            return Err(Failure::Usage("--cpu is for the stages clif and asm".to_string()));
         }
         print(&emit(&self.model.read()?, stage, self.unroll)?)
     }

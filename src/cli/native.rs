@@ -7,10 +7,10 @@ use clap::{Args, ValueEnum};
 use super::ModelArguments;
 use super::failure::Failure;
 use super::output::{note, print, stages};
-use crate::driver::aot::{self, AotError, Precision};
+use crate::driver::aot::{self, AotError, Precision, Target};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Target {
+enum TargetName {
     /// This machine's processor
     Native,
 }
@@ -24,13 +24,18 @@ enum PrecisionName {
 }
 
 #[derive(Debug, Args)]
-#[command(after_help = "Example:\n  rnnc compile examples/charlm.rnn --target native -o build --name charlm")]
+#[command(
+    after_help = "Examples:\n  rnnc compile examples/charlm.rnn --target native -o build --name charlm\n  rnnc compile examples/charlm.rnn --cpu x86-64-v3 -o build"
+)]
 pub(super) struct Compile {
     #[command(flatten)]
     model: ModelArguments,
     /// What to compile for
     #[arg(long, value_enum, default_value = "native")]
-    target: Target,
+    target: TargetName,
+    /// The processors to compile for: native (this machine's), x86-64-v2, x86-64-v3 or x86-64-v4
+    #[arg(long, value_name = "NAME", default_value_t)]
+    cpu: Target,
     /// The folder for NAME.o, NAME.h and, with a C compiler at hand, NAME.so
     #[arg(short, long, value_name = "DIR")]
     output: PathBuf,
@@ -48,18 +53,17 @@ pub(super) struct Compile {
 impl Compile {
     pub fn run(self) -> Result<(), Failure> {
         let model = self.model.read()?;
-        let Target::Native = self.target;
+        let TargetName::Native = self.target;
         let precision = match self.precision {
             PrecisionName::F32 => Precision::F32,
             PrecisionName::F64 => Precision::F64,
         };
-        let made =
-            aot::compile(&model, &self.output, self.name.as_deref(), precision).map_err(
-                |error| match error {
-                    AotError::Session(error) => error.into(),
-                    other => Failure::of(other),
-                },
-            )?;
+        let made = aot::compile(&model, &self.output, self.name.as_deref(), precision, self.cpu).map_err(
+            |error| match error {
+                AotError::Session(error) => error.into(),
+                other => Failure::of(other),
+            },
+        )?;
         for file in made.files {
             print(&format!("wrote {}\n", file.display()))?;
         }

@@ -13,6 +13,7 @@ use thiserror::Error;
 use super::compile::{CompileError, Pipeline};
 use super::session::{Model, SessionError};
 use super::timings::Timings;
+pub use crate::backend::native::Target;
 use crate::backend::native::emit::{EmitError, symbol};
 use crate::backend::native::{header::header, object::object};
 use crate::check::Mode;
@@ -77,7 +78,8 @@ pub struct Artifacts {
     pub timings: Timings,
 }
 
-/// Compiles a model into `folder` as `name` (the model's own name if there is none).
+/// Compiles a model into `folder` as `name` (the model's own name if there is none) for the processors of a
+/// target.
 ///
 /// # Errors
 /// If the model has mistakes or a file cannot be written.
@@ -86,6 +88,7 @@ pub fn compile(
     folder: &Path,
     name: Option<&str>,
     precision: Precision,
+    target: Target,
 ) -> Result<Artifacts, AotError> {
     let mut pipeline = Pipeline::default();
     let checked = pipeline.check(model, Mode::Evaluate)?;
@@ -109,8 +112,8 @@ pub fn compile(
     plans.iter().try_for_each(distinct)?;
     let pairs: Vec<(&Plan, Precision)> = plans.iter().map(|plan| (plan, precision)).collect();
     let mut timings = pipeline.timings;
-    let code = timings.time("code", || object(&name, &pairs))?;
-    let text = header(&name, &pairs);
+    let code = timings.time("code", || object(&name, &pairs, target))?;
+    let text = header(&name, &pairs, &target.describe()?);
     std::fs::create_dir_all(folder)
         .map_err(|source| AotError::Folder { path: folder.to_path_buf(), source })?;
     let mut made = Artifacts::default();

@@ -10,6 +10,7 @@ use thiserror::Error;
 use super::front::front_timed;
 use super::session::{Model, SessionError};
 use super::timings::Timings;
+use crate::backend::native::Target;
 use crate::check::{Checked, Mode, Request};
 use crate::grad::{GradError, grad};
 use crate::ir::{Graph, OutputKind, verify};
@@ -43,6 +44,8 @@ pub struct Pipeline {
     pub timings: Timings,
     /// Whether programs get a clock that is read after every kernel.
     pub profiled: bool,
+    /// The processors that programs are for.
+    pub target: Target,
 }
 
 impl Pipeline {
@@ -119,8 +122,8 @@ impl Pipeline {
         name: &str,
     ) -> Result<Arc<Program<R>>, CompileError> {
         let plan = self.planned(graph, kinds, name)?;
-        let compile = if self.profiled { Program::profiled } else { Program::new };
-        Ok(Arc::new(self.timings.time("code", || compile(plan))?))
+        let (target, profiled) = (self.target, self.profiled);
+        Ok(Arc::new(self.timings.time("code", || Program::compile(plan, target, profiled))?))
     }
 }
 

@@ -12,13 +12,16 @@
 
 use thiserror::Error;
 
-use super::compile::{CompileError, optimise, optimised, planned, program};
+use super::compile::{CompileError, optimise, optimised, planned};
 use super::session::{Model, SessionError};
+pub use crate::backend::native::Target;
+use crate::backend::native::emit::EmitError as CodeError;
+use crate::backend::native::listing::{self, Function};
 use crate::check::Mode;
 use crate::grad::{GradError, grad};
 use crate::ir::{self, Graph, OriginKind, OutputKind, ScheduleError, listing};
 use crate::opt::TIDY;
-use crate::plan;
+use crate::plan::{self, Precision};
 use crate::syntax::parse;
 
 /// A stage of the compiler.
@@ -34,8 +37,10 @@ pub enum Stage {
     Opt,
     /// Regions, kernels and buffers.
     Plan,
-    /// Cranelift's code.
-    Clif,
+    /// Cranelift's intermediate code for a target.
+    Clif(Target),
+    /// The machine code for a target.
+    Asm(Target),
     /// The checked equations as a picture for Graphviz.
     Dot,
 }
@@ -52,6 +57,9 @@ pub enum EmitError {
     /// The compiler.
     #[error(transparent)]
     Compile(#[from] CompileError),
+    /// The code.
+    #[error(transparent)]
+    Code(#[from] CodeError),
     /// Unrolling.
     #[error(transparent)]
     Schedule(#[from] ScheduleError),
@@ -81,12 +89,15 @@ pub fn emit(model: &Model, stage: Stage, unroll: Option<usize>) -> Result<String
             let (graph, kinds) = trained(&graph)?;
             plan::print(&planned(&graph, kinds, &name)?)
         }
-        Stage::Clif => {
-            let (graph, kinds) = trained(&graph)?;
-            let program = program::<f32>(&graph, kinds, &name)?;
-            program.clif().iter().map(|(name, code)| format!("; {name}\n{code}\n")).collect()
-        }
+        Stage::Clif(target) => functions(&graph, &name, target)?.iter().map(Function::intermediate).collect(),
+        Stage::Asm(target) => functions(&graph, &name, target)?.iter().map(Function::assembly).collect(),
     })
+}
+
+/// The program of training, compiled.
+fn functions(graph: &Graph, name: &str, target: Target) -> Result<Vec<Function>, EmitError> {
+    let (graph, kinds) = trained(graph)?;
+    Ok(listing::functions(&planned(&graph, kinds, name)?, Precision::F32, target)?)
 }
 
 fn unrolled(mut graph: Graph, steps: Option<usize>) -> Result<Graph, ScheduleError> {

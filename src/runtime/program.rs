@@ -23,6 +23,7 @@ use crate::backend::native::clock;
 use crate::backend::native::context::Slots;
 use crate::backend::native::emit::EmitError;
 use crate::backend::native::jit::Jit;
+use crate::backend::native::target::Target;
 use crate::plan::places::kernels;
 use crate::plan::{BufferId, Element, Plan, Precision, Residency, Role};
 
@@ -108,26 +109,25 @@ pub struct Program<R: Real> {
 impl<R: Real> Program<R> {
     /// Compiles a plan for this machine.
     pub fn new(plan: Plan) -> Result<Program<R>, ProgramError> {
-        let code = Jit::compile(&plan, R::PRECISION)?;
-        Ok(Program::of(plan, code, false))
+        Program::compile(plan, Target::Native, false)
     }
 
-    /// Compiles a plan for this machine with a clock, see [`Instance::readings`].
-    pub fn profiled(plan: Plan) -> Result<Program<R>, ProgramError> {
-        let code = Jit::profiled(&plan, R::PRECISION)?;
-        Ok(Program::of(plan, code, true))
-    }
-
-    fn of(plan: Plan, code: Jit, profiled: bool) -> Program<R> {
+    /// Compiles a plan for a target that this machine can run, `profiled` with a clock (see
+    /// [`Instance::readings`]).
+    ///
+    /// # Errors
+    /// If the machine cannot, or the plan becomes no code.
+    pub fn compile(plan: Plan, target: Target, profiled: bool) -> Result<Program<R>, ProgramError> {
+        let code = Jit::compile(&plan, R::PRECISION, target, profiled)?;
         let is_parameter = |id: &BufferId| matches!(plan.buffers[*id].role, Role::Parameter(_));
-        Program {
+        Ok(Program {
             slots: Slots::new(&plan),
             profiled,
             parameters: (0..plan.buffers.len()).filter(is_parameter).collect(),
             code,
             plan,
             real: PhantomData,
-        }
+        })
     }
 
     /// The plan.
@@ -145,11 +145,6 @@ impl<R: Real> Program<R> {
             };
             (name, &buffer.shape[..], buffer.width)
         })
-    }
-
-    /// Cranelift's intermediate code, one text a function.
-    pub fn clif(&self) -> &[(String, String)] {
-        &self.code.clif
     }
 
     fn find(&self, what: &'static str, name: &str) -> Result<BufferId, ProgramError> {

@@ -3,11 +3,13 @@
 use std::ops::Range;
 use std::sync::Arc;
 
+use rnnc::backend::native::Target;
 use rnnc::plan::*;
 use rnnc::runtime::layout::Lengths;
 use rnnc::runtime::program::{Instance, Program, Real};
 
 use crate::reference::Machine;
+use crate::targets::targets_of;
 
 /// The spaces of every test plan: the single row, the batch, [batch, t], [batch, t, s] by t, [batch, s].
 pub const ONE: SpaceId = 0;
@@ -131,17 +133,19 @@ pub fn ragged(examples: usize) -> Lengths {
 /// Ids that buffers of ids are filled with: below this, or none.
 pub const IDS: u32 = 5;
 
-/// Runs a plan on parts of a batch and compares every output with the reference.
+/// Runs a plan on parts of a batch, for every target, and compares every output with the reference.
 pub fn check<R: Real>(plan: &Plan, lengths: &Lengths) {
-    let program = Arc::new(Program::<R>::new(plan.clone()).unwrap());
-    check_program(&program, lengths, IDS);
+    check_with::<R>(plan, lengths, IDS);
 }
 
 /// As [`check`], with ids below a number.
-pub fn check_program<R: Real>(program: &Arc<Program<R>>, lengths: &Lengths, ids: u32) {
-    check_part(program, lengths, 0..lengths.examples, ids);
-    if lengths.examples > 2 {
-        check_part(program, lengths, 1..lengths.examples - 1, ids);
+pub fn check_with<R: Real>(plan: &Plan, lengths: &Lengths, ids: u32) {
+    for target in targets_of(R::PRECISION) {
+        let program = Arc::new(Program::<R>::compile(plan.clone(), target, false).unwrap());
+        check_part(&program, target, lengths, 0..lengths.examples, ids);
+        if lengths.examples > 2 {
+            check_part(&program, target, lengths, 1..lengths.examples - 1, ids);
+        }
     }
 }
 
@@ -150,7 +154,13 @@ pub fn check_both(plan: &Plan, lengths: &Lengths) {
     check::<f64>(plan, lengths);
 }
 
-fn check_part<R: Real>(program: &Arc<Program<R>>, lengths: &Lengths, part: Range<usize>, most: u32) {
+fn check_part<R: Real>(
+    program: &Arc<Program<R>>,
+    target: Target,
+    lengths: &Lengths,
+    part: Range<usize>,
+    most: u32,
+) {
     let plan = program.plan();
     let mut instance = Instance::new(program, lengths, part).unwrap();
     let layout = instance.layout().clone();
@@ -226,7 +236,7 @@ fn check_part<R: Real>(program: &Arc<Program<R>>, lengths: &Lengths, part: Range
                 || (found - expected).abs() <= tolerance * (1.0 + expected.abs());
             assert!(
                 same,
-                "{:?} `{name}`, row {}, column {}: {found} instead of {expected}",
+                "{:?} for {target}: `{name}`, row {}, column {}: {found} instead of {expected}",
                 R::PRECISION,
                 element / buffer.width,
                 element % buffer.width

@@ -3,6 +3,7 @@
 //! Kernel 3 of the plan `Net_loss`, a product, becomes the local function `Net_loss_3_gemm`; the
 //! product tiles it calls are `Net_loss_tile_4x2_1` and so on, made once a plan; `Net_loss` itself is the
 //! entry point. What each kind of kernel looks like inside is in the file of that name.
+//! The functions are kept as well, for those who want to look at them (see [`super::listing`]).
 
 use std::collections::{HashMap, HashSet};
 
@@ -14,6 +15,8 @@ use thiserror::Error;
 
 use super::code::{Code, Types};
 use super::context::Slots;
+use super::listing::Function as Listed;
+use super::target::TargetError;
 use super::tile::{self, Shape};
 use super::tiling::Tiling;
 use super::wide::{self, Width};
@@ -31,6 +34,9 @@ pub enum EmitError {
     /// Cranelift refuses a function, or the target is unknown.
     #[error("code generation failed: {0}")]
     Codegen(String),
+    /// The target is none for this machine.
+    #[error(transparent)]
+    Target(#[from] TargetError),
 }
 
 impl From<ModuleError> for EmitError {
@@ -42,40 +48,39 @@ impl From<ModuleError> for EmitError {
     }
 }
 
+/// What [`emit`] is to do beside its work.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Options {
+    /// Puts in a clock that is read after every kernel (see [`super::clock`]).
+    pub profiled: bool,
+    /// Keeps every function to be looked at.
+    pub recorded: bool,
+}
+
 /// What [`emit`] leaves behind.
 #[derive(Clone, Debug)]
 pub struct Emitted {
     /// The plan's entry point.
     pub entry: FuncId,
-    /// Cranelift's intermediate code, one text a function, headed by the kernel's equations.
-    pub clif: Vec<(String, String)>,
+    /// The functions, in the order of their making, if they are recorded.
+    pub functions: Vec<Listed>,
 }
 
 /// Compiles a plan into a module.
-pub fn emit(module: &mut dyn Module, plan: &Plan, precision: Precision) -> Result<Emitted, EmitError> {
-    write(module, plan, precision, false)
-}
-
-/// The same with a clock that is read after every kernel (see [`super::clock`]).
-pub fn emit_profiled(
+///
+/// # Errors
+/// If the plan contradicts itself or Cranelift refuses a function.
+pub fn emit(
     module: &mut dyn Module,
     plan: &Plan,
     precision: Precision,
-) -> Result<Emitted, EmitError> {
-    write(module, plan, precision, true)
-}
-
-fn write(
-    module: &mut dyn Module,
-    plan: &Plan,
-    precision: Precision,
-    profiled: bool,
+    options: Options,
 ) -> Result<Emitted, EmitError> {
     let problems = verify(plan);
     if !problems.is_empty() {
         return Err(EmitError::Plan(problems.join("; ")));
     }
-    let mut emitter = Emitter::new(module, plan, precision);
+    let mut emitter = Emitter::new(module, plan, precision, options);
     let mut functions = Vec::new();
     let mut number = 0;
     for region in &plan.regions {
@@ -86,8 +91,8 @@ fn write(
         }
         functions.push(of_region);
     }
-    let entry = emitter.entry(&functions, profiled)?;
-    Ok(Emitted { entry, clif: emitter.clif })
+    let entry = emitter.entry(&functions)?;
+    Ok(Emitted { entry, functions: emitter.written })
 }
 
 /// The functions of one plan.
@@ -99,16 +104,23 @@ pub struct Emitter<'m> {
     width: Option<Width>,
     tiling: Tiling,
     tiles: HashMap<Shape, FuncId>,
-    clif: Vec<(String, String)>,
+    options: Options,
+    written: Vec<Listed>,
 }
 
 impl<'m> Emitter<'m> {
-    fn new(module: &'m mut dyn Module, plan: &'m Plan, precision: Precision) -> Emitter<'m> {
+    fn new(
+        module: &'m mut dyn Module,
+        plan: &'m Plan,
+        precision: Precision,
+        options: Options,
+    ) -> Emitter<'m> {
         let isa = module.isa();
         let fma = has_fma(isa);
         let width = wide::width(isa).filter(|_| precision == Precision::F32);
         let tiling = Tiling::new(precision, width);
-        Emitter { module, plan, precision, fma, width, tiling, tiles: HashMap::new(), clif: Vec::new() }
+        let (tiles, written) = (HashMap::new(), Vec::new());
+        Emitter { module, plan, precision, fma, width, tiling, tiles, options, written }
     }
 
     fn kernel(&mut self, number: usize, work: &Work, equations: &[String]) -> Result<FuncId, EmitError> {
@@ -126,7 +138,7 @@ impl<'m> Emitter<'m> {
         if let (Work::Rows(kernel), Some(width)) = (work, self.width)
             && let Some(bytes) = wide::rows::rows(self.plan, kernel, width)?
         {
-            return self.define_bytes(&name, 4, &bytes);
+            return self.define_bytes(&name, 4, equations, &bytes);
         }
         self.define(&name, Linkage::Local, 4, equations, &callees, written(work), |code| match work {
             Work::Rows(kernel) => rows::rows(code, kernel),
@@ -147,7 +159,10 @@ impl<'m> Emitter<'m> {
         let Shape { rows, vectors, stride } = shape;
         let name = format!("{}_tile_{rows}x{vectors}_{stride}", symbol(&self.plan.name));
         let function = match self.width {
-            Some(width) => self.define_bytes(&name, tile::PARAMS, &wide::product::tile(width, shape)?)?,
+            Some(width) => {
+                let bytes = wide::product::tile(width, shape)?;
+                self.define_bytes(&name, tile::PARAMS, &[], &bytes)?
+            }
             None => self.define(&name, Linkage::Local, tile::PARAMS, &[], &[], HashSet::new(), |code| {
                 tile::tile(code, shape)
             })?,
@@ -156,7 +171,8 @@ impl<'m> Emitter<'m> {
         Ok(function)
     }
 
-    fn entry(&mut self, functions: &[Vec<FuncId>], profiled: bool) -> Result<FuncId, EmitError> {
+    fn entry(&mut self, functions: &[Vec<FuncId>]) -> Result<FuncId, EmitError> {
+        let profiled = self.options.profiled;
         let mut callees: Vec<FuncId> = functions.iter().flatten().copied().collect();
         let name = symbol(&self.plan.name);
         if profiled {
@@ -167,15 +183,24 @@ impl<'m> Emitter<'m> {
     }
 
     /// Places a function of `params` 64-bit parameters that is machine code already.
-    fn define_bytes(&mut self, name: &str, params: usize, bytes: &[u8]) -> Result<FuncId, EmitError> {
+    fn define_bytes(
+        &mut self,
+        name: &str,
+        params: usize,
+        equations: &[String],
+        bytes: &[u8],
+    ) -> Result<FuncId, EmitError> {
         let mut signature = self.module.make_signature();
         signature.params = vec![AbiParam::new(types::I64); params];
         let function = self.module.declare_function(name, Linkage::Local, &signature)?;
         self.module.define_function_bytes(function, 64, bytes, &[])?;
+        if self.options.recorded {
+            self.written.push(Listed::assembled(name, equations, bytes));
+        }
         Ok(function)
     }
 
-    /// Builds, keeps the text of and compiles one function of `params` 64-bit parameters.
+    /// Builds and compiles one function of `params` 64-bit parameters.
     #[allow(clippy::too_many_arguments)]
     fn define(
         &mut self,
@@ -218,10 +243,12 @@ impl<'m> Emitter<'m> {
         body(&mut code)?;
         code.build.ins().return_(&[]);
         code.build.finalize(self.module.target_config());
-        let mut text: String = equations.iter().map(|equation| format!("; {equation}\n")).collect();
-        text.push_str(&context.func.to_string());
-        self.clif.push((name.to_string(), text));
+        let clif = if self.options.recorded { context.func.to_string() } else { String::new() };
+        context.set_disasm(self.options.recorded && !cfg!(target_arch = "x86_64"));
         self.module.define_function(function, &mut context)?;
+        if self.options.recorded {
+            self.written.push(Listed::compiled(name, equations, clif, &context, self.module.declarations()));
+        }
         Ok(function)
     }
 }

@@ -22,10 +22,13 @@ use super::emit::symbol;
 use crate::plan::places::zeros_needed;
 use crate::plan::{Buffer, Element, Plan, Position, Precision, Residency, Role, RowMap};
 
-/// The header of several plans in one object file.
-pub fn header(name: &str, plans: &[(&Plan, Precision)]) -> String {
+/// The header of several plans in one object file, which runs on the processors that are described.
+pub fn header(name: &str, plans: &[(&Plan, Precision)], processors: &str) -> String {
     let guard = format!("{}_H", symbol(name).to_uppercase());
-    let mut text = format!("/* {name}: made by rnnc. Link with the object file of the same name. */\n");
+    let mut text = format!(
+        "/* {name}: made by rnnc. Link with the object file of the same name,\n   \
+         which is for {processors}. */\n"
+    );
     text.push_str(&format!("#ifndef {guard}\n#define {guard}\n\n"));
     text.push_str(include_str!("layout.h"));
     text.push_str("\n#ifdef __cplusplus\nextern \"C\" {\n#endif\n");

@@ -6,7 +6,7 @@
 //! ```
 //!
 //! The emitters write into any Cranelift module, so that code in memory and in an object file differ
-//! only in how they are finished. A kernel function is `f(context, begin, end, step)`: rows
+//! only in how they are finished; a [`target::Target`] says for which processors. A kernel function is `f(context, begin, end, step)`: rows
 //! `begin..end` of its space, in step `step` of the running loop. The context is an array of 8-byte
 //! slots ([`context::Slots`]); generated code allocates nothing and calls nothing outside the module.
 
@@ -16,8 +16,10 @@ pub mod context;
 pub mod emit;
 pub mod header;
 pub mod jit;
+pub mod listing;
 pub mod object;
 pub mod peak;
+pub mod target;
 
 mod address;
 mod combine;
@@ -34,3 +36,4 @@ mod tiling;
 pub mod wide;
 
 pub use emit::{EmitError, Emitted, emit};
+pub use target::Target;

@@ -14,12 +14,13 @@ use cranelift_codegen::ir::{
 };
 use cranelift_codegen::isa::CallConv;
 use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext};
-use cranelift_module::{Linkage, Module};
+use cranelift_module::{FuncId, Linkage, Module};
 use iced_x86::code_asm::{CodeAssembler, eax, qword_ptr, rcx, rdi, rdx, xmm0};
 use iced_x86::{Code, IcedError, Instruction, MemoryOperand, Register};
 
-use super::emit::{EmitError, Emitted, has_fma};
+use super::emit::{EmitError, has_fma};
 use super::jit::Jit;
+use super::target::Target;
 
 /// Bytes that the loop's results take: one vector of the widest kind.
 const RESULT: usize = 64;
@@ -93,7 +94,7 @@ impl Peak {
     /// Compiles the loop over vectors that this machine has.
     fn over(vectors: Vectors) -> Result<Peak, EmitError> {
         let sums = vectors.sums() as u32;
-        let code = Jit::of(|module| match vectors {
+        let code = Jit::of(Target::Native, |module| match vectors {
             Vectors::Bits512 => of_bytes(module, assembled(&BITS_512, sums)),
             Vectors::Bits256 => of_bytes(module, assembled(&BITS_256, sums)),
             Vectors::Bits128 => portable(module),
@@ -125,7 +126,7 @@ fn signature(module: &dyn Module) -> Signature {
     signature
 }
 
-fn of_bytes(module: &mut dyn Module, bytes: Result<Vec<u8>, IcedError>) -> Result<Emitted, EmitError> {
+fn of_bytes(module: &mut dyn Module, bytes: Result<Vec<u8>, IcedError>) -> Result<FuncId, EmitError> {
     let bytes = bytes.map_err(|error| EmitError::Codegen(error.to_string()))?;
     let signature = signature(module);
     if signature.call_conv != CallConv::SystemV {
@@ -136,7 +137,7 @@ fn of_bytes(module: &mut dyn Module, bytes: Result<Vec<u8>, IcedError>) -> Resul
     }
     let entry = module.declare_function("peak", Linkage::Export, &signature)?;
     module.define_function_bytes(entry, ALIGNMENT, &bytes, &[])?;
-    Ok(Emitted { entry, clif: Vec::new() })
+    Ok(entry)
 }
 
 /// Instructions for one width of vectors.
@@ -198,7 +199,7 @@ fn assembled(forms: &Forms, sums: u32) -> Result<Vec<u8>, IcedError> {
 }
 
 /// The loop in Cranelift's widest vectors.
-fn portable(module: &mut dyn Module) -> Result<Emitted, EmitError> {
+fn portable(module: &mut dyn Module) -> Result<FuncId, EmitError> {
     let fused = has_fma(module.isa());
     let signature = signature(module);
     let entry = module.declare_function("peak", Linkage::Export, &signature)?;
@@ -249,7 +250,7 @@ fn portable(module: &mut dyn Module) -> Result<Emitted, EmitError> {
     build.seal_all_blocks();
     build.finalize(module.target_config());
     module.define_function(entry, &mut context)?;
-    Ok(Emitted { entry, clif: Vec::new() })
+    Ok(entry)
 }
 
 #[cfg(test)]

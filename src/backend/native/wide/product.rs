@@ -1,4 +1,4 @@
-//! Product tiles in wide vectors: what [`crate::backend::native::tile`] computes, with the same parameters.
+//! Product tiles in wide vectors: what `native::tile` computes, with the same parameters.
 //!
 //! A tile of 8 rows by 2 vectors of 512 bits keeps 16 sums in registers; each step along `k` loads two
 //! vectors of the packed matrix and one number a row, for 16 multiply-adds. That is the shape of LIBXSMM's

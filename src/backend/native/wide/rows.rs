@@ -1,4 +1,4 @@
-//! Row kernels in wide vectors: what [`crate::backend::native::rows`] computes, with the same parameters.
+//! Row kernels in wide vectors: what `native::rows` computes, with the same parameters.
 //!
 //! ```text
 //! for row: { addresses of all rows that are touched; for each phase: loops over its dimensions, the last
