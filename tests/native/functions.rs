@@ -1,6 +1,5 @@
 //! The transcendental functions as compiled for every target, over the whole range of f32.
 
-use rnnc::backend::native::Target;
 use rnnc::plan::math::SINE_LIMIT;
 use rnnc::plan::*;
 

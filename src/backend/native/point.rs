@@ -339,6 +339,12 @@ fn load(
 ) -> Value {
     let types = code.types;
     match (shape, dense) {
+        // A load as reals may become an operand in memory, and Cranelift 0.135 lets SSE's comparison have one
+        // that is not aligned, which faults. AVX's, on machines with fused multiply-adds, does not.
+        (Shape::Vector, true) if !code.fma => {
+            let bits = code.build.ins().load(types.int_vector, flags, address, offset);
+            bits_real(code, shape, bits)
+        }
         (Shape::Vector, true) => code.build.ins().load(types.vector, flags, address, offset),
         (Shape::Vector, false) => {
             let value = code.build.ins().load(types.real, flags, address, offset);

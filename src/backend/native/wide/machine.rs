@@ -339,10 +339,14 @@ impl Machine {
         Ok(self.asm.add_instruction(instruction)?)
     }
 
-    /// The lowest lane to memory; of the first 16 registers.
+    /// The lowest lane to memory.
     pub fn store_lowest(&mut self, to: MemoryOperand, a: Vector) -> Result<(), EmitError> {
+        let code = match self.width {
+            Width::Ymm => Code::VEX_Vmovss_m32_xmm,
+            Width::Zmm => Code::EVEX_Vmovss_m32_k1_xmm,
+        };
         let a = Register::XMM0 + u32::from(a.0);
-        Ok(self.asm.add_instruction(Instruction::with2(Code::VEX_Vmovss_m32_xmm, to, a)?)?)
+        Ok(self.asm.add_instruction(Instruction::with2(code, to, a)?)?)
     }
 
     /// `a` rounded to an integral real.
