@@ -132,9 +132,15 @@ fn report(job: &Job, outcome: &Outcome) -> String {
     }
     let out = job.out.display();
     let steps = meta.position.step;
+    let whose = match &outcome.run.best {
+        Some(best) if best.epoch != meta.position.epoch => format!(", the weights of epoch {}", best.epoch),
+        _ => String::new(),
+    };
     let _ = match outcome.ending {
-        Ending::Finished => writeln!(text, "wrote {out} ({steps} steps)"),
-        Ending::Early => writeln!(text, "stopped early: the loss got no better; wrote {out} ({steps} steps)"),
+        Ending::Finished => writeln!(text, "wrote {out} ({steps} steps{whose})"),
+        Ending::Early => {
+            writeln!(text, "stopped early: the loss got no better; wrote {out} ({steps} steps{whose})")
+        }
         Ending::Interrupted => {
             writeln!(
                 text,

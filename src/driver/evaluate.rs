@@ -257,22 +257,22 @@ pub fn evaluate(
                 return Err(nothing());
             }
             let input = model.text_input()?;
-            let mut evaluator = Evaluator::new(&model, Some(&input), &run.parameters, &pool)?;
-            let figures = evaluator.stream(&run.parameters, &ids)?;
+            let mut evaluator = Evaluator::new(&model, Some(&input), run.weights(), &pool)?;
+            let figures = evaluator.stream(run.weights(), &ids)?;
             Ok(Evaluation { what, count: ids.len(), unit: "characters", figures })
         }
         (Source::Npz(file), None) => {
-            let mut evaluator = Evaluator::new(&model, None, &run.parameters, &pool)?;
+            let mut evaluator = Evaluator::new(&model, None, run.weights(), &pool)?;
             let (figures, count) = if whole {
                 let data = Dataset::load(file, &graph)?;
-                (evaluator.examples(&run.parameters, &data, 0..data.examples)?, data.examples)
+                (evaluator.examples(run.weights(), &data, 0..data.examples)?, data.examples)
             } else {
                 let examples = Examples::load(file, valid, fraction, &graph)?;
                 let (data, range) = examples.held_out();
                 if range.is_empty() {
                     return Err(nothing());
                 }
-                (evaluator.examples(&run.parameters, data, range.clone())?, range.len())
+                (evaluator.examples(run.weights(), data, range.clone())?, range.len())
             };
             Ok(Evaluation { what, count, unit: "examples", figures })
         }

@@ -116,7 +116,7 @@ pub fn generate(
     let draw = chunked(&draw, &input)?;
     let name = format!("{}_generate", draw.name);
     let drawing = program::<f32>(&draw, &[OutputKind::Value, OutputKind::Carry], &name)?;
-    let ranges = parameter_ranges(&drawing, &run.parameters);
+    let ranges = parameter_ranges(&drawing, run.weights());
     let mut batch = Batch::new(drawing, Arc::clone(&pool));
     let mut carried = Carried::new(batch.plan(), 1);
     if !ids.is_empty() {
@@ -124,13 +124,13 @@ pub fn generate(
         read.outputs.retain(|output| output.kind == OutputKind::Carry);
         let name = format!("{}_read", read.name);
         let reading = program::<f32>(&read, &[OutputKind::Carry], &name)?;
-        let ranges = parameter_ranges(&reading, &run.parameters);
+        let ranges = parameter_ranges(&reading, run.weights());
         let mut batch = Batch::new(reading, pool);
         let mut states = Carried::new(batch.plan(), 1);
         batch.lay_out(&Lengths::uniform(1, &[ids.len()]))?;
         let mut feeds = states.feeds();
         feeds.push((&input.name, Feed::Ids(&ids)));
-        batch.run(&feeds, &slices(&run.parameters, &ranges))?;
+        batch.run(&feeds, &slices(run.weights(), &ranges))?;
         states.take(&batch)?;
         if !carried.adopt(&states) {
             return Err(GenerateError::States(read.name));
@@ -140,7 +140,7 @@ pub fn generate(
         }
     }
 
-    let values = slices(&run.parameters, &ranges);
+    let values = slices(run.weights(), &ranges);
     let output = format!("value:{}", input.name);
     batch.lay_out(&Lengths::uniform(1, &[1]))?;
     batch.set_scalar("temperature", request.temperature)?;

@@ -35,7 +35,7 @@ use super::session::SessionError;
 use super::trainer::{StepError, Trainer};
 use crate::check::Mode;
 use crate::grad::{GradError, grad};
-use crate::runtime::checkpoint::{CheckpointError, EpochLosses, Run};
+use crate::runtime::checkpoint::{Best, CheckpointError, EpochLosses, Run};
 use crate::runtime::files::FileError;
 use crate::runtime::interrupt::Interrupt;
 use crate::runtime::parameters::ParametersError;
@@ -342,12 +342,18 @@ impl Session {
         if !details.is_empty() {
             progress.note(&format!("  held-out: {details}"));
         }
-        meta.history.push(EpochLosses { training, held_out: measured });
         let decisive = measured.unwrap_or(training);
+        // `min` passes over what is not a number.
+        let lowest = decisive < meta.history.iter().map(EpochLosses::decisive).fold(f64::INFINITY, f64::min);
+        meta.history.push(EpochLosses { training, held_out: measured });
         meta.rate.end_epoch(decisive);
         meta.position.epoch += 1;
         (meta.position.batch, meta.position.loss_sum, meta.position.loss_weight) = (0, 0.0, 0.0);
         let rule = meta.settings.early_stopping;
+        if rule.is_some() && lowest {
+            let parameters = self.run.parameters.clone();
+            self.run.best = Some(Best { epoch: meta.position.epoch, parameters });
+        }
         let verdict = meta.patience.observe(decisive, rule);
         // The last epoch ends by itself.
         let over = meta.position.epoch >= meta.settings.epochs as u64;

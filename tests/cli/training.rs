@@ -11,11 +11,7 @@ fn a_text_is_learnt_and_written() {
     assert!(ran.out.contains("epoch 1/8: loss ") && ran.out.contains("held-out "), "{}", ran.out);
     assert!(ran.out.contains("characters/s") && ran.out.contains("wrote run ("), "{}", ran.out);
     assert!(ran.out.contains("* training   o held-out") && ran.out.contains("time by stage"), "{}", ran.out);
-    let losses: Vec<f64> = ran
-        .out
-        .lines()
-        .filter_map(|line| line.split_once("held-out ")?.1.split(',').next()?.parse().ok())
-        .collect();
+    let losses = held_out(&ran.out);
     assert_eq!(losses.len(), 8, "{}", ran.out);
     assert!(losses[7] < 1.0 && losses[7] < losses[0] - 0.5, "{losses:?}");
 
@@ -73,6 +69,43 @@ fn a_resumed_run_is_one_that_never_stopped() {
     assert!(ran.out.contains("nothing to do"), "{}", ran.out);
     let ran = workspace.run("train --resume --out whole --epochs 4").fine();
     assert!(ran.out.contains("epoch 4/4") && !ran.out.contains("epoch 3/4:"), "{}", ran.out);
+}
+
+/// The held-out loss of each epoch, as printed.
+fn held_out(out: &str) -> Vec<f64> {
+    out.lines().filter_map(|line| line.split_once("held-out ")?.1.split(',').next()?.parse().ok()).collect()
+}
+
+#[test]
+fn early_stopping_keeps_the_best_weights() {
+    let workspace = Workspace::with_tiny();
+    // So fast that it soon gets worse.
+    let stops = super::TINY.replace("adam(lr = 0.01)", "adam(lr = 0.2), early_stopping = 2");
+    workspace.write("tiny.rnn", stops);
+    let ran = workspace.train("--epochs 60 --out run").fine();
+    let losses = held_out(&ran.out);
+    let best = losses.iter().copied().fold(f64::INFINITY, f64::min);
+    let epoch = losses.iter().position(|loss| *loss == best).unwrap() + 1;
+    assert!(epoch < losses.len() && losses.len() < 60, "{losses:?}");
+    assert!(ran.out.contains("stopped early"), "{}", ran.out);
+    assert!(ran.out.contains(&format!("the weights of epoch {epoch})")), "{epoch} {}", ran.out);
+    let measured = workspace.run("eval run").fine();
+    let loss: f64 = measured.out.split_once("loss  ").unwrap().1.trim().parse().unwrap();
+    assert!((loss - best).abs() < 1e-4, "{best} {}", measured.out);
+
+    // Training goes on from the last weights, not from those: the same bits as without a stop.
+    for stops in [&[5][..], &[12], &[3, 40]] {
+        let _ = std::fs::remove_file(workspace.path("parts"));
+        let mut resume = "";
+        for stop in stops {
+            workspace.train(&format!("--epochs 60 --max-steps {stop} --out parts {resume}")).fine();
+            resume = "--resume";
+        }
+        workspace.run("train --resume --out parts").fine();
+        assert_eq!(workspace.read("parts"), workspace.read("run"), "{stops:?}");
+    }
+    let again = workspace.run("train --resume --out run").fine();
+    assert!(again.out.contains("nothing to do"), "{}", again.out);
 }
 
 #[test]
