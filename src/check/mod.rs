@@ -127,6 +127,8 @@ struct Checker<'a> {
     /// Axes of random numbers written by their stream: those of the equation's left side.
     random_over: Option<AxisSet>,
     exhausted: bool,
+    /// Dimensions that are too large by themselves and have been reported.
+    oversized: Vec<usize>,
     diagnostics: Vec<Diagnostic>,
     train: Vec<(String, Span, Setting)>,
 }
@@ -173,6 +175,7 @@ impl<'a> Checker<'a> {
             inside_reduction: false,
             random_over: None,
             exhausted: false,
+            oversized: Vec::new(),
             diagnostics: Vec::new(),
             train: Vec::new(),
         }
