@@ -51,8 +51,8 @@ pub(super) struct Train {
     /// Streams of a text, or examples, in a step
     #[arg(long, value_name = "B", value_parser = super::count)]
     batch: Option<usize>,
-    /// Steps of a text between cuts of the gradient
-    #[arg(long, value_name = "T", value_parser = super::count, conflicts_with = "npz")]
+    /// Steps of a text or of long examples between cuts of the gradient
+    #[arg(long, value_name = "T", value_parser = super::count)]
     truncate: Option<usize>,
     /// Seed of everything random
     #[arg(long, value_name = "S")]

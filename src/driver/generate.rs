@@ -20,7 +20,7 @@ use thiserror::Error;
 use super::batch::{Batch, BatchError, Feed, threads};
 use super::carried::Carried;
 use super::compile::{CompileError, program};
-use super::evaluate::{StreamError, chunked, parameter_ranges, slices};
+use super::evaluate::{chunked, parameter_ranges, slices};
 use super::session::{Model, SessionError, parameter_specs};
 use crate::check::Mode;
 use crate::ir::OutputKind;
@@ -54,9 +54,6 @@ pub enum GenerateError {
     /// The model.
     #[error(transparent)]
     Session(#[from] SessionError),
-    /// A model that looks ahead.
-    #[error(transparent)]
-    Stream(#[from] StreamError),
     /// The compiler.
     #[error(transparent)]
     Compile(#[from] CompileError),
@@ -101,7 +98,7 @@ pub fn generate(
     let mut run = Run::load(path)?;
     let model = Model::of_run(path, &run.meta);
     let input = model.text_input()?;
-    let read = model.check(Mode::Evaluate)?.graph;
+    let mut read = model.check(Mode::Evaluate)?.graph;
     run.expect_model(path, parameter_specs(&read))?;
     let mut draw = model.check(Mode::Generate)?.graph;
     draw.outputs.retain(|output| output.kind == OutputKind::Value && output.name == input.name);
@@ -113,15 +110,16 @@ pub fn generate(
     let vocabulary = run.meta.vocabulary.as_ref();
     let ids = prompt(path, request, vocabulary, read.dims.iter().map(|(_, size)| *size).max())?;
 
-    let draw = chunked(&draw, &input)?;
+    let draw = chunked(&model, &draw, &input)?;
     let name = format!("{}_generate", draw.name);
     let drawing = program::<f32>(&draw, &[OutputKind::Value, OutputKind::Carry], &name)?;
     let ranges = parameter_ranges(&drawing, run.weights());
     let mut batch = Batch::new(drawing, Arc::clone(&pool));
     let mut carried = Carried::new(batch.plan(), 1);
     if !ids.is_empty() {
-        let mut read = chunked(&read, &input)?;
-        read.outputs.retain(|output| output.kind == OutputKind::Carry);
+        // Only the states are wanted.
+        read.outputs.clear();
+        let read = chunked(&model, &read, &input)?;
         let name = format!("{}_read", read.name);
         let reading = program::<f32>(&read, &[OutputKind::Carry], &name)?;
         let ranges = parameter_ranges(&reading, run.weights());

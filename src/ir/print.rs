@@ -412,7 +412,7 @@ impl<'a> Printer<'a> {
 }
 
 /// Nodes that some output needs.
-pub(super) fn live(graph: &Graph) -> HashSet<NodeId> {
+pub fn live(graph: &Graph) -> HashSet<NodeId> {
     let mut found: HashSet<NodeId> = HashSet::new();
     let mut stack: Vec<NodeId> = graph.outputs.iter().map(|output| output.value.node).collect();
     while let Some(node) = stack.pop() {
