@@ -246,8 +246,9 @@ fn compile(job: &Job, prepared: Prepared, watch: &mut Stopwatch) -> Result<Sessi
         _ => None,
     };
     let graph = watch.time("gradient", || -> Result<_, TrainError> {
+        // Named values and metrics are not computed in training, whatever they read.
         let mut graph = checked.graph.clone();
-        graph.outputs.retain(|output| output.kind != OutputKind::Value);
+        graph.outputs.retain(|output| output.kind == OutputKind::Loss);
         let graph = match (&input, &axis) {
             (Some(input), _) => chunked(&model, &graph, input)?,
             (None, Some((axis, _))) => model.cut(&graph, *axis, "")?,
@@ -301,7 +302,7 @@ fn cut_axis(model: &Model, graph: &Graph) -> Result<AxisId, TrainError> {
     let cure = "write `truncate = none` in the `train` block (or leave `--truncate` out) to go back through whole \
                 sequences";
     let mut graph = graph.clone();
-    graph.outputs.retain(|output| output.kind != OutputKind::Value);
+    graph.outputs.retain(|output| output.kind == OutputKind::Loss);
     let axes = graph.axes.iter().skip(1).filter_map(|axis| graph.find_axis(&axis.name));
     let mut refused = None;
     let mut fitting = Vec::new();
