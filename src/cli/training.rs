@@ -10,6 +10,7 @@ use clap::{ArgGroup, Args};
 use super::failure::Failure;
 use super::output::print;
 use crate::driver::corpus::Source;
+use crate::driver::timings::Timings;
 use crate::driver::train::{Ending, Job, Outcome, train};
 use crate::runtime::curve::{Series, curve};
 use crate::runtime::interrupt::Interrupt;
@@ -158,8 +159,8 @@ fn report(job: &Job, outcome: &Outcome) -> String {
     text
 }
 
-fn times(timings: &[(&'static str, Duration)]) -> String {
-    let width = timings.iter().map(|(stage, _)| stage.len()).max().unwrap_or(0);
-    let line = |(stage, time): &(&str, Duration)| format!("  {stage:width$}  {:9.3} s\n", time.as_secs_f64());
-    format!("time by stage\n{}", timings.iter().map(line).collect::<String>())
+fn times(timings: &Timings) -> String {
+    let width = timings.stages().map(|(stage, _)| stage.len()).max().unwrap_or(0);
+    let line = |(stage, time): (&str, Duration)| format!("  {stage:width$}  {:9.3} s\n", time.as_secs_f64());
+    format!("time by stage\n{}", timings.stages().map(line).collect::<String>())
 }

@@ -9,19 +9,22 @@
 //! the same batch gives the same bits on any number of threads. Memory is laid out again only when
 //! the lengths change. It does not know what the outputs mean.
 
-use std::ops::Range;
+use std::ops::{AddAssign, Range};
 use std::sync::Arc;
 
 use rayon::prelude::*;
 use rayon::{ThreadPool, ThreadPoolBuildError, ThreadPoolBuilder};
 use thiserror::Error;
 
-use crate::plan::{Buffer, Plan, Role};
+use crate::plan::{Buffer, Plan, Role, SpaceId};
 use crate::runtime::layout::Lengths;
 use crate::runtime::program::{Instance, Program, ProgramError, Real};
 
 /// Examples of a group, about: enough for full product tiles, few enough for caches.
 const GROUP: usize = 16;
+
+/// Elements of an output that a thread adds up at once: less is not worth waking it.
+const CHUNK: usize = 1 << 15;
 
 /// Why a batch cannot be run.
 #[derive(Debug, Error)]
@@ -112,6 +115,16 @@ impl<R: Real> Batch<R> {
         Ok(())
     }
 
+    /// Rows of a space, in all groups together.
+    pub fn rows(&self, space: SpaceId) -> usize {
+        self.groups.iter().map(|instance| instance.layout().spaces[space].rows).sum()
+    }
+
+    /// What the clocks of the groups said, see [`Instance::readings`].
+    pub fn readings(&self) -> impl Iterator<Item = &[u64]> {
+        self.groups.iter().map(Instance::readings)
+    }
+
     /// Sets the key of all random numbers.
     ///
     /// # Errors
@@ -170,21 +183,36 @@ impl<R: Real> Batch<R> {
         Ok(results.into_iter().collect::<Result<(), ProgramError>>()?)
     }
 
-    /// An output of a single row, added up over the groups into `total`; `scratch` is as long.
+    /// An output of a single row, added up over the groups into `total`.
     ///
     /// # Errors
     /// No such output, or one of another size.
-    pub fn add_up(&self, output: &str, total: &mut [R], scratch: &mut [R]) -> Result<(), BatchError>
+    pub fn add_up(&self, output: &str, total: &mut [R]) -> Result<(), BatchError>
     where
-        R: std::ops::AddAssign,
+        R: AddAssign,
     {
-        for (index, instance) in self.groups.iter().enumerate() {
-            if index == 0 {
-                instance.output_into(output, total)?;
-                continue;
+        if let Some(buffer) = self.output(output).filter(|buffer| buffer.width != total.len()) {
+            let (name, given) = (buffer.name.clone(), total.len().to_string());
+            return Err(ProgramError::Mismatch {
+                name,
+                expected: format!("{} elements", buffer.width),
+                given,
             }
-            instance.output_into(output, scratch)?;
-            total.iter_mut().zip(scratch.iter()).for_each(|(sum, part)| *sum += *part);
+            .into());
+        }
+        // Each element is the sum over the groups in their order, whoever adds it up.
+        let part = |(number, part): (usize, &mut [R])| -> Result<(), ProgramError> {
+            self.groups
+                .iter()
+                .enumerate()
+                .try_for_each(|(group, instance)| instance.add_row(output, number * CHUNK, part, group == 0))
+        };
+        match total.len() <= CHUNK {
+            true => part((0, total))?,
+            false => {
+                let all = || total.par_chunks_mut(CHUNK).enumerate().try_for_each(part);
+                self.pool.install(all)?;
+            }
         }
         Ok(())
     }

@@ -19,7 +19,6 @@
 
 use std::io::Write;
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
 
 use thiserror::Error;
 
@@ -32,6 +31,7 @@ use super::figures::Figures;
 use super::material::{Cut, Material};
 use super::prepare::{Prepared, prepare};
 use super::session::{Model, SessionError};
+use super::timings::Timings;
 use super::trainer::{StepError, Trainer};
 use crate::check::Mode;
 use crate::grad::{GradError, grad};
@@ -176,25 +176,7 @@ pub struct Outcome {
     /// How it ended.
     pub ending: Ending,
     /// Time by stage, in their order.
-    pub timings: Vec<(&'static str, Duration)>,
-}
-
-/// Time by stage.
-#[derive(Debug, Default)]
-struct Stopwatch {
-    stages: Vec<(&'static str, Duration)>,
-}
-
-impl Stopwatch {
-    fn time<T>(&mut self, stage: &'static str, work: impl FnOnce() -> T) -> T {
-        let began = Instant::now();
-        let result = work();
-        match self.stages.iter_mut().find(|(name, _)| *name == stage) {
-            Some((_, total)) => *total += began.elapsed(),
-            None => self.stages.push((stage, began.elapsed())),
-        }
-        result
-    }
+    pub timings: Timings,
 }
 
 /// Trains as `job` says; lines of progress go to `out`.
@@ -207,12 +189,12 @@ pub fn train(
     out: Box<dyn Write + Send>,
     interrupt: &Interrupt,
 ) -> Result<Outcome, TrainError> {
-    let mut watch = Stopwatch::default();
+    let mut watch = Timings::default();
     let prepared = watch.time("read and check", || prepare(job))?;
     let epochs = prepared.run.meta.settings.epochs as u64;
     let stopped = prepared.run.meta.notes.contains_key(STOPPED_EARLY) && job.epochs.is_none();
     if prepared.run.meta.position.epoch >= epochs || stopped {
-        return Ok(Outcome { run: prepared.run, ending: Ending::Nothing, timings: watch.stages });
+        return Ok(Outcome { run: prepared.run, ending: Ending::Nothing, timings: watch });
     }
     let mut session = compile(job, prepared, &mut watch)?;
     let unit = session.material.unit();
@@ -220,7 +202,7 @@ pub fn train(
     let result = session.epochs(job, &mut progress, interrupt, &mut watch);
     progress.finish();
     let ending = result?;
-    Ok(Outcome { run: session.run, ending, timings: watch.stages })
+    Ok(Outcome { run: session.run, ending, timings: watch })
 }
 
 /// Everything that training needs, compiled.
@@ -231,7 +213,7 @@ struct Session {
     evaluator: Option<Evaluator>,
 }
 
-fn compile(job: &Job, prepared: Prepared, watch: &mut Stopwatch) -> Result<Session, TrainError> {
+fn compile(job: &Job, prepared: Prepared, watch: &mut Timings) -> Result<Session, TrainError> {
     let Prepared { run, model, source, valid } = prepared;
     let settings = &run.meta.settings;
     let pool = threads(job.threads)?;
@@ -330,7 +312,7 @@ impl Session {
         job: &Job,
         progress: &mut Progress,
         interrupt: &Interrupt,
-        watch: &mut Stopwatch,
+        watch: &mut Timings,
     ) -> Result<Ending, TrainError> {
         let epochs = self.run.meta.settings.epochs as u64;
         self.run.meta.notes.remove(STOPPED_EARLY);
@@ -371,7 +353,7 @@ impl Session {
     }
 
     /// Measures, and moves the position to the next epoch.
-    fn end_epoch(&mut self, progress: &mut Progress, watch: &mut Stopwatch) -> Result<Verdict, TrainError> {
+    fn end_epoch(&mut self, progress: &mut Progress, watch: &mut Timings) -> Result<Verdict, TrainError> {
         let held_out = watch.time("evaluation", || self.measure())?;
         let meta = &mut self.run.meta;
         let training = meta.position.loss_sum / meta.position.loss_weight.max(1.0);

@@ -13,15 +13,17 @@
 //! split and how results are added up again is the caller's.
 
 use std::marker::PhantomData;
-use std::ops::Range;
+use std::ops::{AddAssign, Range};
 use std::sync::Arc;
 
 use thiserror::Error;
 
 use super::layout::{Content, Layout, LayoutError, Lengths};
+use crate::backend::native::clock;
 use crate::backend::native::context::Slots;
 use crate::backend::native::emit::EmitError;
 use crate::backend::native::jit::Jit;
+use crate::plan::places::kernels;
 use crate::plan::{BufferId, Element, Plan, Precision, Residency, Role};
 
 /// A type that programs calculate in: f32 or f64.
@@ -98,6 +100,7 @@ pub struct Program<R: Real> {
     plan: Plan,
     code: Jit,
     slots: Slots,
+    profiled: bool,
     parameters: Vec<BufferId>,
     real: PhantomData<R>,
 }
@@ -106,14 +109,25 @@ impl<R: Real> Program<R> {
     /// Compiles a plan for this machine.
     pub fn new(plan: Plan) -> Result<Program<R>, ProgramError> {
         let code = Jit::compile(&plan, R::PRECISION)?;
+        Ok(Program::of(plan, code, false))
+    }
+
+    /// Compiles a plan for this machine with a clock, see [`Instance::readings`].
+    pub fn profiled(plan: Plan) -> Result<Program<R>, ProgramError> {
+        let code = Jit::profiled(&plan, R::PRECISION)?;
+        Ok(Program::of(plan, code, true))
+    }
+
+    fn of(plan: Plan, code: Jit, profiled: bool) -> Program<R> {
         let is_parameter = |id: &BufferId| matches!(plan.buffers[*id].role, Role::Parameter(_));
-        Ok(Program {
+        Program {
             slots: Slots::new(&plan),
+            profiled,
             parameters: (0..plan.buffers.len()).filter(is_parameter).collect(),
             code,
             plan,
             real: PhantomData,
-        })
+        }
     }
 
     /// The plan.
@@ -158,6 +172,8 @@ pub struct Instance<R: Real> {
     /// The arena, beginning at the first multiple of 64 bytes.
     memory: Vec<u8>,
     context: Vec<u64>,
+    /// What the clock of a profiled program said; else empty.
+    readings: Vec<u64>,
 }
 
 impl<R: Real> Instance<R> {
@@ -168,8 +184,12 @@ impl<R: Real> Instance<R> {
         part: Range<usize>,
     ) -> Result<Instance<R>, ProgramError> {
         let layout = Layout::new(&program.plan, R::PRECISION, whole, part)?;
-        let mut instance =
-            Instance { program: Arc::clone(program), layout, memory: Vec::new(), context: Vec::new() };
+        let readings = match program.profiled {
+            true => vec![0; clock::readings(kernels(&program.plan).count())],
+            false => Vec::new(),
+        };
+        let program = Arc::clone(program);
+        let mut instance = Instance { program, layout, memory: Vec::new(), context: Vec::new(), readings };
         instance.prepare()?;
         Ok(instance)
     }
@@ -226,9 +246,15 @@ impl<R: Real> Instance<R> {
         let entry = self.program.code.entry();
         // SAFETY: the context has the slots that the code was made for; every pointer in it is to memory
         // of the size that the layout found for the plan, all of it borrowed for the call. The code
-        // writes to the arena only, which `self` owns.
+        // writes to the arena and the readings only, which `self` owns.
         unsafe { entry(self.context.as_ptr()) };
         Ok(())
+    }
+
+    /// What the clock of a profiled program said in all runs so far, see [`crate::backend::native::clock`];
+    /// empty for any other program.
+    pub fn readings(&self) -> &[u64] {
+        &self.readings
     }
 
     /// A result: one row, or an array padded with zeros to the longest example of the whole batch.
@@ -244,6 +270,37 @@ impl<R: Real> Instance<R> {
         let id = self.program.find("output", name)?;
         self.check_element(id, Element::Real, padded.len())?;
         self.get_rows(id, padded, R::read)
+    }
+
+    /// Adds a part of a result of a single row, from element `from` on, to `part`, or begins `part` with it.
+    pub fn add_row(&self, name: &str, from: usize, part: &mut [R], begin: bool) -> Result<(), ProgramError>
+    where
+        R: AddAssign,
+    {
+        let id = self.program.find("output", name)?;
+        let (bytes, wanted) = (size_of::<R>(), from + part.len());
+        let buffer = &self.program.plan.buffers[id];
+        let real = buffer.element == Element::Real;
+        let single = self.program.plan.spaces[buffer.space].axes.is_empty();
+        let row = match self.layout.arena.places[id] {
+            Some(place) if real && single && wanted <= buffer.width => {
+                let start = self.memory.as_ptr().align_offset(super::layout::ALIGNMENT) + place.offset;
+                &self.memory[start + from * bytes..start + wanted * bytes]
+            }
+            _ => {
+                return Err(ProgramError::Mismatch {
+                    name: buffer.name.clone(),
+                    expected: format!("one row of {wanted} elements ({:?})", Element::Real),
+                    given: format!("{} a row ({:?})", buffer.width, buffer.element),
+                });
+            }
+        };
+        let values = row.chunks_exact(bytes).map(R::read);
+        match begin {
+            true => part.iter_mut().zip(values).for_each(|(sum, value)| *sum = value),
+            false => part.iter_mut().zip(values).for_each(|(sum, value)| *sum += value),
+        }
+        Ok(())
     }
 
     /// A result of ids, padded with "none".
@@ -411,6 +468,9 @@ impl<R: Real> Instance<R> {
         }
         for axis in 0..plan.axes.len() {
             context[slots.steps(axis)] = layout.steps[axis] as u64;
+        }
+        if program.profiled {
+            context.push(self.readings.as_mut_ptr().expose_provenance() as u64);
         }
         self.context = context;
     }

@@ -12,6 +12,7 @@ use cranelift_frontend::FunctionBuilder;
 
 use super::context::{SLOT_BYTES, Slots};
 use super::emit::EmitError;
+use super::tiling::Tiling;
 use crate::plan::{BufferId, Plan, Precision};
 
 /// Memory that does not change while a function runs: the optimiser may merge and move such loads.
@@ -76,6 +77,8 @@ pub struct Code<'f> {
     pub precision: Precision,
     /// Machine types.
     pub types: Types,
+    /// Sizes of product tiles.
+    pub tiling: Tiling,
     /// Whether the machine multiplies and adds in one instruction.
     pub fma: bool,
     /// The function's parameters.

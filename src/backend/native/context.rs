@@ -81,6 +81,11 @@ impl Slots {
         self.steps + axis
     }
 
+    /// The readings of the clock (see [`super::clock`]): behind all slots, in a profiled program only.
+    pub fn readings(&self) -> usize {
+        self.len
+    }
+
     /// Slots in all.
     pub fn len(&self) -> usize {
         self.len

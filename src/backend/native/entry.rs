@@ -11,6 +11,7 @@
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{InstBuilder, Value, types};
 
+use super::clock;
 use super::code::{CHANGING, Code};
 use super::emit::EmitError;
 use crate::plan::places::{places, references};
@@ -23,9 +24,18 @@ pub fn kernels(region: &Region) -> &[Kernel] {
     }
 }
 
-/// Emits the entry point; its callees are the functions of all kernels in order.
-pub fn entry(code: &mut Code) -> Result<(), EmitError> {
+/// Emits the entry point; its callees are the functions of all kernels in order, and behind them the clock
+/// if every kernel is timed.
+pub fn entry(code: &mut Code, profiled: bool) -> Result<(), EmitError> {
     let plan = code.plan;
+    if profiled {
+        clock::start(code);
+    }
+    let timed = |code: &mut Code, kernel: usize| {
+        if profiled {
+            clock::add(code, kernel);
+        }
+    };
     let mut first = 0;
     for (number, region) in plan.regions.iter().enumerate() {
         for buffer in zero_rows(code, number) {
@@ -37,6 +47,7 @@ pub fn entry(code: &mut Code) -> Result<(), EmitError> {
                 let step = code.int(0);
                 for (index, kernel) in kernels.iter().enumerate() {
                     call(code, first + index, kernel, None, step)?;
+                    timed(code, first + index);
                 }
             }
             Region::Loop { axis, backward, .. } => {
@@ -53,6 +64,7 @@ pub fn entry(code: &mut Code) -> Result<(), EmitError> {
                     };
                     for (index, kernel) in kernels.iter().enumerate() {
                         call(code, first + index, kernel, Some(*axis), step)?;
+                        timed(code, first + index);
                     }
                     Ok(())
                 })?;

@@ -10,12 +10,14 @@
 //! `begin..end` of its space, in step `step` of the running loop. The context is an array of 8-byte
 //! slots ([`context::Slots`]); generated code allocates nothing and calls nothing outside the module.
 
+pub mod clock;
 pub mod code;
 pub mod context;
 pub mod emit;
 pub mod header;
 pub mod jit;
 pub mod object;
+pub mod peak;
 
 mod address;
 mod combine;
@@ -28,5 +30,7 @@ mod random;
 mod rows;
 mod scatter;
 mod tile;
+mod tiling;
+pub mod wide;
 
 pub use emit::{EmitError, Emitted, emit};
