@@ -2,8 +2,7 @@
 
 use crate::base::{Diagnostic, Span};
 use crate::ir::{
-    Access, AxisSet, Binary, Contract, Element, InferError, Node, NodeId, Op, Operand, Origin, Unary,
-    ValueType,
+    Access, AxisSet, Binary, Contract, Element, InferError, Node, NodeId, Op, Operand, Unary, ValueType,
 };
 use crate::syntax::ast::{self, Arg, BinaryOp, Expr, ExprKind};
 
@@ -49,7 +48,7 @@ impl<'a> Checker<'a> {
     }
 
     fn form(&mut self, frame: usize, expr: &'a Expr, hint: Option<&str>) -> Option<Thing<'a>> {
-        let origin = Origin::forward(expr.span);
+        let origin = self.origin(frame, expr.span);
         let value = match &expr.kind {
             ExprKind::Number(value) => self.graph.constant(*value, &[], origin).into(),
             ExprKind::Text(_) => {
@@ -101,7 +100,7 @@ impl<'a> Checker<'a> {
         if self.frames[frame].symbols.contains_key(name) {
             return self.lookup(frame, name, span);
         }
-        let origin = Origin::forward(span);
+        let origin = self.origin(frame, span);
         if let Some(&value) = self.frames[frame].dims.get(name) {
             return Some(Thing::Value(self.graph.constant(value as f64, &[], origin).into()));
         }
@@ -364,7 +363,7 @@ impl<'a> Checker<'a> {
         for (value, part) in values.into_iter().zip(parts) {
             let mut value = value?;
             if self.graph.type_at(value).shape.is_empty() && self.graph.is_real(value.node) {
-                let one = self.graph.constant(1.0, &[1], Origin::forward(part.span));
+                let one = self.graph.constant(1.0, &[1], self.origin(frame, part.span));
                 let times = Op::Binary(Binary::Multiply);
                 value =
                     self.apply(frame, times, &[(value, part.span), (one.into(), part.span)], part.span)?;
@@ -383,7 +382,7 @@ impl<'a> Checker<'a> {
         span: Span,
     ) -> Option<Operand> {
         let plain: Vec<Operand> = operands.iter().map(|(operand, _)| *operand).collect();
-        match self.graph.apply(op.clone(), &plain, Origin::forward(span)) {
+        match self.graph.apply(op.clone(), &plain, self.origin(frame, span)) {
             Ok(node) => {
                 let shape = self.graph.ty(node).shape.clone();
                 self.fits_memory(frame, &shape, span)?;
@@ -490,7 +489,7 @@ impl<'a> Checker<'a> {
             Some(access) => Operand { node: operand.node, access },
             None => {
                 let ty = self.graph.type_at(operand);
-                let shell = Node { op: Op::Copy, ty, origin: Origin::forward(span), name: None };
+                let shell = Node { op: Op::Copy, ty, origin: self.origin(frame, span), name: None };
                 Operand { node: self.graph.insert(shell, &[operand]), access }
             }
         };
@@ -536,7 +535,7 @@ impl<'a> Checker<'a> {
         let shape = self.graph.ty(node).shape.clone();
         let value = match &expr.kind {
             ExprKind::Name(word) if word == "ones" => {
-                self.graph.constant(1.0, &shape, Origin::forward(expr.span)).into()
+                self.graph.constant(1.0, &shape, self.origin(owner, expr.span)).into()
             }
             _ => self.value(owner, expr)?,
         };
@@ -546,7 +545,7 @@ impl<'a> Checker<'a> {
         let value = match self.graph.op(value.node) {
             Op::Constant(number) if is_scalar_constant => {
                 let number = *number;
-                self.graph.constant(number, &shape, Origin::forward(expr.span)).into()
+                self.graph.constant(number, &shape, self.origin(owner, expr.span)).into()
             }
             _ => value,
         };

@@ -52,8 +52,8 @@ pub(super) struct Train {
     /// Streams of a text, or examples, in a step
     #[arg(long, value_name = "B", value_parser = super::count)]
     batch: Option<usize>,
-    /// Steps of a text between cuts of the gradient
-    #[arg(long, value_name = "T", value_parser = super::count, conflicts_with = "npz")]
+    /// Steps of a text or of long examples between cuts of the gradient
+    #[arg(long, value_name = "T", value_parser = super::count)]
     truncate: Option<usize>,
     /// Seed of everything random
     #[arg(long, value_name = "S")]
@@ -133,9 +133,15 @@ fn report(job: &Job, outcome: &Outcome) -> String {
     }
     let out = job.out.display();
     let steps = meta.position.step;
+    let whose = match &outcome.run.best {
+        Some(best) if best.epoch != meta.position.epoch => format!(", the weights of epoch {}", best.epoch),
+        _ => String::new(),
+    };
     let _ = match outcome.ending {
-        Ending::Finished => writeln!(text, "wrote {out} ({steps} steps)"),
-        Ending::Early => writeln!(text, "stopped early: the loss got no better; wrote {out} ({steps} steps)"),
+        Ending::Finished => writeln!(text, "wrote {out} ({steps} steps{whose})"),
+        Ending::Early => {
+            writeln!(text, "stopped early: the loss got no better; wrote {out} ({steps} steps{whose})")
+        }
         Ending::Interrupted => {
             writeln!(
                 text,

@@ -1,4 +1,5 @@
-//! A batch run in groups of about sixteen examples, on as many threads as there are.
+//! A batch run in groups of about sixteen examples, on as many threads as there are; where there are more
+//! threads than groups, several work on one.
 //!
 //! ```text
 //! 40 examples -> groups 0..13, 13..26, 26..40 -> three instances, run in any order
@@ -22,6 +23,11 @@ use crate::runtime::program::{Instance, Program, ProgramError, Real};
 
 /// Examples of a group, about: enough for full product tiles, few enough for caches.
 const GROUP: usize = 16;
+/// Examples of a group in a batch of few: full product tiles all the same.
+const SMALL_GROUP: usize = 8;
+
+/// Multiply-adds of a group's run from which on several threads are worth waking for it.
+const WORTH_IT: usize = 1 << 20;
 
 /// Elements of an output that a thread adds up at once: less is not worth waking it.
 const CHUNK: usize = 1 << 15;
@@ -102,7 +108,7 @@ impl<R: Real> Batch<R> {
         if self.lengths == *lengths && !self.groups.is_empty() {
             return Ok(());
         }
-        let count = if self.plan().splittable { lengths.examples.div_ceil(GROUP).max(1) } else { 1 };
+        let count = if self.plan().splittable { groups(lengths.examples) } else { 1 };
         let parts = (0..count).map(|group| part(lengths.examples, group, count));
         self.groups.truncate(count);
         for (index, part) in parts.enumerate() {
@@ -165,7 +171,7 @@ impl<R: Real> Batch<R> {
             .filter(|(name, _)| self.has(|role| matches!(role, Role::Input(own) if own == name)))
             .collect();
         let examples = self.lengths.examples.max(1);
-        let run = |instance: &mut Instance<R>| -> Result<(), ProgramError> {
+        let feed = |instance: &mut Instance<R>| -> Result<(), ProgramError> {
             let part = instance.layout().part.clone();
             for (name, feed) in &used {
                 match feed {
@@ -173,9 +179,18 @@ impl<R: Real> Batch<R> {
                     Feed::Ids(ids) => instance.set_input_ids(name, slice(ids, &part, examples))?,
                 }
             }
-            instance.run(parameters)
+            Ok(())
         };
         let groups = &mut self.groups;
+        let workers = self.pool.current_num_threads() / groups.len().max(1);
+        if workers > 1
+            && !self.program.is_profiled()
+            && groups.iter().all(|group| group.products() > WORTH_IT)
+        {
+            groups.iter_mut().try_for_each(feed)?;
+            return Ok(Instance::run_together(groups, parameters, &self.pool, workers)?);
+        }
+        let run = |instance: &mut Instance<R>| feed(instance).and_then(|()| instance.run(parameters));
         let results: Vec<Result<(), ProgramError>> = match groups.len() {
             1 => groups.iter_mut().map(run).collect(),
             _ => self.pool.install(|| groups.par_iter_mut().map(run).collect()),
@@ -271,6 +286,12 @@ impl<R: Real> Batch<R> {
     }
 }
 
+/// How many groups a batch is split into.
+fn groups(examples: usize) -> usize {
+    let size = if examples < 2 * GROUP { SMALL_GROUP } else { GROUP };
+    examples.div_ceil(size).max(1)
+}
+
 /// The examples of a group, as even as can be.
 fn part(examples: usize, group: usize, groups: usize) -> Range<usize> {
     examples * group / groups..examples * (group + 1) / groups
@@ -289,7 +310,7 @@ mod tests {
     #[test]
     fn groups_cover_the_batch_evenly() {
         for examples in 0..100usize {
-            let count = examples.div_ceil(GROUP).max(1);
+            let count = groups(examples);
             let parts: Vec<_> = (0..count).map(|group| part(examples, group, count)).collect();
             assert_eq!(parts.iter().map(Range::len).sum::<usize>(), examples);
             assert!(parts.windows(2).all(|pair| pair[0].end == pair[1].start));

@@ -16,6 +16,7 @@ use thiserror::Error;
 use super::code::{Code, Types};
 use super::context::Slots;
 use super::listing::Function as Listed;
+use super::share::{Division, Share, divisions};
 use super::target::TargetError;
 use super::tile::{self, Shape};
 use super::tiling::Tiling;
@@ -23,7 +24,7 @@ use super::wide::{self, Width};
 use super::{clock, combine, entry, gemm, outer, pack, random, rows, scatter};
 use crate::plan::places::{Access, places};
 use crate::plan::verify::verify;
-use crate::plan::{BufferId, Plan, Precision, Work};
+use crate::plan::{BufferId, Kernel, Plan, Precision, Work};
 
 /// Why a plan became no code.
 #[derive(Debug, Error)]
@@ -81,19 +82,22 @@ pub fn emit(
         return Err(EmitError::Plan(problems.join("; ")));
     }
     let mut emitter = Emitter::new(module, plan, precision, options);
+    // Row kernels in wide code can work on some columns.
+    let divisions = divisions(plan, |kernel| {
+        emitter.width.is_some_and(|width| wide::rows::supports(plan, kernel, width))
+    });
     let mut functions = Vec::new();
-    let mut number = 0;
-    for region in &plan.regions {
-        let mut of_region = Vec::new();
-        for kernel in entry::kernels(region) {
-            of_region.push(emitter.kernel(number, &kernel.work, &kernel.equations)?);
-            number += 1;
-        }
-        functions.push(of_region);
+    for (number, kernel) in plan.regions.iter().flat_map(entry::kernels).enumerate() {
+        functions.push(emitter.kernel(number, kernel, divisions[number])?);
     }
-    let entry = emitter.entry(&functions)?;
+    let entry = emitter.entry(&functions, &divisions)?;
     Ok(Emitted { entry, functions: emitter.written })
 }
+
+/// Parameters of a kernel's function: context, first row and end, step, first column and end.
+const PARAMS: usize = 6;
+/// Parameters of the entry point: context, worker, workers.
+const ENTRY_PARAMS: usize = 3;
 
 /// The functions of one plan.
 pub struct Emitter<'m> {
@@ -123,7 +127,8 @@ impl<'m> Emitter<'m> {
         Emitter { module, plan, precision, fma, width, tiling, tiles, options, written }
     }
 
-    fn kernel(&mut self, number: usize, work: &Work, equations: &[String]) -> Result<FuncId, EmitError> {
+    fn kernel(&mut self, number: usize, kernel: &Kernel, division: Division) -> Result<FuncId, EmitError> {
+        let Kernel { work, equations } = kernel;
         let (kind, callees) = match work {
             Work::Rows(_) => ("rows", Vec::new()),
             Work::Gemm(gemm) => ("gemm", gemm::tiles(gemm, self.tiling)),
@@ -136,13 +141,14 @@ impl<'m> Emitter<'m> {
         let callees = callees.into_iter().map(|shape| self.tile(shape)).collect::<Result<Vec<_>, _>>()?;
         let name = format!("{}_{number}_{kind}", symbol(&self.plan.name));
         if let (Work::Rows(kernel), Some(width)) = (work, self.width)
-            && let Some(bytes) = wide::rows::rows(self.plan, kernel, width)?
+            && let Some(bytes) =
+                wide::rows::rows(self.plan, kernel, width, matches!(division.share, Share::Columns(_)))?
         {
-            return self.define_bytes(&name, 4, equations, &bytes);
+            return self.define_bytes(&name, PARAMS, equations, &bytes);
         }
-        self.define(&name, Linkage::Local, 4, equations, &callees, written(work), |code| match work {
+        self.define(&name, Linkage::Local, PARAMS, equations, &callees, written(work), |code| match work {
             Work::Rows(kernel) => rows::rows(code, kernel),
-            Work::Gemm(gemm) => gemm::gemm(code, gemm),
+            Work::Gemm(gemm) => gemm::gemm(code, gemm, division.period),
             Work::Pack(pack) => pack::pack(code, pack),
             Work::Outer(outer) => outer::outer(code, outer),
             Work::Combine(combine) => combine::combine(code, combine),
@@ -171,15 +177,15 @@ impl<'m> Emitter<'m> {
         Ok(function)
     }
 
-    fn entry(&mut self, functions: &[Vec<FuncId>]) -> Result<FuncId, EmitError> {
+    fn entry(&mut self, functions: &[FuncId], divisions: &[Division]) -> Result<FuncId, EmitError> {
         let profiled = self.options.profiled;
-        let mut callees: Vec<FuncId> = functions.iter().flatten().copied().collect();
+        let mut callees = functions.to_vec();
         let name = symbol(&self.plan.name);
         if profiled {
             callees.push(clock::define(self.module, &format!("{name}_clock"))?);
         }
-        let body = |code: &mut Code| entry::entry(code, profiled);
-        self.define(&name, Linkage::Export, 1, &[], &callees, HashSet::new(), body)
+        let body = |code: &mut Code| entry::entry(code, divisions, profiled);
+        self.define(&name, Linkage::Export, ENTRY_PARAMS, &[], &callees, HashSet::new(), body)
     }
 
     /// Places a function of `params` 64-bit parameters that is machine code already.
@@ -234,6 +240,7 @@ impl<'m> Emitter<'m> {
             slots: Slots::new(self.plan),
             precision: self.precision,
             types: Types::new(self.precision),
+            call_conv: self.module.isa().default_call_conv(),
             tiling: self.tiling,
             fma: self.fma,
             params,

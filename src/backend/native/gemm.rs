@@ -34,8 +34,9 @@ pub fn tiles(gemm: &Gemm, tiling: Tiling) -> Vec<Shape> {
     rows.flat_map(|rows| [tiling.widest(rows, 1), tiling.narrow(rows, 1)]).collect()
 }
 
-/// Emits a product.
-pub fn gemm(code: &mut Code, gemm: &Gemm) -> Result<(), EmitError> {
+/// Emits a product. With a `period`, the columns that the function is given are those of each part of so
+/// many columns; without (0) it works on all.
+pub fn gemm(code: &mut Code, gemm: &Gemm, period: usize) -> Result<(), EmitError> {
     let bytes = code.types.bytes;
     let (begin, end) = match gemm.rows {
         GemmRows::Space(_) => (code.params[1], code.params[2]),
@@ -68,7 +69,15 @@ pub fn gemm(code: &mut Code, gemm: &Gemm) -> Result<(), EmitError> {
         let packed = code.base(gemm.packed);
         let product = Product { a_rows, out_rows, packed, k: gemm.k, n: gemm.n, accumulate: gemm.accumulate };
         let remainders = remainders(gemm, code.tiling);
-        product.all_rows(code, rows, &remainders)
+        let n = code.int(gemm.n as i64);
+        if period == 0 {
+            return product.all_rows(code, rows, &remainders, (zero, n));
+        }
+        let (from, to) = code.columns();
+        code.count_constant(gemm.n, period, |code, part| {
+            let columns = (code.build.ins().iadd(part, from), code.build.ins().iadd(part, to));
+            product.all_rows(code, rows, &remainders, columns)
+        })
     })
 }
 
@@ -83,25 +92,34 @@ struct Product {
 }
 
 impl Product {
-    /// All `rows` rows of the tables, of which `remainders` may be left over by whole tiles.
-    fn all_rows(&self, code: &mut Code, rows: Value, remainders: &[usize]) -> Result<(), EmitError> {
+    /// These columns of all `rows` rows of the tables, of which `remainders` may be left over by whole tiles.
+    fn all_rows(
+        &self,
+        code: &mut Code,
+        rows: Value,
+        remainders: &[usize],
+        columns: (Value, Value),
+    ) -> Result<(), EmitError> {
         let tile_rows = code.int(code.tiling.rows as i64);
         let rest = code.build.ins().urem(rows, tile_rows);
         let whole = code.build.ins().isub(rows, rest);
         let height = code.tiling.rows;
+        let zero = code.int(0);
+        let any = code.build.ins().icmp(IntCC::SignedGreaterThan, whole, zero);
         // Panels outside: each stays in the nearest cache for all rows.
-        self.all_columns(code, 0, height, |code, tile, column| {
-            let zero = code.int(0);
-            code.count(zero, whole, height as i64, |code, row| {
-                self.call(code, tile, row, column);
-                Ok(())
+        code.when(any, |code| {
+            self.each_column(code, 0, height, columns, |code, tile, column| {
+                code.count(zero, whole, height as i64, |code, row| {
+                    self.call(code, tile, row, column);
+                    Ok(())
+                })
             })
         })?;
         for (number, &remainder) in remainders.iter().enumerate() {
             let expected = code.int(remainder as i64);
             let is_it = code.build.ins().icmp(IntCC::Equal, rest, expected);
             code.when(is_it, |code| {
-                self.all_columns(code, 1 + number, remainder, |code, tile, column| {
+                self.each_column(code, 1 + number, remainder, columns, |code, tile, column| {
                     self.call(code, tile, whole, column);
                     Ok(())
                 })
@@ -110,24 +128,27 @@ impl Product {
         Ok(())
     }
 
-    /// Goes over all columns with the tiles of a number of rows, which are a pair of callees: the widest one
-    /// as far as it has panels enough, then the narrow one.
-    fn all_columns(
+    /// Goes over columns with the tiles of a number of rows, which are a pair of callees: the widest one as
+    /// far as it has panels enough, then the narrow one.
+    fn each_column(
         &self,
         code: &mut Code,
         pair: usize,
         rows: usize,
+        (from, to): (Value, Value),
         mut body: impl FnMut(&mut Code, FuncRef, Value) -> Result<(), EmitError>,
     ) -> Result<(), EmitError> {
         let (wide, narrow) = (code.callees[2 * pair], code.callees[2 * pair + 1]);
         let at_once = PANEL * code.tiling.panels(code.tiling.widest(rows, 1));
-        let panels = self.n.div_ceil(PANEL) * PANEL;
-        let in_wide = panels / at_once * at_once;
-        code.count_constant(in_wide, at_once, |code, column| body(code, wide, column))?;
-        code.count_constant(panels - in_wide, PANEL, |code, column| {
-            let column = code.plus(column, in_wide as i64);
-            body(code, narrow, column)
-        })
+        let length = code.build.ins().isub(to, from);
+        let up = code.plus(length, PANEL as i64 - 1);
+        let unit = code.int(at_once as i64);
+        let rest = code.build.ins().urem(up, unit);
+        // As a multiple of whole tiles, without the last panels.
+        let in_wide = code.build.ins().isub(up, rest);
+        let in_wide = code.build.ins().iadd(from, in_wide);
+        code.count(from, in_wide, at_once as i64, |code, column| body(code, wide, column))?;
+        code.count(in_wide, to, PANEL as i64, |code, column| body(code, narrow, column))
     }
 
     /// Calls a tile for the rows from `row` and the panels from `column` on.

@@ -7,8 +7,9 @@ use super::emit::{EmitError, Options, emit};
 use super::target::Target;
 use crate::plan::{Plan, Precision};
 
-/// The type of an entry point: it takes the context (see [`super::context`]).
-pub type Entry = unsafe extern "C" fn(*const u64);
+/// The type of an entry point: it takes the context (see [`super::context`]), the number of this worker and
+/// how many there are.
+pub type Entry = unsafe extern "C" fn(*const u64, u64, u64);
 
 /// Compiled code of one plan, freed when dropped.
 pub struct Jit {

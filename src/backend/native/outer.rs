@@ -2,8 +2,10 @@
 //!
 //! That is a product whose contracted width is the rows, so it runs on the same tiles. Rows are taken in
 //! blocks of [`BLOCK`]; for each, strips of `b` and then single panels of `a` are packed, as large as the
-//! caches, and the tiles add to the result. Rows are added in order, whatever the blocks.
+//! caches, and the tiles add to the result. Rows are added in order, whatever the blocks. The columns that a
+//! worker is given are those of `a`: rows of the result.
 
+use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{InstBuilder, StackSlot, Value};
 
 use super::code::{CHANGING, Code};
@@ -61,7 +63,8 @@ pub fn outer(code: &mut Code, outer: &Outer) -> Result<(), EmitError> {
     let zero = code.int(0);
     let out = code.place_address(&outer.out, zero, 0)?;
     if !outer.accumulate {
-        code.clear(out, outer.m, outer.n, outer.out.pitch)?;
+        let rows = code.columns();
+        code.clear(out, rows, outer.n, outer.out.pitch)?;
     }
     let buffers = Buffers {
         left: code.stack(BLOCK * PANEL * bytes),
@@ -101,14 +104,17 @@ fn part(code: &mut Code, outer: &Outer, buffers: &Buffers, out: Value, part: Par
         let to = code.element(right, within, BLOCK * bytes);
         pack(code, &outer.b, outer.n, part, column, to)
     })?;
+    let (from, to) = code.columns();
     let whole = outer.m / PANEL * PANEL;
-    code.count_constant(whole, PANEL, |code, top| band(code, outer, buffers, out, part, top, PANEL, 0))?;
-    let top = code.int(whole as i64);
+    let last = code.int(whole as i64);
+    let end = code.build.ins().smin(to, last);
+    code.count(from, end, PANEL as i64, |code, top| band(code, outer, buffers, out, part, top, PANEL, 0))?;
     match outer.m - whole {
         0 => Ok(()),
         rest => {
             let callees = if whole > 0 { heights(PANEL, code.tiling).len() } else { 0 };
-            band(code, outer, buffers, out, part, top, rest, callees)
+            let any = code.build.ins().icmp(IntCC::SignedGreaterThan, to, last);
+            code.when(any, |code| band(code, outer, buffers, out, part, last, rest, callees))
         }
     }
 }
@@ -192,8 +198,7 @@ fn pack(
         (0, rest) => copy(code, rest),
         (_, rest) => {
             let last = code.int(last as i64);
-            let whole =
-                code.build.ins().icmp(cranelift_codegen::ir::condcodes::IntCC::SignedLessThan, column, last);
+            let whole = code.build.ins().icmp(IntCC::SignedLessThan, column, last);
             code.either(whole, |code| copy(code, PANEL), |code| copy(code, rest))
         }
     }

@@ -3,6 +3,7 @@
 //! A 2 x 10 matrix with panels of 8 columns becomes `[row 0: 0..8][row 1: 0..8][row 0: 8 9 and zeros]
 //! [row 1: 8 9 and zeros]`.
 
+use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{InstBuilder, Value};
 
 use super::code::{CHANGING, Code};
@@ -15,12 +16,15 @@ pub fn pack(code: &mut Code, pack: &Pack) -> Result<(), EmitError> {
     let source = code.place_address(&pack.source, zero, 0)?;
     let to = code.base(pack.to);
     let whole = pack.n / PANEL * PANEL;
-    code.count_constant(whole, PANEL, |code, column| panel(code, pack, source, to, column, PANEL))?;
+    let (from, end) = code.columns();
+    let last = code.int(whole as i64);
+    let whole_end = code.build.ins().smin(end, last);
+    code.count(from, whole_end, PANEL as i64, |code, column| panel(code, pack, source, to, column, PANEL))?;
     match pack.n - whole {
         0 => Ok(()),
         rest => {
-            let column = code.int(whole as i64);
-            panel(code, pack, source, to, column, rest)
+            let any = code.build.ins().icmp(IntCC::SignedGreaterThan, end, last);
+            code.when(any, |code| panel(code, pack, source, to, last, rest))
         }
     }
 }

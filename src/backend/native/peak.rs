@@ -114,7 +114,7 @@ impl Peak {
         let entry = self.code.entry();
         // SAFETY: the loop reads the two numbers of its context and writes one vector, at most `RESULT`
         // bytes, to the array that the second one points to; both live until it returns.
-        unsafe { entry(context.as_ptr()) };
+        unsafe { entry(context.as_ptr(), 0, 1) };
         result[0]
     }
 }

@@ -150,6 +150,7 @@ impl Tile {
         let advance = self.shape.stride as i64 * 4;
         let Shape { rows, vectors, .. } = self.shape;
         for step in 0..count {
+            self.prefetch(step)?;
             // A single row's columns are used once: they are operands in memory.
             if rows > 1 {
                 for vector in 0..vectors {
@@ -179,6 +180,15 @@ impl Tile {
             asm.add(base, (count * ROW) as i32)?;
         }
         Ok(())
+    }
+
+    /// Asks for the panels that the next tile will read, which lie behind those of this one.
+    fn prefetch(&mut self, step: i64) -> Result<(), EmitError> {
+        if self.shape.rows == 1 {
+            return Ok(());
+        }
+        let panels = self.shape.vectors.div_ceil(self.vectors_of_panel());
+        Ok(self.machine.asm.prefetcht1(ptr(rdx + PITCH * panels.min(2) as i32 + (step * ROW) as i32))?)
     }
 
     /// All sums from or to the result's rows: whole vectors, or at the right edge as far as there are columns.

@@ -12,8 +12,8 @@ use std::collections::HashMap;
 
 use iced_x86::Register;
 use iced_x86::code_asm::{
-    AsmRegister64, dword_ptr, eax, ecx, qword_ptr, r8, r9, r12, r13, r14, r15, rax, rbp, rbx, rcx, rdi, rdx,
-    rsi, rsp,
+    AsmRegister64, dword_ptr, eax, ecx, ptr, qword_ptr, r8, r9, r12, r13, r14, r15, rax, rbp, rbx, rcx, rdi,
+    rdx, rsi, rsp,
 };
 
 use super::body::{Accumulator, BASES, Body, Frame, INDEX, Lanes, Place as Spot, identity};
@@ -31,12 +31,15 @@ use crate::plan::{
 /// Preserved for the caller.
 const SAVED: [AsmRegister64; 6] = [rbx, rbp, r12, r13, r14, r15];
 /// Words of the frame before the pointers.
-const WORDS: i32 = 8 * 4;
+const WORDS: i32 = 8 * 6;
 /// Where the frame keeps what a kernel is called with, and the caller's stack pointer.
 const CONTEXT: i32 = 0;
 const ROW: i32 = 8;
 const END: i32 = 16;
 const STACK: i32 = 24;
+/// The columns to work on, in bytes of a word.
+const FROM: i32 = 32;
+const TO: i32 = 40;
 
 /// A row that is touched, as a key: which one, its pitch, and how far it is read if named by an id.
 type Pointer = (RowRef, usize, usize);
@@ -63,6 +66,7 @@ struct Kernel<'p> {
     machine: Machine,
     plan: &'p Plan,
     slots: Slots,
+    divided: bool,
     pointers: Vec<Pointer>,
     /// Spaces whose running step's first row is needed.
     firsts: Vec<SpaceId>,
@@ -72,15 +76,25 @@ struct Kernel<'p> {
     bases: usize,
 }
 
-/// The machine code of a row kernel; `None` if it has distances that no instruction can hold.
+/// Whether a row kernel has wide code.
+pub fn supports(plan: &Plan, kernel: &RowKernel, width: Width) -> bool {
+    matches!(Kernel::new(plan, kernel, width, false), Ok(Some(_)))
+}
+
+/// The machine code of a row kernel, which if `divided` works on the columns that it is given; `None` if it has distances that no instruction can hold.
 ///
 /// # Errors
 /// If the kernel contradicts itself or the assembler refuses an instruction.
-pub fn rows(plan: &Plan, kernel: &RowKernel, width: Width) -> Result<Option<Vec<u8>>, EmitError> {
+pub fn rows(
+    plan: &Plan,
+    kernel: &RowKernel,
+    width: Width,
+    divided: bool,
+) -> Result<Option<Vec<u8>>, EmitError> {
     // How many vectors go to the stack is known when all is written.
     let mut vectors = 0;
     loop {
-        let Some(mut code) = Kernel::new(plan, kernel, width)? else { return Ok(None) };
+        let Some(mut code) = Kernel::new(plan, kernel, width, divided)? else { return Ok(None) };
         let needed = code.write(vectors)?;
         if needed <= vectors {
             return code.machine.finish().map(Some);
@@ -90,11 +104,17 @@ pub fn rows(plan: &Plan, kernel: &RowKernel, width: Width) -> Result<Option<Vec<
 }
 
 impl<'p> Kernel<'p> {
-    fn new(plan: &'p Plan, kernel: &RowKernel, width: Width) -> Result<Option<Kernel<'p>>, EmitError> {
+    fn new(
+        plan: &'p Plan,
+        kernel: &RowKernel,
+        width: Width,
+        divided: bool,
+    ) -> Result<Option<Kernel<'p>>, EmitError> {
         let mut code = Kernel {
             machine: Machine::new(width)?,
             plan,
             slots: Slots::new(plan),
+            divided,
             pointers: Vec::new(),
             firsts: Vec::new(),
             phases: Vec::new(),
@@ -201,6 +221,12 @@ impl<'p> Kernel<'p> {
         asm.mov(qword_ptr(rsp + CONTEXT), rdi)?;
         asm.mov(qword_ptr(rsp + ROW), rsi)?;
         asm.mov(qword_ptr(rsp + END), rdx)?;
+        if self.divided {
+            asm.shl(r8, 2)?;
+            asm.shl(r9, 2)?;
+            asm.mov(qword_ptr(rsp + FROM), r8)?;
+            asm.mov(qword_ptr(rsp + TO), r9)?;
+        }
         self.machine.address_pool()?;
         // rcx is still the step.
         for (number, space) in self.firsts.clone().into_iter().enumerate() {
@@ -472,8 +498,41 @@ impl<'p> Kernel<'p> {
         Ok(())
     }
 
+    /// The loop over this worker's part of the last dimension: whole vectors, then the rest if it has it.
+    fn part(&mut self, phase: &PhaseCode, body: &Body) -> Result<usize, EmitError> {
+        let lanes = self.machine.width.lanes();
+        let extent = phase.dims.last().copied().unwrap_or(1);
+        let bytes = |elements: usize| {
+            i32::try_from(4 * elements).map_err(|_| EmitError::Codegen("a dimension beyond 32 bits".into()))
+        };
+        let (whole, end) = (bytes(extent / lanes * lanes)?, bytes(extent)?);
+        let asm = &mut self.machine.asm;
+        let (mut again, mut rest) = (asm.create_label(), asm.create_label());
+        let mut done = asm.create_label();
+        asm.mov(INDEX, qword_ptr(rsp + FROM))?;
+        asm.set_label(&mut again)?;
+        asm.lea(rax, ptr(INDEX + 4 * lanes as i32))?;
+        asm.cmp(rax, qword_ptr(rsp + TO))?;
+        asm.jg(rest)?;
+        let mut needed = body.write(&mut self.machine, Lanes::All)?;
+        self.machine.asm.add(INDEX, 4 * lanes as i32)?;
+        self.machine.asm.jmp(again)?;
+        self.machine.asm.set_label(&mut rest)?;
+        if whole < end {
+            self.machine.asm.cmp(INDEX, qword_ptr(rsp + TO))?;
+            self.machine.asm.jge(done)?;
+            needed = needed.max(body.write(&mut self.machine, Lanes::Some)?);
+        }
+        self.machine.asm.set_label(&mut done)?;
+        self.machine.asm.nop()?;
+        Ok(needed)
+    }
+
     /// The loop over the last dimension.
     fn last(&mut self, phase: &PhaseCode, body: &Body) -> Result<usize, EmitError> {
+        if self.divided {
+            return self.part(phase, body);
+        }
         let extent = phase.dims.last().copied().unwrap_or(1);
         let at_once = if phase.vectors { self.machine.width.lanes() } else { 1 };
         let lanes = if phase.vectors { Lanes::All } else { Lanes::Some };

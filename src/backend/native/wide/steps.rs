@@ -313,7 +313,12 @@ impl Lowering<'_> {
         Ok(match op {
             UnaryInst::Negate => {
                 let sign = self.bits(1 << 31);
-                self.three(Three::Xor, a, sign)
+                let rest = self.bits(!(1 << 31));
+                match self.steps[a] {
+                    // -|x| sets the sign.
+                    Work::Three(Three::And, x, mask) if mask == rest => self.three(Three::Or, x, sign),
+                    _ => self.three(Three::Xor, a, sign),
+                }
             }
             UnaryInst::Abs => {
                 let rest = self.bits(!(1 << 31));
