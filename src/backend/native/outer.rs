@@ -108,7 +108,11 @@ fn part(code: &mut Code, outer: &Outer, buffers: &Buffers, out: Value, part: Par
     let whole = outer.m / PANEL * PANEL;
     let last = code.int(whole as i64);
     let end = code.build.ins().smin(to, last);
-    code.count(from, end, PANEL as i64, |code, top| band(code, outer, buffers, out, part, top, PANEL, 0))?;
+    if whole > 0 {
+        code.count(from, end, PANEL as i64, |code, top| {
+            band(code, outer, buffers, out, part, top, PANEL, 0)
+        })?;
+    }
     match outer.m - whole {
         0 => Ok(()),
         rest => {
