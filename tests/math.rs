@@ -15,7 +15,7 @@ struct Expanded {
 impl Expanded {
     fn new(op: UnaryInst, precision: Precision) -> Expanded {
         let body = [Inst::Index(0), Inst::Unary(op, 0)];
-        Expanded { body: expand_body(&body, precision) }
+        Expanded { body: expand_body(&body, precision, true) }
     }
 
     fn at<N: Number>(&self, x: N, values: &mut Vec<Option<N>>) -> N {

@@ -283,8 +283,8 @@ pub struct Phase {
 
 /// Binary arithmetic of the kernel language. Comparisons give 1.0 or 0.0; with a NaN only
 /// `NotEqual` is 1. `Min` and `Max` give NaN if either side is NaN. `DivideByModerate` is a quotient whose
-/// divisor is known to be neither tiny nor huge (2^-100 to 2^100), so that it may be had from an approximate
-/// reciprocal, within 1 unit in the last place.
+/// divisor is known to be neither tiny nor huge (2^-100 to 2^100) and which is finite itself, so that it may be
+/// had from an approximate reciprocal, within 1 unit in the last place (2 if the dividend is below 2^-100).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[allow(missing_docs)]
 pub enum BinaryInst {

@@ -13,13 +13,16 @@ use super::kernel::*;
 pub const SINE_LIMIT: f64 = 1e5;
 
 /// The phase with every transcendental instruction replaced.
-pub fn expand(phase: &Phase, precision: Precision) -> Phase {
-    Phase { dims: phase.dims.clone(), reduced: phase.reduced, body: expand_body(&phase.body, precision) }
+///
+/// Whether multiply-adds are `fused` (rounded once) makes a difference to sine and cosine only.
+pub fn expand(phase: &Phase, precision: Precision, fused: bool) -> Phase {
+    let body = expand_body(&phase.body, precision, fused);
+    Phase { dims: phase.dims.clone(), reduced: phase.reduced, body }
 }
 
 /// A body with every transcendental instruction replaced.
-pub fn expand_body(body: &[Inst], precision: Precision) -> Vec<Inst> {
-    let mut out = Builder { body: Vec::with_capacity(body.len()), precision };
+pub fn expand_body(body: &[Inst], precision: Precision, fused: bool) -> Vec<Inst> {
+    let mut out = Builder { body: Vec::with_capacity(body.len()), precision, fused };
     let mut names: Vec<Val> = Vec::with_capacity(body.len());
     for inst in body {
         let at = |value: &Val| names.get(*value).copied().unwrap_or(*value);
@@ -98,6 +101,7 @@ fn bounds(body: &[Inst], value: Val, depth: usize) -> (f64, f64) {
 struct Builder {
     body: Vec<Inst>,
     precision: Precision,
+    fused: bool,
 }
 
 impl Builder {
@@ -456,17 +460,35 @@ impl Builder {
         let per_quarter = self.number(std::f64::consts::FRAC_2_PI);
         let quotient = self.multiply(x, per_quarter);
         let n = self.simple(UnaryInst::Round, quotient);
-        // pi / 2 in three parts of full length: the first difference is exact.
-        let parts = match self.precision {
-            Precision::F32 => {
-                [-1.570_796_370_506_286_6, 4.371_139_000_186_241e-8, 1.715_124_418_375_639_3e-15]
+        // pi / 2 in three parts of full length, whose first difference is exact if rounded once; else in parts
+        // so short that their products with n, which has at most 16 bits, are exact.
+        let parts: &[f64] = match (self.precision, self.fused) {
+            (Precision::F32, true) => {
+                &[-1.570_796_370_506_286_6, 4.371_139_000_186_241e-8, 1.715_124_418_375_639_3e-15]
             }
-            Precision::F64 => {
-                [-std::f64::consts::FRAC_PI_2, -6.123_233_995_736_766e-17, 1.497_384_904_859_169_8e-33]
+            (Precision::F64, true) => {
+                &[-std::f64::consts::FRAC_PI_2, -6.123_233_995_736_766e-17, 1.497_384_904_859_169_8e-33]
             }
+            (Precision::F32, false) => &[
+                -1.570_312_5,
+                -4.825_592_041_015_625e-4,
+                -1.266_598_701_477_050_8e-6,
+                -9.895_302_355_289_46e-10,
+                -2.557_953_848_736_360_7e-12,
+                -5.384_581_669_432_009e-15,
+                -5.719_166_459_861_036e-18,
+                -2.011_703_249_728_963_3e-21,
+                -1.054_655_281_005_110_3e-23,
+            ],
+            (Precision::F64, false) => &[
+                -1.570_796_326_792_333_3,
+                -2.563_344_151_583_955_8e-12,
+                -1.056_299_906_694_406_8e-23,
+                -4.335_905_065_061_890_3e-35,
+            ],
         };
         let mut r = x;
-        for part in parts {
+        for &part in parts {
             let part = self.number(part);
             r = self.fma(n, part, r);
         }

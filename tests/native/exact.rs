@@ -203,7 +203,7 @@ fn parts_of_numbers_and_scaling() {
     }
 }
 
-/// A quotient from an approximate reciprocal is at most one unit off.
+/// A quotient from an approximate reciprocal is at most one unit off, two where the dividend is tiny.
 #[test]
 fn quotients_by_moderate_numbers() {
     let (mut a, mut b) = (Vec::new(), Vec::new());
@@ -238,7 +238,7 @@ fn quotients_by_moderate_numbers() {
                 for (dividend, found) in [(a[at], found[0].1[at]), (1.0, found[1].1[at])] {
                     let units = crate::functions::ulps(found, f64::from(dividend) / f64::from(b[at]));
                     assert!(
-                        units <= 1.0,
+                        units <= if dividend.abs() < 2f32.powi(-100) { 2.0 } else { 1.0 },
                         "{dividend:e} / {:e} for {target} is {found:e}, off by {units} units",
                         b[at]
                     );

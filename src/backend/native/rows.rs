@@ -74,7 +74,8 @@ const STRAIGHT: usize = 96;
 
 /// Emits a row kernel into a kernel function.
 pub fn rows(code: &mut Code, kernel: &RowKernel) -> Result<(), EmitError> {
-    let phases: Vec<Phase> = kernel.phases.iter().map(|phase| math::expand(phase, code.precision)).collect();
+    let phases: Vec<Phase> =
+        kernel.phases.iter().map(|phase| math::expand(phase, code.precision, code.fma)).collect();
     let (begin, end) = (code.params[1], code.params[2]);
     code.count(begin, end, 1, |code, row| {
         for phase in &phases {

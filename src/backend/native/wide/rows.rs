@@ -126,7 +126,7 @@ impl<'p> Kernel<'p> {
             if outer.contains(&0) {
                 continue;
             }
-            let phase = math::expand(phase, Precision::F32);
+            let phase = math::expand(phase, Precision::F32, true);
             let Some(phase) = code.phase(&phase)? else { return Ok(None) };
             code.rank = code.rank.max(phase.dims.len());
             code.bases = code.bases.max(phase.bases.len());
