@@ -135,6 +135,46 @@ mod tests {
     }
 
     #[test]
+    fn workers_on_one_group_give_the_bits_of_one() {
+        for hidden in [64, 150] {
+            workers_agree(hidden);
+        }
+    }
+
+    fn workers_agree(hidden: usize) {
+        let source = &format!(
+            "model M(I = 70, H = {hidden}) {{
+          input x: [I] over t
+          h = LSTM(I, H)(x)
+          g = GRU(H, H)(h, backward)
+          k = LayerNormLSTM(H, H)(g)
+          loss squares = sum(sum(k^2) over t)
+        }}"
+        );
+        let gradient = |count: usize, examples: usize| {
+            let mut pipeline = Pipeline::default();
+            let checked = pipeline.check(&Model::new("m.rnn", source), Mode::Train).unwrap();
+            let graph = pipeline.trained(&checked.graph).unwrap();
+            let parameters = Parameters::initialize(parameter_specs(&graph), 1).unwrap();
+            let pool = threads(count).unwrap();
+            let mut program = GradientProgram::new(&mut pipeline, &graph, &parameters, &pool).unwrap();
+            program.batch_mut().lay_out(&Lengths::uniform(examples, &[9])).unwrap();
+            let x: Vec<f32> = (0..examples * 9 * 70).map(|i| (i as f32 * 0.7).sin()).collect();
+            // More than once: workers go on counting how often they have met.
+            let losses: Vec<f64> =
+                (0..3).map(|_| program.run(&parameters, &[("x", Feed::Real(&x))]).unwrap()).collect();
+            (losses, program.gradient().to_vec())
+        };
+        for examples in [1, 3, 8] {
+            let one = gradient(1, examples);
+            assert!(one.1.iter().all(|value| value.is_finite()));
+            for count in [2, 3, 5] {
+                assert!(gradient(count, examples) == one, "{examples} examples on {count} threads");
+            }
+        }
+    }
+
+    #[test]
     fn an_output_of_another_size_is_refused() {
         let mut pipeline = Pipeline::default();
         let checked = pipeline.check(&Model::new("m.rnn", MODEL), Mode::Train).unwrap();

@@ -522,8 +522,8 @@ impl<'p> Kernel<'p> {
             self.machine.asm.cmp(INDEX, qword_ptr(rsp + TO))?;
             self.machine.asm.jge(done)?;
             needed = needed.max(body.write(&mut self.machine, Lanes::Some)?);
+            self.machine.asm.set_label(&mut done)?;
         }
-        self.machine.asm.set_label(&mut done)?;
         self.machine.asm.nop()?;
         Ok(needed)
     }
