@@ -9,6 +9,8 @@ mod exact;
 mod functions;
 #[path = "native/kernels.rs"]
 mod kernels;
+#[path = "native/products.rs"]
+mod products;
 #[path = "native/recurrent.rs"]
 mod recurrent;
 #[path = "native/reference.rs"]

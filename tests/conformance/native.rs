@@ -1,10 +1,14 @@
 //! Native code against the interpreter: every named value and loss of random programs.
 
-use rnnc::driver::program;
+use std::sync::Arc;
+
+use rnnc::backend::native::Target;
+use rnnc::driver::planned;
 use rnnc::eval::evaluate;
 use rnnc::ir::{OutputKind, print};
-use rnnc::runtime::program::Real;
-use rnnc::testing::{Batch, Options, feeds, sample};
+use rnnc::plan::Precision;
+use rnnc::runtime::program::{Program, Real};
+use rnnc::testing::{Batch, Options, Sample, feeds, sample};
 
 use super::support::{distance, plan_name, run};
 
@@ -12,12 +16,36 @@ const KINDS: [OutputKind; 2] = [OutputKind::Value, OutputKind::Loss];
 
 fn holds<R: Real>(seed: u64, options: &Options, tolerance: f64) -> Result<(), String> {
     let sample = sample(seed, options);
-    let compiled = program::<R>(&sample.graph, &KINDS, "sample")
+    let plan = planned(&sample.graph, &KINDS, "sample")
         .map_err(|error| format!("seed {seed}: {error}\n{}", print(&sample.graph)))?;
+    for target in targets(R::PRECISION) {
+        let compiled = Program::<R>::compile(plan.clone(), target, false)
+            .map_err(|error| format!("seed {seed}, {target}: {error}\n{}", print(&sample.graph)))?;
+        agrees(seed, &sample, &Arc::new(compiled), tolerance)
+            .map_err(|error| format!("{target}, {error}"))?;
+    }
+    Ok(())
+}
+
+/// Wide code calculates in f32 only.
+fn targets(precision: Precision) -> Vec<Target> {
+    let all = [Target::V2, Target::Reference, Target::V3, Target::V4];
+    match precision {
+        Precision::F32 => all.into_iter().filter(|target| target.check_runs_here().is_ok()).collect(),
+        Precision::F64 => vec![Target::Native],
+    }
+}
+
+fn agrees<R: Real>(
+    seed: u64,
+    sample: &Sample,
+    compiled: &Arc<Program<R>>,
+    tolerance: f64,
+) -> Result<(), String> {
     for (number, batch) in [Batch::Ragged, Batch::Equal(3)].into_iter().enumerate() {
-        let feeds = feeds(&sample, seed * 2 + number as u64, batch);
+        let feeds = feeds(sample, seed * 2 + number as u64, batch);
         let expected = evaluate(&sample.graph, &feeds).unwrap();
-        let found = run(&sample.graph, &compiled, &feeds);
+        let found = run(&sample.graph, compiled, &feeds);
         for output in sample.graph.outputs.iter().filter(|output| KINDS.contains(&output.kind)) {
             let wanted = expected.output(output.kind, &output.name).unwrap().numbers();
             let got = &found[&plan_name(output.kind, &output.name)];

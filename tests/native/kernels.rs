@@ -1,9 +1,11 @@
 //! Random row kernels: any dimensions, strides, offsets, several phases, ids, reductions; compiled for every
-//! target and evaluated one number at a time in f32. The results must be the same bits.
+//! target, run by one worker or several, and evaluated one number at a time in f32. The results must be the
+//! same bits.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use rayon::ThreadPoolBuilder;
 use rnnc::backend::native::Target;
 use rnnc::base::philox::philox4x32;
 use rnnc::plan::*;
@@ -17,6 +19,7 @@ use crate::targets::targets;
 
 const EXAMPLES: usize = 3;
 const KERNELS: u32 = 400;
+const WORKERS: usize = 3;
 
 /// Numbers that depend on a seed.
 struct Dice {
@@ -110,7 +113,7 @@ impl Maker {
         let rank = self.dice.pick(&[0, 1, 1, 2, 2, 3]);
         let mut dims: Vec<usize> = (0..rank).map(|_| self.dice.pick(&[1, 2, 3, 5])).collect();
         if let Some(last) = dims.last_mut() {
-            *last = self.dice.pick(&[1, 2, 3, 8, 15, 16, 17, 31, 33, 50]);
+            *last = self.dice.pick(&[1, 2, 3, 8, 15, 16, 17, 31, 33, 50, 100]);
         }
         let reduced = if self.dice.chance(25) && rank > 0 { 1 + self.dice.roll(rank) } else { 0 };
         let (mut body, mut made) = (Vec::new(), Vec::new());
@@ -258,7 +261,14 @@ fn holds(seed: u32) -> Result<(), String> {
             dice.pick(&[0, 1, 2, 7, 16, 40, 1 << 24, (1 << 24) + 1, 0x8000_0001, u32::MAX - 1, u32::MAX])
         })
         .collect();
-    plan.regions.push(Region::Flat(vec![rows(BATCH, phases.clone())]));
+    let kernels = vec![rows(BATCH, phases.clone())];
+    // Inside a loop, here of one step, workers divide the columns of a kernel.
+    let workers = if seed % 2 == 0 { 1 } else { WORKERS };
+    plan.regions.push(match workers {
+        1 => Region::Flat(kernels),
+        _ => Region::Loop { axis: 1, backward: false, kernels },
+    });
+    let pool = ThreadPoolBuilder::new().num_threads(workers).build().unwrap();
     for target in targets().into_iter().filter(|&target| target != Target::V2) {
         let program =
             Program::<f32>::compile(plan.clone(), target, false).map_err(|e| format!("{target}: {e}"))?;
@@ -267,7 +277,13 @@ fn holds(seed: u32) -> Result<(), String> {
         instance.set_input("a", &a).unwrap();
         instance.set_input("b", &b).unwrap();
         instance.set_input_ids("ids", &ids).unwrap();
-        instance.run(&[&single]).unwrap();
+        match workers {
+            1 => instance.run(&[&single]).unwrap(),
+            _ => {
+                let groups = std::slice::from_mut(&mut instance);
+                Instance::run_together(groups, &[&single], &pool, workers).unwrap();
+            }
+        }
         for example in 0..EXAMPLES {
             let row = |all: &[f32], width: usize| all[example * width..(example + 1) * width].to_vec();
             let mut expected = Rows {
