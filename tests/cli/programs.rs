@@ -67,11 +67,22 @@ fn stages_of_the_compiler() {
         ("opt", "gradient "),
         ("plan", "loop over t"),
         ("clif", "function"),
+        ("asm", "ret\n"),
         ("dot", "digraph"),
     ] {
         let ran = workspace.run(&format!("emit tiny.rnn --stage {stage}")).fine();
         assert!(ran.out.contains(word), "{stage}: {}", ran.out);
     }
+    if cfg!(target_arch = "x86_64") {
+        for (cpu, register) in [("x86-64-v2", "xmm0"), ("x86-64-v3", "ymm0"), ("x86-64-v4", "zmm0")] {
+            let ran = workspace.run(&format!("emit tiny.rnn --stage asm --cpu {cpu}")).fine();
+            let widest = ["zmm0", "ymm0", "xmm0"].into_iter().find(|register| ran.out.contains(register));
+            assert_eq!(widest, Some(register), "{cpu}");
+            assert!(ran.out.contains("    ret\n") && !ran.out.contains("(bad)"), "{cpu}: {}", ran.out);
+        }
+    }
+    workspace.run("emit tiny.rnn --stage plan --cpu native").fails(2, &["clif and asm"]);
+    workspace.run("emit tiny.rnn --stage asm --cpu z80").fails(2, &["`z80`", "native", "x86-64-v4"]);
     let ran = workspace.run("emit tiny.rnn --stage graph --unroll 3").fine();
     assert!(ran.out.contains("text_2") && !ran.out.contains("[t-1]"), "{}", ran.out);
     workspace.run("emit tiny.rnn --stage plan --unroll 3").fails(2, &["graph and dot"]);

@@ -316,6 +316,30 @@ fn check_body(plan: &Plan, body: &[Inst], width: usize, dims: &[usize], a: Buffe
     }
 }
 
+/// Sizes that no instruction of wide code can hold are no mistake of the program.
+#[test]
+fn rows_of_gigabytes_compile() {
+    let huge = 600_000_000;
+    for (dims, strides) in [(vec![huge], vec![1]), (vec![3, 7], vec![huge / 3, 1])] {
+        let mut plan = empty_plan();
+        let (a, out) = (plan.parameter("a", huge), plan.output("out", ONE, huge));
+        let single = plan.output("single", BATCH, 1);
+        let body = vec![
+            Inst::Load(place(a, Row::Only, 0, &strides)),
+            Inst::Unary(UnaryInst::Negate, 0),
+            Inst::Store(place(out, Row::Only, 0, &strides), 1),
+        ];
+        // A long buffer is no reason not to read its beginning.
+        let first =
+            vec![Inst::Load(place(a, Row::Only, 0, &[])), Inst::Store(place(single, Row::Same, 0, &[]), 0)];
+        let kernels = vec![rows(ONE, vec![phase(&dims, 0, body)]), rows(BATCH, vec![phase(&[], 0, first)])];
+        plan.regions.push(Region::Flat(kernels));
+        for target in targets() {
+            Program::<f32>::compile(plan.clone(), target, false).unwrap();
+        }
+    }
+}
+
 /// More reductions in one phase than half the registers.
 #[test]
 fn many_reductions_at_once() {

@@ -23,13 +23,15 @@ use super::steps::{Step, Work, steps};
 use crate::backend::native::context::{SLOT_BYTES, Slots};
 use crate::backend::native::emit::EmitError;
 use crate::backend::native::rows::is_elementwise;
-use crate::plan::places::{references, span};
+use crate::plan::places::{places, references, span};
 use crate::plan::{
     Combining, Inst, Phase, Place, Plan, Precision, Residency, Row, RowKernel, RowRef, SpaceId, math,
 };
 
 /// Preserved for the caller.
 const SAVED: [AsmRegister64; 6] = [rbx, rbp, r12, r13, r14, r15];
+/// Bytes of the smallest page of memory.
+const PAGE: i32 = 4096;
 /// Words of the frame before the pointers.
 const WORDS: i32 = 8 * 6;
 /// Where the frame keeps what a kernel is called with, and the caller's stack pointer.
@@ -110,6 +112,9 @@ impl<'p> Kernel<'p> {
         width: Width,
         divided: bool,
     ) -> Result<Option<Kernel<'p>>, EmitError> {
+        if !fits(plan, kernel) {
+            return Ok(None);
+        }
         let mut code = Kernel {
             machine: Machine::new(width)?,
             plan,
@@ -215,6 +220,10 @@ impl<'p> Kernel<'p> {
             asm.push(register)?;
         }
         asm.mov(rax, rsp)?;
+        // A stack that is too small must end at its guard, not be stepped over.
+        for page in (PAGE..size).step_by(PAGE as usize) {
+            asm.mov(qword_ptr(rax - page), rax)?;
+        }
         asm.sub(rsp, size)?;
         asm.and(rsp, -64)?;
         asm.mov(qword_ptr(rsp + STACK), rax)?;
@@ -321,9 +330,12 @@ impl<'p> Kernel<'p> {
         depth: usize,
     ) -> Result<(), EmitError> {
         let base = qword_ptr(rdx + (self.slots.buffer(at.buffer) * SLOT_BYTES) as i32);
-        let buffer = &self.plan.buffers[at.buffer];
-        let bytes = i32::try_from(buffer.width * 4)
-            .map_err(|_| EmitError::Codegen(format!("rows of `{}` are beyond 2 GiB", buffer.name)))?;
+        let plan = self.plan;
+        let buffer = &plan.buffers[at.buffer];
+        let bytes = || {
+            let beyond = |_| EmitError::Codegen(format!("rows of `{}` are beyond 2 GiB", buffer.name));
+            i32::try_from(buffer.width * 4).map_err(beyond)
+        };
         let (residency, first) = (buffer.residency, self.first(buffer.space, layout));
         let width = buffer.width;
         let asm = &mut self.machine.asm;
@@ -337,7 +349,7 @@ impl<'p> Kernel<'p> {
                     if let (Residency::Step, Some(first)) = (residency, first) {
                         asm.sub(rax, qword_ptr(rsp + first))?;
                     }
-                    asm.imul_3(rax, rax, bytes)?;
+                    asm.imul_3(rax, rax, bytes()?)?;
                     asm.add(rax, base)?;
                 }
             },
@@ -361,7 +373,7 @@ impl<'p> Kernel<'p> {
                     }
                     _ => {}
                 }
-                asm.imul_3(rax, rax, bytes)?;
+                asm.imul_3(rax, rax, bytes()?)?;
                 asm.add(rax, base)?;
                 if let Row::MapOr(..) = &at.row {
                     asm.test(r8, r8)?;
@@ -604,6 +616,23 @@ struct Layout {
     pointers: i32,
     firsts: i32,
     temporaries: i32,
+}
+
+/// Whether instructions can hold all sizes and distances of a kernel.
+fn fits(plan: &Plan, kernel: &RowKernel) -> bool {
+    let short = |elements: usize| elements.checked_mul(4).is_some_and(|bytes| i32::try_from(bytes).is_ok());
+    let row = |at: &RowRef, pitch: usize| match at.row {
+        Row::Only => true,
+        Row::Id(_) => short(plan.buffers[at.buffer].width / pitch.max(1)),
+        Row::Same | Row::Map(_) | Row::MapOr(..) => short(plan.buffers[at.buffer].width),
+    };
+    let work = crate::plan::Work::Rows(kernel.clone());
+    kernel.phases.iter().flat_map(|phase| &phase.dims).all(|&dim| short(dim))
+        && places(&work).iter().all(|used| {
+            let Place { at, pitch, strides, .. } = used.place;
+            strides.iter().chain([pitch, &used.span]).all(|&elements| short(elements))
+                && references(at).iter().all(|(at, _)| row(at, *pitch))
+        })
 }
 
 /// Whether a row depends on an id, which the kernel itself may find.
