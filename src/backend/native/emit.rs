@@ -149,7 +149,7 @@ impl<'m> Emitter<'m> {
         self.define(&name, Linkage::Local, PARAMS, equations, &callees, written(work), |code| match work {
             Work::Rows(kernel) => rows::rows(code, kernel),
             Work::Gemm(gemm) => gemm::gemm(code, gemm, division.period),
-            Work::Pack(pack) => pack::pack(code, pack),
+            Work::Pack(pack) => pack::pack(code, pack, division.period),
             Work::Outer(outer) => outer::outer(code, outer),
             Work::Combine(combine) => combine::combine(code, combine),
             Work::Scatter(scatter) => scatter::scatter(code, scatter),

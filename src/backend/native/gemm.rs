@@ -27,11 +27,11 @@ fn remainders(gemm: &Gemm, tiling: Tiling) -> Vec<usize> {
     }
 }
 
-/// Tiles that a product calls, in the order of its callees: for whole tiles, then for each possible rest,
-/// the widest and the narrow one.
+/// Tiles that a product calls, in the order of its callees: the ladder for whole tiles, then that for each
+/// possible rest.
 pub fn tiles(gemm: &Gemm, tiling: Tiling) -> Vec<Shape> {
     let rows = std::iter::once(tiling.rows).chain(remainders(gemm, tiling));
-    rows.flat_map(|rows| [tiling.widest(rows, 1), tiling.narrow(rows, 1)]).collect()
+    rows.flat_map(|rows| tiling.ladder(rows, 1)).collect()
 }
 
 /// Emits a product. With a `period`, the columns that the function is given are those of each part of so
@@ -115,11 +115,14 @@ impl Product {
                 })
             })
         })?;
-        for (number, &remainder) in remainders.iter().enumerate() {
+        let mut first = code.tiling.ladder(height, 1).len();
+        for &remainder in remainders {
+            let own = first;
+            first += code.tiling.ladder(remainder, 1).len();
             let expected = code.int(remainder as i64);
             let is_it = code.build.ins().icmp(IntCC::Equal, rest, expected);
             code.when(is_it, |code| {
-                self.each_column(code, 1 + number, remainder, columns, |code, tile, column| {
+                self.each_column(code, own, remainder, columns, |code, tile, column| {
                     self.call(code, tile, whole, column);
                     Ok(())
                 })
@@ -128,27 +131,30 @@ impl Product {
         Ok(())
     }
 
-    /// Goes over columns with the tiles of a number of rows, which are a pair of callees: the widest one as
-    /// far as it has panels enough, then the narrow one.
+    /// Goes over columns with the ladder of tiles of a number of rows, the first of which is a certain callee:
+    /// each as far as it has panels enough.
     fn each_column(
         &self,
         code: &mut Code,
-        pair: usize,
+        first: usize,
         rows: usize,
         (from, to): (Value, Value),
         mut body: impl FnMut(&mut Code, FuncRef, Value) -> Result<(), EmitError>,
     ) -> Result<(), EmitError> {
-        let (wide, narrow) = (code.callees[2 * pair], code.callees[2 * pair + 1]);
-        let at_once = PANEL * code.tiling.panels(code.tiling.widest(rows, 1));
-        let length = code.build.ins().isub(to, from);
-        let up = code.plus(length, PANEL as i64 - 1);
-        let unit = code.int(at_once as i64);
-        let rest = code.build.ins().urem(up, unit);
-        // As a multiple of whole tiles, without the last panels.
-        let in_wide = code.build.ins().isub(up, rest);
-        let in_wide = code.build.ins().iadd(from, in_wide);
-        code.count(from, in_wide, at_once as i64, |code, column| body(code, wide, column))?;
-        code.count(in_wide, to, PANEL as i64, |code, column| body(code, narrow, column))
+        let mut from = from;
+        for (number, shape) in code.tiling.ladder(rows, 1).into_iter().enumerate() {
+            let tile = code.callees[first + number];
+            let at_once = PANEL * code.tiling.panels(shape);
+            let length = code.build.ins().isub(to, from);
+            let up = code.plus(length, PANEL as i64 - 1);
+            let unit = code.int(at_once as i64);
+            let rest = code.build.ins().urem(up, unit);
+            let whole = code.build.ins().isub(up, rest);
+            let end = code.build.ins().iadd(from, whole);
+            code.count(from, end, at_once as i64, |code, column| body(code, tile, column))?;
+            from = end;
+        }
+        Ok(())
     }
 
     /// Calls a tile for the rows from `row` and the panels from `column` on.

@@ -26,16 +26,11 @@ fn heights(columns: usize, tiling: Tiling) -> Vec<(usize, usize)> {
     (0..columns).step_by(tiling.rows).map(|first| (first, tiling.rows.min(columns - first))).collect()
 }
 
-/// The tiles of a height: the widest, and the one for single panels.
-fn pair(rows: usize, tiling: Tiling) -> [Shape; 2] {
-    [tiling.widest(rows, PANEL), tiling.narrow(rows, PANEL)]
-}
-
 /// Tiles that are called: those of whole panels of `a`, then those of its last, narrower panel.
 pub fn tiles(outer: &Outer, tiling: Tiling) -> Vec<Shape> {
     let whole = if outer.m >= PANEL { PANEL } else { 0 };
     let all = heights(whole, tiling).into_iter().chain(heights(outer.m % PANEL, tiling));
-    all.flat_map(|(_, rows)| pair(rows, tiling)).collect()
+    all.flat_map(|(_, rows)| tiling.ladder(rows, PANEL)).collect()
 }
 
 /// Stack memory of one kernel.
@@ -116,15 +111,16 @@ fn part(code: &mut Code, outer: &Outer, buffers: &Buffers, out: Value, part: Par
     match outer.m - whole {
         0 => Ok(()),
         rest => {
-            let callees = if whole > 0 { heights(PANEL, code.tiling).len() } else { 0 };
+            let before = if whole > 0 { heights(PANEL, code.tiling) } else { Vec::new() };
+            let callees = before.iter().map(|(_, rows)| code.tiling.ladder(*rows, PANEL).len()).sum();
             let any = code.build.ins().icmp(IntCC::SignedGreaterThan, to, last);
             code.when(any, |code| band(code, outer, buffers, out, part, last, rest, callees))
         }
     }
 }
 
-/// The rows `top..top + height` of the result, which are a panel of `a`; their tiles are the pairs of
-/// callees from `pairs` on.
+/// The rows `top..top + height` of the result, which are a panel of `a`; their tiles are the callees from
+/// `callee` on.
 #[allow(clippy::too_many_arguments)]
 fn band(
     code: &mut Code,
@@ -134,7 +130,7 @@ fn band(
     part: Part,
     top: Value,
     height: usize,
-    pairs: usize,
+    callee: usize,
 ) -> Result<(), EmitError> {
     let bytes = code.types.bytes;
     let (left, right) = (code.stack_address(buffers.left), code.stack_address(buffers.right));
@@ -146,17 +142,17 @@ fn band(
         let address = code.element(out, at, outer.out.pitch * bytes);
         code.build.ins().store(CHANGING, address, out_rows, 8 * row as i32);
     }
-    for (number, (first, rows)) in heights(height, code.tiling).into_iter().enumerate() {
-        let [wide, narrow] = pair(rows, code.tiling);
-        let callees = [0, 1].map(|which| code.callees[2 * (pairs + number) + which]);
+    let mut callee = callee;
+    for (first, rows) in heights(height, code.tiling) {
         let row = code.int(first as i64);
-        let wide_panels = code.tiling.panels(wide);
-        let in_wide = part.panels / wide_panels * wide_panels * PANEL;
-        let runs = [(0, in_wide, wide, callees[0]), (in_wide, part.panels * PANEL, narrow, callees[1])];
-        for (from, to, shape, callee) in runs {
-            let at_once = PANEL * code.tiling.panels(shape);
-            code.count_constant(to - from, at_once, |code, within| {
-                let within = code.plus(within, from as i64);
+        let mut done = 0;
+        for shape in code.tiling.ladder(rows, PANEL) {
+            let tile = code.callees[callee];
+            callee += 1;
+            let at_once = code.tiling.panels(shape);
+            let whole = (part.panels - done) / at_once * at_once;
+            code.count_constant(whole * PANEL, at_once * PANEL, |code, within| {
+                let within = code.plus(within, (done * PANEL) as i64);
                 let call = TileCall {
                     a_rows,
                     out_rows,
@@ -167,9 +163,10 @@ fn band(
                     accumulate: true,
                 };
                 let column = code.build.ins().iadd(part.column, within);
-                call.emit(code, callee, row, column);
+                call.emit(code, tile, row, column);
                 Ok(())
             })?;
+            done += whole;
         }
     }
     Ok(())

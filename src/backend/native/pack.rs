@@ -10,21 +10,27 @@ use super::code::{CHANGING, Code};
 use super::emit::EmitError;
 use crate::plan::{PANEL, Pack, Place};
 
-/// Emits the reordering.
-pub fn pack(code: &mut Code, pack: &Pack) -> Result<(), EmitError> {
+/// Emits the reordering: of each part of `period` columns those that the function is given.
+pub fn pack(code: &mut Code, pack: &Pack, period: usize) -> Result<(), EmitError> {
     let zero = code.int(0);
     let source = code.place_address(&pack.source, zero, 0)?;
     let to = code.base(pack.to);
-    let whole = pack.n / PANEL * PANEL;
     let (from, end) = code.columns();
-    let last = code.int(whole as i64);
-    let whole_end = code.build.ins().smin(end, last);
-    code.count(from, whole_end, PANEL as i64, |code, column| panel(code, pack, source, to, column, PANEL))?;
-    match pack.n - whole {
+    // Only the last part has a panel that is not full.
+    let last = period / PANEL * PANEL;
+    code.count_constant(pack.n, period, |code, part| {
+        let whole = code.int(last as i64);
+        let whole = code.build.ins().smin(end, whole);
+        let (from, whole) = (code.build.ins().iadd(part, from), code.build.ins().iadd(part, whole));
+        code.count(from, whole, PANEL as i64, |code, column| panel(code, pack, source, to, column, PANEL))
+    })?;
+    match period - last {
         0 => Ok(()),
         rest => {
-            let any = code.build.ins().icmp(IntCC::SignedGreaterThan, end, last);
-            code.when(any, |code| panel(code, pack, source, to, last, rest))
+            let begin = code.int(last as i64);
+            let any = code.build.ins().icmp(IntCC::SignedGreaterThan, end, begin);
+            let column = code.int((pack.n - rest) as i64);
+            code.when(any, |code| panel(code, pack, source, to, column, rest))
         }
     }
 }

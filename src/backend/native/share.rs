@@ -10,7 +10,7 @@
 //! Workers meet after a kernel unless the next one reads only what the same worker has written.
 
 use super::rows::is_elementwise;
-use crate::plan::places::{Access, places};
+use crate::plan::places::{Access, kernels, places};
 use crate::plan::{Gemm, GemmRows, Kernel, PANEL, Plan, Region, Residency, Row, RowKernel, Work};
 
 /// What of a kernel a worker does.
@@ -31,7 +31,7 @@ pub struct Division {
     pub share: Share,
     /// Whether workers meet afterwards.
     pub meets: bool,
-    /// For products: columns are counted anew after so many, so that a worker has the same ones of each part.
+    /// For products and their packing: columns are counted anew after so many, so that a worker has the same ones of each part.
     pub period: usize,
 }
 
@@ -55,6 +55,17 @@ pub fn divisions(plan: &Plan, dynamic: impl Fn(&RowKernel) -> bool) -> Vec<Divis
             }
             all.push(division);
         }
+    }
+    // Who multiplies by some columns of a matrix packs them.
+    let works: Vec<&Work> = kernels(plan).map(|kernel| &kernel.work).collect();
+    for (at, work) in works.iter().enumerate() {
+        let Work::Pack(pack) = work else { continue };
+        let reader = works.iter().zip(&all).find_map(|(work, division)| match (work, division.share) {
+            (Work::Gemm(gemm), Share::Columns(_)) if gemm.packed == pack.to => Some(*division),
+            _ => None,
+        });
+        let division = Division { share: all[at].share, meets: true, period: pack.n };
+        all[at] = reader.map_or(division, |reader| Division { meets: true, ..reader });
     }
     all
 }

@@ -33,9 +33,10 @@ impl Tiling {
         Tiling { rows, panel_vectors: PANEL * precision.bytes() / bytes, width }
     }
 
-    /// The tile with the most columns for a number of rows, whose elements are `stride` apart.
-    pub fn widest(self, rows: usize, stride: usize) -> Shape {
-        let vectors = match (self.width, rows) {
+    /// The tiles for a number of rows, whose elements are `stride` apart: the one with the most columns first,
+    /// then for what is left over, down to one panel.
+    pub fn ladder(self, rows: usize, stride: usize) -> Vec<Shape> {
+        let most = match (self.width, rows) {
             (_, 1) => 8,
             (None | Some(Width::Ymm), 2) => 4,
             (None, 3) => 4,
@@ -44,13 +45,12 @@ impl Tiling {
             (Some(Width::Zmm), 3 | 4) => 4,
             (Some(Width::Zmm), _) => 2,
         };
-        Shape { rows, vectors, stride }
-    }
-
-    /// The tile for panels that the widest one has no use for.
-    pub fn narrow(self, rows: usize, stride: usize) -> Shape {
-        let vectors = self.widest(rows, stride).vectors.min(self.panel_vectors);
-        Shape { rows, vectors, stride }
+        let least = self.panel_vectors.min(most);
+        let halves = std::iter::successors(Some(most), |vectors| Some(vectors / 2));
+        halves
+            .take_while(|&vectors| vectors >= least)
+            .map(|vectors| Shape { rows, vectors, stride })
+            .collect()
     }
 
     /// Panels that one call of a tile works on.
