@@ -263,7 +263,7 @@ fn holds(seed: u32) -> Result<(), String> {
         .collect();
     let kernels = vec![rows(BATCH, phases.clone())];
     // Inside a loop, here of one step, workers divide the columns of a kernel.
-    let workers = if seed % 2 == 0 { 1 } else { WORKERS };
+    let workers = if seed.is_multiple_of(2) { 1 } else { WORKERS };
     plan.regions.push(match workers {
         1 => Region::Flat(kernels),
         _ => Region::Loop { axis: 1, backward: false, kernels },
