@@ -9,18 +9,20 @@ use super::places::{Access, kernels, places};
 
 /// One complaint a buffer, with the first element concerned.
 pub fn uncovered(plan: &Plan) -> Vec<String> {
-    let own = |buffer: &Buffer| matches!(buffer.role, Role::Temporary | Role::Output(_));
+    // What the caller fills is as large as it likes, and not looked at.
+    let own = |buffer: BufferId| matches!(plan.buffers[buffer].role, Role::Temporary | Role::Output(_));
+    let elements = |buffer: BufferId| if own(buffer) { plan.buffers[buffer].width } else { 0 };
     let mut written: Vec<Vec<bool>> =
-        plan.buffers.iter().map(|buffer| vec![!own(buffer); buffer.width]).collect();
+        (0..plan.buffers.len()).map(|buffer| vec![false; elements(buffer)]).collect();
     for kernel in kernels(plan) {
         match &kernel.work {
             Work::Pack(pack) => written[pack.to].fill(true),
-            work => each(work, Access::Write, |buffer, element| written[buffer][element] = true),
+            work => each(work, Access::Write, &own, |buffer, element| written[buffer][element] = true),
         }
     }
     let mut missing: Vec<Option<usize>> = vec![None; plan.buffers.len()];
     for kernel in kernels(plan) {
-        each(&kernel.work, Access::Read, |buffer, element| {
+        each(&kernel.work, Access::Read, &own, |buffer, element| {
             if !written[buffer][element] {
                 missing[buffer] = Some(missing[buffer].map_or(element, |first| first.min(element)));
             }
@@ -34,15 +36,15 @@ pub fn uncovered(plan: &Plan) -> Vec<String> {
         .collect()
 }
 
-/// Calls `visit` with every element of a row that a kernel reads (or writes) at fixed places.
-fn each(work: &Work, access: Access, mut visit: impl FnMut(BufferId, usize)) {
+/// Calls `visit` with every element of a row that a kernel reads (or writes) at fixed places of some buffers.
+fn each(work: &Work, access: Access, of: &impl Fn(BufferId) -> bool, mut visit: impl FnMut(BufferId, usize)) {
     let mut place = |place: &Place, dims: &[usize]| {
         // Rows named by ids are of matrices whose rows are all alike; their number is not known here.
         let mut buffers = vec![&place.at];
         while let Some(Row::MapOr(_, other)) = buffers.last().map(|last| &last.row) {
             buffers.push(other);
         }
-        for at in buffers.iter().filter(|at| !matches!(at.row, Row::Id(_))) {
+        for at in buffers.iter().filter(|at| of(at.buffer) && !matches!(at.row, Row::Id(_))) {
             points(place, dims, &mut |element| visit(at.buffer, element));
         }
     };
