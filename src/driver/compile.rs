@@ -118,7 +118,11 @@ impl Pipeline {
         kinds: &[OutputKind],
         name: &str,
     ) -> Result<Arc<Program<R>>, CompileError> {
-        let plan = self.planned(graph, kinds, name)?;
+        let mut plan = self.planned(graph, kinds, name)?;
+        // Parameters change with every step of training only.
+        if !kinds.contains(&OutputKind::Gradient) {
+            plan::hold_constants(&mut plan);
+        }
         let compile = if self.profiled { Program::profiled } else { Program::new };
         Ok(Arc::new(self.timings.time("code", || compile(plan))?))
     }
