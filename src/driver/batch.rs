@@ -66,12 +66,13 @@ pub struct Batch<R: Real> {
     pool: Arc<ThreadPool>,
     lengths: Lengths,
     groups: Vec<Instance<R>>,
+    held: bool,
 }
 
 impl<R: Real> Batch<R> {
     /// A batch of no examples.
     pub fn new(program: Arc<Program<R>>, pool: Arc<ThreadPool>) -> Batch<R> {
-        Batch { program, pool, lengths: Lengths::default(), groups: Vec::new() }
+        Batch { program, pool, lengths: Lengths::default(), groups: Vec::new(), held: false }
     }
 
     /// The plan that is run.
@@ -114,11 +115,23 @@ impl<R: Real> Batch<R> {
         for (index, part) in parts.enumerate() {
             match self.groups.get_mut(index) {
                 Some(instance) => instance.relayout(lengths, part)?,
-                None => self.groups.push(Instance::new(&self.program, lengths, part)?),
+                None => {
+                    let mut instance = Instance::new(&self.program, lengths, part)?;
+                    if self.held {
+                        instance.hold_parameters();
+                    }
+                    self.groups.push(instance);
+                }
             }
         }
         self.lengths = lengths.clone();
         Ok(())
+    }
+
+    /// Says that all runs from the next one on have the same parameters, until this is said again.
+    pub fn hold_parameters(&mut self) {
+        self.held = true;
+        self.groups.iter_mut().for_each(Instance::hold_parameters);
     }
 
     /// Rows of a space, in all groups together.

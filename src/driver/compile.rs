@@ -121,7 +121,11 @@ impl Pipeline {
         kinds: &[OutputKind],
         name: &str,
     ) -> Result<Arc<Program<R>>, CompileError> {
-        let plan = self.planned(graph, kinds, name)?;
+        let mut plan = self.planned(graph, kinds, name)?;
+        // Parameters change with every step of training only.
+        if !kinds.contains(&OutputKind::Gradient) {
+            plan::hold_constants(&mut plan);
+        }
         let (target, profiled) = (self.target, self.profiled);
         Ok(Arc::new(self.timings.time("code", || Program::compile(plan, target, profiled))?))
     }

@@ -148,6 +148,7 @@ impl Evaluator {
     ) -> Result<Figures, EvaluateError> {
         let name = self.input.as_ref().map_or("", |input| input.name.as_str()).to_string();
         let values = slices(parameters, &self.ranges);
+        self.batch.hold_parameters();
         let mut tally = self.tally.clone();
         let mut carried = Carried::new(self.batch.plan(), 1);
         // One stream cannot be too short but by being empty.
@@ -174,6 +175,7 @@ impl Evaluator {
         range: Range<usize>,
     ) -> Result<Figures, EvaluateError> {
         let values = slices(parameters, &self.ranges);
+        self.batch.hold_parameters();
         let mut tally = self.tally.clone();
         let all: Vec<usize> = range.collect();
         for chosen in all.chunks(EXAMPLES) {

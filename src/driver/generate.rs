@@ -140,6 +140,7 @@ pub fn generate(
 
     let values = slices(run.weights(), &ranges);
     let output = format!("value:{}", input.name);
+    batch.hold_parameters();
     batch.lay_out(&Lengths::uniform(1, &[1]))?;
     batch.set_scalar("temperature", request.temperature)?;
     for step in 0..request.length {

@@ -353,7 +353,7 @@ impl<'a> Assembler<'a> {
             Kind::Combine => self.combine(node)?,
             Kind::Random => self.random(node),
         };
-        kernels.push(Kernel { work, equations });
+        kernels.push(Kernel { work, equations, constant: false });
         Ok(())
     }
 
@@ -416,7 +416,8 @@ impl<'a> Assembler<'a> {
         });
         let to = self.plan.buffers.len() - 1;
         self.packs.insert(key, to);
-        let kernel = Kernel { work: Work::Pack(Pack { source, k, n, to }), equations: Vec::new() };
+        let work = Work::Pack(Pack { source, k, n, to });
+        let kernel = Kernel { work, equations: Vec::new(), constant: false };
         if flat == self.region {
             kernels.push(kernel);
         } else {

@@ -199,6 +199,8 @@ pub struct Kernel {
     pub work: Work,
     /// The equations, as printed in the language.
     pub equations: Vec<String>,
+    /// Depends on parameters alone, and its results stay: to be done once as long as those are the same.
+    pub constant: bool,
 }
 
 /// The kinds of kernel.

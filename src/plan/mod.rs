@@ -9,10 +9,12 @@
 //! [`plan()`] goes this way: `legalise` says everything in terms of what has a kernel, `views` finds what is
 //! only read through, `regions` orders the work into loops and stretches between them, `groups` decides
 //! what shares a kernel, `phases` what shares a loop over static dimensions, `memory` what needs memory
-//! and how much, `assemble` writes it down in the language of `kernel`.
+//! and how much, `assemble` writes it down in the language of `kernel`,
+//! and `constants` marks what need not be done again.
 
 mod assemble;
 mod build;
+mod constants;
 mod coverage;
 mod groups;
 pub mod kernel;
@@ -27,5 +29,6 @@ pub mod verify;
 mod views;
 
 pub use build::{PlanError, plan};
+pub use constants::hold_constants;
 pub use kernel::*;
 pub use print::{label, print};

@@ -332,6 +332,7 @@ mod tests {
             regions: vec![Region::Flat(vec![Kernel {
                 work: Work::Rows(RowKernel { space: 1, phases: vec![phase] }),
                 equations: vec![],
+                constant: false,
             }])],
             ..Plan::default()
         }

@@ -175,6 +175,8 @@ pub struct Instance<R: Real> {
     context: Vec<u64>,
     /// Where workers count how often they have met.
     cells: Vec<u64>,
+    /// Whether parameters stay the same, and if so, whether there has been a run on them.
+    held: Option<bool>,
     /// What the clock of a profiled program said; else empty.
     readings: Vec<u64>,
 }
@@ -193,7 +195,7 @@ impl<R: Real> Instance<R> {
         };
         let program = Arc::clone(program);
         let (memory, context, cells) = (Vec::new(), Vec::new(), Vec::new());
-        let mut instance = Instance { program, layout, memory, context, cells, readings };
+        let mut instance = Instance { program, layout, memory, context, cells, held: None, readings };
         instance.prepare()?;
         Ok(instance)
     }
@@ -256,6 +258,12 @@ impl<R: Real> Instance<R> {
         let id = self.program.find("setting", name)?;
         self.check_element(id, Element::Id, values.len())?;
         self.set_rows(id, values, write_id)
+    }
+
+    /// Says that all runs from the next one on have the same parameters, until this is said again: what
+    /// depends on them alone is then computed once.
+    pub fn hold_parameters(&mut self) {
+        self.held = Some(false);
     }
 
     /// Runs the program. `parameters` are in the order of [`Program::parameters`], row-major.
@@ -361,6 +369,7 @@ impl<R: Real> Instance<R> {
 
     /// Memory for the layout, with everything in it that does not come from the caller.
     fn prepare(&mut self) -> Result<(), ProgramError> {
+        self.held = self.held.map(|_| false);
         let bytes = self.layout.arena.bytes + super::layout::ALIGNMENT;
         if self.memory.len() < bytes {
             self.memory = vec![0; bytes];
@@ -488,6 +497,8 @@ impl<R: Real> Instance<R> {
         context.clear();
         context.resize(slots.len(), 0);
         let layout = &self.layout;
+        context[slots.held()] = u64::from(self.held == Some(true));
+        self.held = self.held.map(|_| true);
         context[slots.zeros()] = arena + layout.arena.zeros as u64;
         for (id, place) in layout.arena.places.iter().enumerate() {
             if let Some(place) = place {

@@ -101,7 +101,7 @@ pub fn pitched(mut place: Place, pitch: usize) -> Place {
 }
 
 pub fn kernel(work: Work) -> Kernel {
-    Kernel { work, equations: vec!["a test".into()] }
+    Kernel { work, equations: vec!["a test".into()], constant: false }
 }
 
 pub fn rows(space: SpaceId, phases: Vec<Phase>) -> Kernel {

@@ -12,6 +12,7 @@
 //! 10 11  steps          number of steps along each axis
 //! 12     cells          where workers count how often they met, 64 bytes each (null for a single one)
 //! 13     pause          a function without parameters, called while waiting for long (null: none)
+//! 14     held           1 if the last run had the same parameters and memory, so that constants are there
 //! ```
 //!
 //! The emitter, the runtime and the C header take slot numbers from here and from nowhere else.
@@ -43,7 +44,7 @@ impl Slots {
         let rows = lists + 2 * plan.lists.len();
         let step_offsets = rows + plan.spaces.len();
         let steps = step_offsets + plan.spaces.len();
-        Slots { maps, lists, rows, step_offsets, steps, len: steps + plan.axes.len() + 2 }
+        Slots { maps, lists, rows, step_offsets, steps, len: steps + plan.axes.len() + 3 }
     }
 
     /// The shared zeros.
@@ -93,11 +94,16 @@ impl Slots {
 
     /// The cells of workers.
     pub fn cells(&self) -> usize {
-        self.len - 2
+        self.len - 3
     }
 
     /// What is called while a worker waits.
     pub fn pause(&self) -> usize {
+        self.len - 2
+    }
+
+    /// Whether constants are held.
+    pub fn held(&self) -> usize {
         self.len - 1
     }
 

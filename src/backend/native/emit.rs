@@ -128,7 +128,7 @@ impl<'m> Emitter<'m> {
     }
 
     fn kernel(&mut self, number: usize, kernel: &Kernel, division: Division) -> Result<FuncId, EmitError> {
-        let Kernel { work, equations } = kernel;
+        let Kernel { work, equations, .. } = kernel;
         let (kind, callees) = match work {
             Work::Rows(_) => ("rows", Vec::new()),
             Work::Gemm(gemm) => ("gemm", gemm::tiles(gemm, self.tiling)),

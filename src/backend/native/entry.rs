@@ -61,7 +61,18 @@ pub fn entry(code: &mut Code, divisions: &[Division], profiled: bool) -> Result<
             Region::Flat(_) => {
                 let step = code.int(0);
                 for (index, kernel) in kernels.iter().enumerate() {
-                    call(code, &team, (first + index, divisions[first + index]), kernel, None, step)?;
+                    let run = |code: &mut Code| {
+                        call(code, &team, (first + index, divisions[first + index]), kernel, None, step)
+                    };
+                    match kernel.constant {
+                        false => run(code)?,
+                        true => {
+                            let held = code.slots.held();
+                            let held = code.slot(held);
+                            let missing = code.build.ins().icmp(IntCC::Equal, held, step);
+                            code.when(missing, run)?;
+                        }
+                    }
                     timed(code, first + index);
                 }
             }

@@ -66,6 +66,7 @@ impl Compiled {
         let parameters = Parameters::initialize(parameter_specs(&graph), SEED)?;
         let ranges = parameter_ranges(&program, &parameters);
         let mut batch = Batch::new(program, Arc::clone(pool));
+        batch.hold_parameters();
         let examples = examples(&graph, workload.shape);
         lay_out(&mut batch, &examples)?;
         batch.run(&examples.feeds(), &slices(&parameters, &ranges))?;
