@@ -130,7 +130,7 @@ mod tests {
     #[test]
     fn every_kernel_is_counted() {
         // Two groups of the batch.
-        let shape = Shape { steps: 4, batch: 19, input: 3, hidden: 5 };
+        let shape = Shape { steps: 4, batch: 13, input: 3, hidden: 5 };
         for workload in WORKLOADS.iter().filter(|workload| workload.form == Form::Train) {
             let workload = Workload { shape, ..*workload };
             let mut pipeline = Pipeline { profiled: true, ..Pipeline::default() };
