@@ -4,7 +4,9 @@
 use std::collections::HashMap;
 
 use crate::base::{Diagnostic, Severity};
-use crate::ir::{Access, NodeId, Op, Operand, ScheduleError, schedule, verify};
+use crate::ir::{
+    Access, AxisKind, AxisSet, NodeId, Op, Operand, ScheduleError, ValueType, schedule, verify,
+};
 use crate::syntax::ast::{self, Statement};
 
 use super::frame::{Frame, Instance, Symbol, Thing};
@@ -179,11 +181,13 @@ impl<'a> Checker<'a> {
         let outer = self.push_frame(Frame::new(block, String::new(), String::new(), dims.clone()));
         let instance = Instance { block, dims, path: String::new(), library: false };
         let Some(applied) = self.open(outer, &instance, String::new(), block.name.span) else { return };
-        let Some(axis) = self.graph.axis("t", crate::ir::AxisKind::Time) else { return };
-        self.frames[applied].axis = Some(axis);
+        let is_tree = block.axis.as_ref().is_some_and(|axis| axis.tree);
         let local = block.axis.as_ref().map_or("t", |axis| axis.name.text.as_str());
+        let Some(axis) = self.graph.axis(if is_tree { local } else { "t" }, AxisKind::Time) else { return };
+        self.settle(axis, is_tree);
+        self.frames[applied].axis = Some(axis);
         self.frames[applied].axes.insert(local.to_string(), axis);
-        let axes = crate::ir::AxisSet::BATCH.with(axis);
+        let axes = AxisSet::BATCH.with(axis);
         for node in self.state_nodes(applied) {
             self.graph.node_mut(node).ty.axes = axes;
         }
@@ -191,15 +195,20 @@ impl<'a> Checker<'a> {
             let Statement::Input(list) = statement else { continue };
             for declaration in list {
                 let mut its = axes;
-                for name in &declaration.over {
-                    if let Some(axis) = self.graph.axis(&name.text, crate::ir::AxisKind::Time) {
-                        self.frames[applied].axes.insert(name.text.clone(), axis);
-                        its = if its == axes { crate::ir::AxisSet::BATCH.with(axis) } else { its.with(axis) };
+                for declared in &declaration.over {
+                    let name = declared.name.text.as_str();
+                    let own = self.own_derived(applied, declared);
+                    if let Some(axis) = own.or_else(|| self.graph.axis(name, AxisKind::Time)) {
+                        if declared.tree {
+                            self.settle(axis, true);
+                        }
+                        self.frames[applied].axes.insert(name.to_string(), axis);
+                        its = if its == axes { AxisSet::BATCH.with(axis) } else { its.with(axis) };
                     }
                 }
                 let Some((shape, element)) = self.declared_type(applied, &declaration.ty) else { continue };
                 for name in &declaration.names {
-                    let ty = crate::ir::ValueType { shape: shape.clone(), element, axes: its };
+                    let ty = ValueType { shape: shape.clone(), element, axes: its };
                     let spec = crate::ir::InputSpec { name: name.text.clone(), ty: ty.clone() };
                     self.graph.inputs.push(spec);
                     let origin = crate::ir::Origin::forward(name.span);

@@ -1,7 +1,8 @@
 //! The accumulation: adjoints of all nodes between the seeds and the parameters.
 //!
 //! The adjoint of a value is the sum, over its readers, of what the rule says at the reader's
-//! position, moved to the value's own: the adjoint of "read k steps back" is "k steps on", of the last
+//! position, moved to the value's own: the adjoint of "read k steps back" is "k steps on", of "at my left
+//! child" "at the parent whose left child I am", of "at the parent" a sum over the children, of the last
 //! position a value that is there only at the last position, of a repetition along an axis a sum.
 
 use std::collections::{HashMap, HashSet};
@@ -136,15 +137,25 @@ fn back(rules: &mut Rules, operand: Operand, term: Operand) -> Result<Operand, G
     if !extra.is_empty() {
         term = rules.op(Op::Reduce(Reduction::Sum, Along::Axes(extra)), &[term])?;
     }
+    let from = |rules: &mut Rules, access: Access| {
+        let term = rules.on_axes(term, access.needs().with(BATCH))?;
+        Ok(Operand { node: term.node, access })
+    };
     match operand.access {
         Access::Here => Ok(term),
-        Access::Delay { axis, by } => {
-            let term = rules.on_axes(term, AxisSet::BATCH.with(axis))?;
-            Ok(Operand { node: term.node, access: Access::Advance { axis, by } })
-        }
-        Access::Advance { axis, by } => {
-            let term = rules.on_axes(term, AxisSet::BATCH.with(axis))?;
-            Ok(Operand { node: term.node, access: Access::Delay { axis, by } })
+        Access::Delay { axis, by } => from(rules, Access::Advance { axis, by }),
+        Access::Advance { axis, by } => from(rules, Access::Delay { axis, by }),
+        Access::Nth { tree, number } => from(rules, Access::NthOf { tree, number }),
+        Access::NthOf { tree, number } => from(rules, Access::Nth { tree, number }),
+        Access::Child { tree, children } => from(rules, Access::Edge { tree, children }),
+        Access::Edge { tree, children } => from(rules, Access::Child { tree, children }),
+        Access::AtNode { tree, leaves } => from(rules, Access::AtLeaf { tree, leaves }),
+        Access::AtLeaf { tree, leaves } => from(rules, Access::AtNode { tree, leaves }),
+        Access::Parent(tree) => {
+            let children = rules.graph.children_of(tree);
+            let children = children.ok_or_else(|| GradError::Internal("too many axes".into()))?;
+            let of_children = from(rules, Access::Child { tree, children })?;
+            rules.op(Op::Reduce(Reduction::Sum, Along::Axes(AxisSet::one(children))), &[of_children])
         }
         Access::First(axis) => {
             let position = rules.leaf(Op::Position(axis), AxisSet::BATCH.with(axis));
@@ -269,20 +280,7 @@ impl Rules<'_> {
 
     /// How many positions `over` has: of the whole batch if that is in it, else of the example.
     pub(super) fn positions(&mut self, over: AxisSet) -> Result<Operand, GradError> {
-        if over.contains(BATCH) {
-            return Ok(self.leaf(Op::Count(over), AxisSet::NONE));
-        }
-        let mut product: Option<Operand> = None;
-        for axis in over.iter() {
-            let length = self.leaf(Op::Length(axis), AxisSet::BATCH);
-            product = Some(match product {
-                None => length,
-                Some(product) => self.binary(Binary::Multiply, product, length)?,
-            });
-        }
-        match product {
-            Some(product) => Ok(product),
-            None => Ok(self.constant(1.0, &[])),
-        }
+        let made = self.graph.positions(over, self.origin);
+        made.map(Operand::from).map_err(|error| GradError::Internal(error.to_string()))
     }
 }

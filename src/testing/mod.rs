@@ -5,6 +5,7 @@
 //! every value is carried along, and what grows too large goes through a tanh.
 //!
 //! - `rng`: the generator of choices; `maker`: the graph under construction and the pool of its values
+//! - `trees`: trees and positions on them
 //! - `steps`, `sums`: one random operation; `loops`: states; `finish`: losses and outputs; `feeds`: the data
 //!
 //! This is for tests, of this crate and of those who build on it; nothing else may call it.
@@ -16,6 +17,7 @@ mod maker;
 mod rng;
 mod steps;
 mod sums;
+mod trees;
 
 use std::collections::BTreeMap;
 
@@ -23,6 +25,7 @@ use crate::ir::Graph;
 
 pub use feeds::{Batch, feeds, unrolled_feeds};
 pub use rng::Rng;
+pub use trees::{Form, coordinates, tree};
 
 /// What random programs may contain.
 #[derive(Clone, Copy, Debug, PartialEq)]

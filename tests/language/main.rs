@@ -10,3 +10,4 @@ mod native;
 mod passes;
 mod printing;
 mod support;
+mod trees;
