@@ -4,8 +4,7 @@ use std::collections::HashMap;
 
 use crate::base::{Diagnostic, Span};
 use crate::ir::{
-    Access, AxisId, AxisSet, BATCH, InputSpec, Node, NodeId, Op, Operand, Origin, ParamSpec,
-    ValueType,
+    Access, AxisId, AxisSet, BATCH, InputSpec, Node, NodeId, Op, Operand, Origin, ParamSpec, ValueType,
 };
 use crate::syntax::ast::{self, Arg, Expr, ExprKind, Statement};
 

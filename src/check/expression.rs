@@ -117,12 +117,7 @@ impl<'a> Checker<'a> {
             let minus = Op::Binary(Binary::Subtract);
             let last =
                 self.apply(frame, minus.clone(), &[(length.into(), span), (one.into(), span)], span)?;
-            return Some(Thing::Value(self.apply(
-                frame,
-                minus,
-                &[(last, span), (position, span)],
-                span,
-            )?));
+            return Some(Thing::Value(self.apply(frame, minus, &[(last, span), (position, span)], span)?));
         }
         let constant = match name {
             "inf" => Some(f64::INFINITY),

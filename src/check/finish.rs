@@ -4,9 +4,7 @@
 use std::collections::HashMap;
 
 use crate::base::{Diagnostic, Severity};
-use crate::ir::{
-    Access, AxisKind, AxisSet, NodeId, Op, Operand, ScheduleError, ValueType, schedule, verify,
-};
+use crate::ir::{Access, AxisKind, AxisSet, NodeId, Op, Operand, ScheduleError, ValueType, schedule, verify};
 use crate::syntax::ast::{self, Statement};
 
 use super::frame::{Frame, Instance, Symbol, Thing};

@@ -5,6 +5,7 @@ use crate::ir::{Access, AxisId, AxisSet, BATCH, Binary, Element, Op, Operand, Or
 use crate::syntax::ast::{BinaryOp, Expr, ExprKind, Index};
 
 use super::Checker;
+use super::expression::dotted;
 use super::frame::Thing;
 use super::trees::NodePlace;
 
@@ -69,17 +70,11 @@ impl<'a> Checker<'a> {
                 None => self.node_position(frame, operand, expr),
             },
             ExprKind::Field(inner, field) if field.text == "first" || field.text == "last" => {
-                match &inner.kind {
-                    ExprKind::Name(name) => {
-                        let axis = axis_of(self, name)?;
-                        Some(Position::End { axis: Some(axis), last: field.text == "last" })
-                    }
-                    _ => None,
-                }
+                let axis = self.axis_in(frame, &dotted(inner)?)?;
+                Some(Position::End { axis: Some(axis), last: field.text == "last" })
             }
             ExprKind::Binary(op @ (BinaryOp::Add | BinaryOp::Subtract), a, b) => {
-                let ExprKind::Name(name) = &a.kind else { return None };
-                let axis = axis_of(self, name)?;
+                let axis = self.axis_in(frame, &dotted(a)?)?;
                 let by = self.number(frame, b, false)?;
                 if by.fract() != 0.0 || by.abs() > 1e6 {
                     return None;

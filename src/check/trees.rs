@@ -41,6 +41,7 @@ impl<'a> Checker<'a> {
         }
         let (tree, word) = match name.rsplit_once('.') {
             Some((tree, word)) => (self.frames[frame].axes.get(tree).copied()?, word),
+            None if self.frames[frame].symbols.contains_key(name) => return None,
             None if matches!(name, "child" | "leaf") => (self.tree_of_frame(frame)?, name),
             None => return None,
         };
@@ -219,13 +220,12 @@ impl<'a> Checker<'a> {
         let leaves = axes.iter().find(|&axis| of_tree(axis, AxisKind::Leaves(tree)));
         let access = match (place, children) {
             (NodePlace::Child, Some(_)) => return Some(operand),
-            (NodePlace::Leaf, _) if leaves.is_some() && !axes.contains(tree) => return Some(operand),
+            (NodePlace::Leaf, _) if leaves.is_some() => return Some(operand),
             (NodePlace::Parent, Some(children)) => Access::Edge { tree, children },
             (_, Some(_)) => {
                 let message = "the value is one for each child of a node, not one for each node";
-                let diagnostic = Diagnostic::error("axis-mismatch", span, message).help(
-                    "reduce it, `sum(… over child)`, or read it at a node's own place, `[parent]`",
-                );
+                let diagnostic = Diagnostic::error("axis-mismatch", span, message)
+                    .help("reduce it, `sum(… over child)`, or read it at a node's own place, `[parent]`");
                 self.report(frame, diagnostic);
                 return None;
             }
@@ -382,21 +382,23 @@ impl<'a> Checker<'a> {
         over: AxisSet,
         span: Span,
     ) -> Option<()> {
-        let (message, help) = over.iter().find_map(|axis| match self.graph.axis_kind(axis) {
-            AxisKind::Children(_) if !has.contains(axis) => Some((
-                "the value is the same for every child of a node",
-                "read what the children have: `h[child]`; their number is `length(child)`",
-            )),
-            _ => None,
-        })
-        .or_else(|| {
-            let left = has.minus(over);
-            (self.graph.closed(left) != left).then_some((
-                "the value is one for each child of each node",
-                "reduce it over the children, too: `over n, child`",
-            ))
-        })
-        .unzip();
+        let (message, help) = over
+            .iter()
+            .find_map(|axis| match self.graph.axis_kind(axis) {
+                AxisKind::Children(_) if !has.contains(axis) => Some((
+                    "the value is the same for every child of a node",
+                    "read what the children have: `h[child]`; their number is `length(child)`",
+                )),
+                _ => None,
+            })
+            .or_else(|| {
+                let left = has.minus(over);
+                (self.graph.closed(left) != left).then_some((
+                    "the value is one for each child of each node",
+                    "reduce it over the children, too: `over n, child`",
+                ))
+            })
+            .unzip();
         let (Some(message), Some(help)) = (message, help) else { return Some(()) };
         self.report(frame, Diagnostic::error("axis-mismatch", span, message).help(help));
         None

@@ -6,7 +6,9 @@
 use std::borrow::Cow;
 
 use super::feeds::Lengths;
-use crate::ir::{Access, AxisId, AxisKind, AxisSet, BATCH, Element, Graph, NodeId, Operand, Output, OutputKind};
+use crate::ir::{
+    Access, AxisId, AxisKind, AxisSet, BATCH, Element, Graph, NodeId, Operand, Output, OutputKind,
+};
 
 /// A value at one position.
 #[derive(Clone, Debug, PartialEq)]
@@ -298,9 +300,7 @@ fn moved(access: Access, here: &Place, lengths: &Lengths) -> Option<Place> {
             there[usize::from(children.0)] = nodes.rank(at(tree));
             Some(there)
         }
-        Access::AtNode { tree, leaves } => {
-            along(leaves, lengths.tree(tree, example)?.leaf_number(at(tree)))
-        }
+        Access::AtNode { tree, leaves } => along(leaves, lengths.tree(tree, example)?.leaf_number(at(tree))),
         Access::AtLeaf { tree, leaves } => {
             let node = lengths.tree(tree, example)?.leaves().get(at(leaves)).copied();
             along(tree, node.map(|node| node as usize))

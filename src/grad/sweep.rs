@@ -37,11 +37,11 @@ pub fn adjoints(
         };
         adjoint.insert(node, graph.insert(shell, &[]));
     }
-    let mut terms: HashMap<NodeId, Vec<Operand>> = HashMap::new();
+    let mut terms: HashMap<NodeId, Vec<Term>> = HashMap::new();
     for (value, seed) in seeds {
         if active.contains(&value.node) {
             let mut at = Rules::new(graph, value.node);
-            let term = back(&mut at, *value, *seed)?;
+            let term = received(&mut at, *value, *seed)?;
             terms.entry(value.node).or_default().push(term);
         }
     }
@@ -55,7 +55,7 @@ pub fn adjoints(
             let flowing = Operand::from(adjoint[&reader]);
             let mut rules = Rules::new(graph, operand.node);
             if let Some(term) = derivative(&mut rules, reader, index, flowing)? {
-                let term = back(&mut rules, operand, term)?;
+                let term = received(&mut rules, operand, term)?;
                 terms.entry(operand.node).or_default().push(term);
             }
         }
@@ -127,21 +127,48 @@ fn passes(op: &Op) -> bool {
     }
 }
 
-/// A term at the reader's position, moved to the position of what it read.
-fn back(rules: &mut Rules, operand: Operand, term: Operand) -> Result<Operand, GradError> {
+/// What flows back to a value from one of its readers, at the reader's position.
+#[derive(Clone, Copy, Debug)]
+struct Term {
+    /// How the reader reads the value.
+    access: Access,
+    /// What flows.
+    flow: Operand,
+}
+
+/// A term without the axes along which the value that was read is the same.
+fn received(rules: &mut Rules, operand: Operand, flow: Operand) -> Result<Term, GradError> {
     let own = rules.graph.ty(operand.node).axes;
     let read = operand.access.remaining(own);
-    let has = rules.graph.type_at(term).axes;
-    let extra = has.minus(read);
-    let mut term = term;
-    if !extra.is_empty() {
-        term = rules.op(Op::Reduce(Reduction::Sum, Along::Axes(extra)), &[term])?;
+    let extra = rules.graph.type_at(flow).axes.minus(read);
+    let flow = match extra.is_empty() {
+        true => flow,
+        false => rules.op(Op::Reduce(Reduction::Sum, Along::Axes(extra)), &[flow])?,
+    };
+    Ok(Term { access: operand.access, flow })
+}
+
+/// What many readers at nodes of a tree send the same way is added up before it goes: it goes once.
+fn gathered(rules: &mut Rules, terms: Vec<Term>) -> Result<Vec<Term>, GradError> {
+    let mut found: Vec<Term> = Vec::new();
+    for term in terms {
+        let sequence = matches!(term.access, Access::Here | Access::Delay { .. } | Access::Advance { .. });
+        let same = found.iter_mut().find(|other| !sequence && other.access == term.access);
+        match same {
+            Some(other) => other.flow = rules.binary(Binary::Add, other.flow, term.flow)?,
+            None => found.push(term),
+        }
     }
+    Ok(found)
+}
+
+/// A term moved to the position of what its reader read.
+fn back(rules: &mut Rules, Term { access, flow: term }: Term) -> Result<Operand, GradError> {
     let from = |rules: &mut Rules, access: Access| {
         let term = rules.on_axes(term, access.needs().with(BATCH))?;
         Ok(Operand { node: term.node, access })
     };
-    match operand.access {
+    match access {
         Access::Here => Ok(term),
         Access::Delay { axis, by } => from(rules, Access::Advance { axis, by }),
         Access::Advance { axis, by } => from(rules, Access::Delay { axis, by }),
@@ -176,11 +203,12 @@ fn back(rules: &mut Rules, operand: Operand, term: Operand) -> Result<Operand, G
 }
 
 /// The sum of an adjoint's terms, with the shape of the value.
-fn total(graph: &mut Graph, node: NodeId, terms: Vec<Operand>) -> Result<Operand, GradError> {
+fn total(graph: &mut Graph, node: NodeId, terms: Vec<Term>) -> Result<Operand, GradError> {
     let mut rules = Rules::new(graph, node);
     let shape = rules.graph.ty(node).shape.clone();
     let mut sum: Option<Operand> = None;
-    for term in terms {
+    for term in gathered(&mut rules, terms)? {
+        let term = back(&mut rules, term)?;
         sum = Some(match sum {
             None => term,
             Some(sum) => rules.binary(Binary::Add, sum, term)?,

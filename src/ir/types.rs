@@ -239,7 +239,9 @@ impl Access {
             Access::Delay { axis, .. } | Access::Advance { axis, .. } => Some(axis),
             Access::First(axis) | Access::Last(axis) => Some(axis),
             Access::Nth { tree, .. } | Access::NthOf { tree, .. } | Access::Parent(tree) => Some(tree),
-            Access::Child { tree, .. } | Access::Edge { tree, .. } | Access::AtLeaf { tree, .. } => Some(tree),
+            Access::Child { tree, .. } | Access::Edge { tree, .. } | Access::AtLeaf { tree, .. } => {
+                Some(tree)
+            }
             Access::AtNode { leaves, .. } => Some(leaves),
         }
     }
@@ -251,7 +253,9 @@ impl Access {
             Access::Delay { axis, .. } => Some((axis, false)),
             Access::Advance { axis, .. } => Some((axis, true)),
             Access::Nth { tree, .. } | Access::Child { tree, .. } => Some((tree, false)),
-            Access::Parent(tree) | Access::NthOf { tree, .. } | Access::Edge { tree, .. } => Some((tree, true)),
+            Access::Parent(tree) | Access::NthOf { tree, .. } | Access::Edge { tree, .. } => {
+                Some((tree, true))
+            }
             Access::Here | Access::First(_) | Access::Last(_) => None,
             Access::AtNode { .. } | Access::AtLeaf { .. } => None,
         }

@@ -8,9 +8,9 @@ use self::instructions::{Writer, contract_additions};
 use super::PlanError;
 use super::groups::Group;
 use super::kernel::{
-    AxisKind, Buffer, BufferId, Combine, Combining, Element, Gemm, GemmRows, Kernel, Outer, Pack, Phase, Place, Plan,
-    Position, Random, Region, Residency, Role, Row, RowKernel, RowList, RowMap, RowRef, Scatter, Space,
-    SpaceId, Work, packed_width,
+    AxisKind, Buffer, BufferId, Combine, Combining, Element, Gemm, GemmRows, Kernel, Outer, Pack, Phase,
+    Place, Plan, Position, Random, Region, Residency, Role, Row, RowKernel, RowList, RowMap, RowRef, Scatter,
+    Space, SpaceId, Work, packed_width,
 };
 use super::memory::{Places, Residencies, Spot};
 use super::phases::{Item, RowPlan};

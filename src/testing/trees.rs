@@ -30,7 +30,8 @@ pub fn tree(rng: &mut Rng, form: Form, nodes: usize) -> Tree {
             Form::Balanced => (node - 1) / 2,
             Form::Star => 0,
             Form::Random(most) => {
-                let arity = |of: usize| parents[1..node].iter().filter(|&&parent| parent == number(of)).count();
+                let arity =
+                    |of: usize| parents[1..node].iter().filter(|&&parent| parent == number(of)).count();
                 let free: Vec<usize> = (0..node).filter(|&of| arity(of) < most).collect();
                 rng.choose(&free).unwrap_or(node - 1)
             }

@@ -26,7 +26,8 @@ pub fn run<R: Real>(graph: &Graph, program: &Arc<Program<R>>, feeds: &Feeds) -> 
             continue;
         }
         let steps: Vec<AxisId> = input.ty.axes.iter().skip(1).collect();
-        let longest: Vec<usize> = steps.iter().map(|axis| instance.layout().longest[usize::from(axis.0)]).collect();
+        let longest: Vec<usize> =
+            steps.iter().map(|axis| instance.layout().longest[usize::from(axis.0)]).collect();
         let per_example: usize = longest.iter().product();
         let width = input.ty.size();
         let mut real = vec![R::from_f64(0.0); feeds.examples * per_example * width];

@@ -16,7 +16,8 @@ const TOLERANCE: f64 = 1e-6;
 fn gradients(derived: &Graph, feeds: &Feeds) -> BTreeMap<String, Vec<f64>> {
     let values = evaluate(derived, feeds).unwrap();
     let all = derived.outputs_of(OutputKind::Gradient);
-    all.map(|output| (output.name.clone(), values.output(output.kind, &output.name).unwrap().numbers())).collect()
+    all.map(|output| (output.name.clone(), values.output(output.kind, &output.name).unwrap().numbers()))
+        .collect()
 }
 
 /// The gradient against finite differences, after every pass, printed and parsed, and in native code.
@@ -25,7 +26,8 @@ fn gradient_holds(name: &str, source: &str) {
     for (seed, lengths) in [[0, 1, 3, 9], [7, 2, 12, 1]].into_iter().enumerate() {
         let feeds = feeds_for(&graph, &lengths, seed as u64);
         let names: Vec<String> = graph.params.iter().map(|param| param.name.clone()).collect();
-        let derived = grad(&graph, &names).unwrap_or_else(|error| panic!("{name}: {error}\n{}", print(&graph)));
+        let derived =
+            grad(&graph, &names).unwrap_or_else(|error| panic!("{name}: {error}\n{}", print(&graph)));
         assert_eq!(verify(&derived), Vec::<String>::new(), "{name}");
         let found = gradients(&derived, &feeds);
         let oracle = Program::new(&graph).unwrap();
@@ -59,7 +61,9 @@ fn gradient_holds(name: &str, source: &str) {
             assert!(worst < TOLERANCE, "{name}: native d{path} is off by {worst:e}\n{}", print(&derived));
         }
         let mut first = derived.clone();
-        TIDY.iter().for_each(|pass| drop((pass.run)(&mut first)));
+        for pass in TIDY {
+            (pass.run)(&mut first);
+        }
         let norm = gradient_norm(&first).unwrap();
         let second = grad(&norm, &names).unwrap();
         assert_eq!(verify(&second), Vec::<String>::new(), "{name}");
@@ -69,6 +73,117 @@ fn gradient_holds(name: &str, source: &str) {
         for (path, worst) in worst_errors(&differences, &gradients(&second, &feeds)) {
             assert!(worst < 1e-4, "{name}: the second gradient of {path} is off by {worst:e}");
         }
+    }
+}
+
+const DECLARATIONS: &str = "
+  input x: [3] over tree n
+  input k: id(4) over n
+  input y: [3] over n.leaf
+  input z: [2] over n, n.child
+  input m: [2] over t
+  param w: [3], a: [2, 3], b: [4, 3], c: [3, 2], d: [2], e: [], U: [3, 3], V: [3, 3]
+";
+
+/// Every position on a tree and every way of reducing over one.
+const BODIES: &[(&str, &str)] = &[
+    (
+        "children by number",
+        "v = tanh(w * x)  loss l = dot(v[left], v) + dot(v[right], x) + dot(v[child(2)], x)",
+    ),
+    (
+        "parents",
+        "v = tanh(w * x)  loss l = dot(v[parent], v) + dot(v[parent(left)], x) + dot(v[parent(right)], v)",
+    ),
+    ("the root", "v = tanh(w * x)  loss l = dot(v[root], v) + sum(v[root] * v[root])"),
+    ("sum over children", "v = tanh(w * x)  loss l = sum(tanh(sum(U @ v[child] over child)))"),
+    ("mean over children", "v = tanh(w * x)  loss l = sum(mean(v[child] * v over child))"),
+    ("largest of the children", "v = tanh(w * x)  loss l = sum(max(v[child] over child))"),
+    (
+        "softmax over children",
+        "v = tanh(w * x)  p = softmax(dot(v, v[child]) over child)  loss l = sum(sum(p * v[child] over child))",
+    ),
+    (
+        "data of children",
+        "loss l = sum(sum(sum(outer(d * z, w) over child))) + sum(tanh(sum(d * z over n, child)))",
+    ),
+    (
+        "a value for each child, at the child",
+        "f = tanh(c @ z + w * x)  loss l = dot(f[parent], x) + sum(f over n, child)[0]",
+    ),
+    (
+        "numbers",
+        "loss l = e * tanh(n + length(child) + length(n) + length(leaf)) + sum(e * (child + 1) over child) + e * count(child)",
+    ),
+    ("leaves at nodes", "v = tanh(w * y)  loss l = dot(v[n], x) + dot((U @ v)[n], w)"),
+    ("nodes at leaves", "v = tanh(w * x)  loss l = dot(v[leaf], y) + dot(v[leaf], (w * y)[leaf-1])"),
+    (
+        "means of nodes and leaves",
+        "v = tanh(w * x)  loss l = sum(mean(v over n) * mean(w * y over leaf)) + sum(mean(d * z over n, child))",
+    ),
+    ("where it is a leaf", "loss l = sum(where(length(child) == 0, w * x, tanh(U @ x)))"),
+    (
+        "no child",
+        "v = tanh(w * x)  loss l = sum(initially(v[left], w) * x) + sum(initially(v[parent], v)) + sum(initially(v[parent(right)], w * w))",
+    ),
+    ("no leaf", "v = tanh(w * y)  loss l = sum(initially(v[n], w * x))"),
+    (
+        "another axis",
+        "f = tanh(outer(d * m, w * x))  loss l = sum(sum(f[n.left, t] * f[n, t-1])) + sum(sum(sum(f[n.child, t] over child))) + sum(sum(f[n.parent, t.last]))",
+    ),
+    (
+        "upwards",
+        "state h: [3] over n  h[n] = tanh(U @ h[left] + V @ h[right] + w * x)  loss l = dot(h[root], w) + dot(h, x)",
+    ),
+    (
+        "upwards with a start",
+        "state h: [3] over n = w  h[n] = tanh(U @ h[left] + V @ h[right] + x)  loss l = dot(h[root], w)",
+    ),
+    (
+        "upwards over any number",
+        "state h: [3] over n  h[n] = tanh(sum(U @ h[child] + d[0] * x over child) + w * x)  loss l = dot(h, x)",
+    ),
+    (
+        "upwards by attention",
+        "state h: [3] over n
+         q = U @ sum(h[child] over child) + x
+         p = softmax(dot(q, V @ h[child]) over child)
+         h[n] = tanh(sum(p * h[child] over child) + w * x)
+         loss l = dot(h, x)",
+    ),
+    ("downwards", "state h: [3] over n = tanh(w)  h[n] = tanh(U @ h[parent] + w * x)  loss l = dot(h, x)"),
+    (
+        "downwards, each child by itself",
+        "state h: [3] over n, f: [3] over n, n.child
+         f[n, child] = tanh(U @ h + c @ z)
+         h[n] = tanh(f[parent] + w * x)
+         loss l = dot(h, x) + dot(h[leaf], y)",
+    ),
+    (
+        "down after up",
+        "state h: [3] over n, g: [3] over n
+         h[n] = tanh(U @ h[left] + V @ h[right] + w * x)
+         g[n] = tanh(V @ g[parent] + U @ h)
+         loss l = dot(g, x)",
+    ),
+    (
+        "leaves, tree, leaves",
+        "q = LSTM(3, 3)(w * y)
+         h = ChildSumTreeLSTM(3, 3)(q)
+         r = LSTM(3, 3)(h.h[leaf], backward)
+         loss l = dot(r, y)",
+    ),
+    (
+        "two trees",
+        "input u: [3] over tree s  g = TreeGRU(3, 3)(x)  h = TreeGRU(3, 3)(u)  loss l = dot(g[root], h[root]) + sum(dot(g, u) over n)",
+    ),
+    ("stacked", "g = ChildSumTreeLSTM(3, 3)(x)  h = TreeLSTM(3, 3)(g)  loss l = dot(h[root], w) + sum(g.c)"),
+];
+
+#[test]
+fn gradients_of_everything_on_trees() {
+    for (name, body) in BODIES {
+        gradient_holds(name, &format!("model M() {{ {DECLARATIONS} {body} }}"));
     }
 }
 
@@ -86,7 +201,9 @@ fn model(cell: &str, rest: &str) -> String {
 
 #[test]
 fn gradients_of_library_cells() {
-    for cell in ["RecursiveNN(H)", "TreeLSTM(E, H)", "ChildSumTreeLSTM(E, H)", "TreeGRU(E, H)", "TopDown(E, H)"] {
+    for cell in
+        ["RecursiveNN(H)", "TreeLSTM(E, H)", "ChildSumTreeLSTM(E, H)", "TreeGRU(E, H)", "TopDown(E, H)"]
+    {
         let every = format!("h = {cell}(embed[word])\n label ~ categorical(Dense(H, C)(h))");
         gradient_holds(cell, &model("", &every));
     }

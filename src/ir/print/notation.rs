@@ -65,8 +65,8 @@ impl Printer<'_> {
 
     pub(super) fn over(&self, axes: AxisSet) -> String {
         let written = |axis: AxisId| match self.graph.axis_kind(axis) {
-            AxisKind::Tree => format!("tree {}", self.graph.axis_label(axis)),
-            _ => self.graph.axis_label(axis).to_string(),
+            AxisKind::Tree => format!("tree {}", self.graph.axis_name(axis)),
+            _ => self.graph.axis_name(axis).to_string(),
         };
         let names: Vec<String> = axes.without(BATCH).iter().map(written).collect();
         if names.is_empty() { String::new() } else { format!(" over {}", names.join(", ")) }

@@ -88,9 +88,7 @@ impl<'a> Places<'a> {
     pub fn within(&self, axes: AxisSet, over: AxisSet, spot: Spot) -> Vec<Spot> {
         let mut spots = self.spots(axes);
         spots.retain(|other| {
-            (0..3).all(|which| {
-                self.has(over, which) || !self.has(axes, which) || other[which] == spot[which]
-            })
+            (0..3).all(|which| self.has(over, which) || !self.has(axes, which) || other[which] == spot[which])
         });
         spots
     }

@@ -64,9 +64,8 @@ impl Layout {
         let mut keys = Vec::with_capacity(2 * space.rows);
         for row in 0..space.rows {
             let of_part = space.coordinates(row).first().map_or(0, |&example| example as usize);
-            let word = |number: usize| {
-                u32::try_from(number).map_err(|_| LayoutError::TooLarge { what: "row keys" })
-            };
+            let word =
+                |number: usize| u32::try_from(number).map_err(|_| LayoutError::TooLarge { what: "row keys" });
             keys.push(word(of_part + self.part.start)?);
             // The number of a position among those of its example: the same in every batch.
             let position = |axis: usize| space.coordinate(row, axis).unwrap_or(0);

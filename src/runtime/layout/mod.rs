@@ -169,11 +169,8 @@ impl Layout {
             .iter()
             .map(|space| SpaceRows::new(space, shape, &orders))
             .collect::<Result<Vec<_>, _>>()?;
-        let maps = plan
-            .maps
-            .iter()
-            .map(|map| rows::map_rows(map, &spaces, shape))
-            .collect::<Result<Vec<_>, _>>()?;
+        let maps =
+            plan.maps.iter().map(|map| rows::map_rows(map, &spaces, shape)).collect::<Result<Vec<_>, _>>()?;
         let lists = plan
             .lists
             .iter()

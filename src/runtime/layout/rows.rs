@@ -165,8 +165,10 @@ impl SpaceRows {
                             _ => positions[axis],
                         };
                         self.coordinates.push(example as u32);
-                        self.coordinates.extend(self.space.axes[1..].iter().map(|&axis| coordinate(axis) as u32));
-                        self.places[self.starts[example] + all.index(shape, example, coordinate)?] = row as u32;
+                        self.coordinates
+                            .extend(self.space.axes[1..].iter().map(|&axis| coordinate(axis) as u32));
+                        self.places[self.starts[example] + all.index(shape, example, coordinate)?] =
+                            row as u32;
                         row += 1;
                         Ok(())
                     })?;

@@ -142,7 +142,10 @@ fn declarations_group_by_colon() {
         "param W_f+h.W_i: [H, (H Add I)] = ones; b: [H]; c: [] over t over s = 2; d: [H]",
     );
     statement("input x: [I] over t, y, z: id(C)", "input x: [I] over t; y+z: id C");
-    statement("input x: [I] over tree n, t, y: [] over n.leaf", "input x: [I] over tree n over t; y: [] over n.leaf");
+    statement(
+        "input x: [I] over tree n, t, y: [] over n.leaf",
+        "input x: [I] over tree n over t; y: [] over n.leaf",
+    );
     statement("input tree: [] over tree, y: []", "input tree: [] over tree; y: []");
     statement("f[n, n.child] = h[child]", "f@n@n.child = h[child]");
     statement("gradient dW of h.W, db of b", "gradient dW of h.W; db of b");
