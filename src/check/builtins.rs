@@ -264,9 +264,7 @@ impl<'a> Checker<'a> {
                     over = over.with(BATCH);
                 }
                 let has = self.graph.type_at(operand).axes;
-                if reduces {
-                    self.whole_trees(frame, has, over, span)?;
-                }
+                self.whole_trees(frame, has, over, span)?;
                 if !has.covers(over) && reduces {
                     let wide = self.graph.closed(over.with(BATCH));
                     operand = self.spread(operand, wide, Origin::forward(span)).into();

@@ -306,9 +306,15 @@ impl Rules<'_> {
         self.graph.leaf(op, ValueType::real(Vec::new(), axes), self.origin, None).into()
     }
 
-    /// How many positions `over` has: of the whole batch if that is in it, else of the example.
+    /// How many positions `over` has: of the whole batch if that is in it, else of the example, where nothing
+    /// counts as one, lest what flows nowhere is no number.
     pub(super) fn positions(&mut self, over: AxisSet) -> Result<Operand, GradError> {
         let made = self.graph.positions(over, self.origin);
-        made.map(Operand::from).map_err(|error| GradError::Internal(error.to_string()))
+        let positions = made.map_err(|error| GradError::Internal(error.to_string()))?.into();
+        if over.contains(BATCH) {
+            return Ok(positions);
+        }
+        let one = self.constant(1.0, &[]);
+        self.binary(Binary::Max, positions, one)
     }
 }

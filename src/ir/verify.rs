@@ -2,7 +2,7 @@
 
 use super::graph::{Graph, NodeId};
 use super::infer::{InferError, infer};
-use super::op::Op;
+use super::op::{Along, Op};
 use super::schedule::schedule;
 use super::types::{Access, AxisKind, AxisSet, BATCH, ValueType};
 
@@ -53,6 +53,11 @@ fn node(graph: &Graph, id: NodeId) -> Option<String> {
         return Some("has steps but no examples".into());
     }
     let types: Vec<ValueType> = operands.iter().map(|&operand| graph.type_at(operand)).collect();
+    if let Op::Softmax(Along::Axes(over)) = graph.op(id)
+        && graph.closed(ty.axes.minus(*over)) != ty.axes.minus(*over)
+    {
+        return Some("runs over nodes without their children".into());
+    }
     match (infer(graph.op(id), &types), graph.op(id)) {
         (Err(InferError::Leaf), op) => leaf(graph, op, ty, operands.len()),
         (Err(error), _) => Some(error.to_string()),

@@ -297,11 +297,11 @@ impl<'a> Assembler<'a> {
             }
             Source::Or(node, access, otherwise) => {
                 let (main, offset) = self.row(axes, *node, *access)?;
-                let (otherwise, other_offset, _) = self.source(axes, otherwise)?;
+                let (otherwise, other_offset, pitch) = self.source(axes, otherwise)?;
                 match main.row {
                     Row::Map(map) if offset == other_offset => {
                         let row = Row::MapOr(map, Box::new(otherwise));
-                        Ok((RowRef { buffer: main.buffer, row }, offset, 0))
+                        Ok((RowRef { buffer: main.buffer, row }, offset, pitch))
                     }
                     _ => Err(PlanError::Internal("a start lies elsewhere than what it starts".into())),
                 }

@@ -1,15 +1,15 @@
 //! Random data for a random program, and the same data for its unrolled copy.
 
-use super::{Fill, Rng, Sample};
+use super::{Fill, Form, Rng, Sample, coordinates, tree};
 use crate::eval::{Feeds, InputData};
-use crate::ir::{AxisId, BATCH, Element, Graph, Op};
+use crate::ir::{AxisId, AxisKind, BATCH, Element, Graph, Op, Tree};
 
 /// How many examples and how long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Batch {
-    /// One to five examples, each axis of each from 0 to 6 steps long.
+    /// One to five examples, each axis of each from 0 to 6 steps long, each tree of up to 7 nodes.
     Ragged,
-    /// One to three examples, every axis of each so many steps long.
+    /// One to three examples, every axis of each so many steps long, all with one tree of so many nodes.
     Equal(usize),
 }
 
@@ -23,11 +23,20 @@ pub fn feeds(sample: &Sample, seed: u64, batch: Batch) -> Feeds {
         Batch::Equal(_) => rng.between(1, 3),
     };
     for axis in graph.axes.iter().skip(1) {
-        let lengths = (0..feeds.examples).map(|_| match batch {
-            Batch::Ragged => rng.one_of([0, 1, 2, 3, 4, 5, 6]),
-            Batch::Equal(steps) => steps,
-        });
-        feeds.lengths.insert(axis.name.clone(), lengths.collect());
+        match axis.kind {
+            AxisKind::Children(_) | AxisKind::Leaves(_) => {}
+            AxisKind::Tree => {
+                let trees = trees(&mut rng, feeds.examples, batch);
+                feeds.trees.insert(axis.name.clone(), trees);
+            }
+            AxisKind::Batch | AxisKind::Time => {
+                let lengths = (0..feeds.examples).map(|_| match batch {
+                    Batch::Ragged => rng.one_of([0, 1, 2, 3, 4, 5, 6]),
+                    Batch::Equal(steps) => steps,
+                });
+                feeds.lengths.insert(axis.name.clone(), lengths.collect());
+            }
+        }
     }
     for param in &graph.params {
         let size: usize = param.shape.iter().product();
@@ -35,14 +44,9 @@ pub fn feeds(sample: &Sample, seed: u64, batch: Batch) -> Feeds {
         feeds.params.insert(param.name.clone(), filled(&mut rng, fill, size));
     }
     for input in &graph.inputs {
-        let data: Vec<usize> = (0..feeds.examples)
-            .map(|example| {
-                let steps = input.ty.axes.without(BATCH).iter();
-                let positions: usize =
-                    steps.map(|axis| feeds.lengths[graph.axis_name(axis)][example]).product();
-                positions * input.ty.size()
-            })
-            .collect();
+        let positions = |example| coordinates(graph, &feeds, input.ty.axes, example).len();
+        let data: Vec<usize> =
+            (0..feeds.examples).map(|example| positions(example) * input.ty.size()).collect();
         let data = match input.ty.element {
             Element::Real => {
                 let numbers = |size: &usize| filled(&mut rng, Fill::Spread(1.0), *size);
@@ -61,6 +65,23 @@ pub fn feeds(sample: &Sample, seed: u64, batch: Batch) -> Feeds {
         }
     }
     feeds
+}
+
+/// One tree an example; of equal ones the same for all.
+fn trees(rng: &mut Rng, examples: usize, batch: Batch) -> Vec<Tree> {
+    let forms = [Form::Chain, Form::Comb, Form::Balanced, Form::Star, Form::Random(2), Form::Random(4)];
+    match batch {
+        Batch::Equal(nodes) => {
+            let form = rng.one_of(forms);
+            vec![tree(rng, form, nodes); examples]
+        }
+        Batch::Ragged => (0..examples)
+            .map(|_| {
+                let (form, nodes) = (rng.one_of(forms), rng.one_of([0, 1, 2, 3, 4, 5, 7]));
+                tree(rng, form, nodes)
+            })
+            .collect(),
+    }
 }
 
 fn filled(rng: &mut Rng, fill: Fill, size: usize) -> Vec<f64> {

@@ -38,6 +38,8 @@ pub struct Options {
     pub random: bool,
     /// Values along a second axis `s`.
     pub second_axis: bool,
+    /// Values along a tree `n`, its children and its leaves instead of along `t`.
+    pub trees: bool,
     /// About how many operations stand outside loops.
     pub operations: usize,
     /// At most how many loops.
@@ -46,7 +48,14 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Options {
-        Options { differentiable: false, random: true, second_axis: true, operations: 10, loops: 2 }
+        Options {
+            differentiable: false,
+            random: true,
+            second_axis: true,
+            trees: false,
+            operations: 10,
+            loops: 2,
+        }
     }
 }
 

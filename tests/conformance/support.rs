@@ -72,7 +72,17 @@ pub fn run<R: Real>(graph: &Graph, program: &Arc<Program<R>>, feeds: &Feeds) -> 
     let borrowed: Vec<&[R]> = parameters.iter().map(Vec::as_slice).collect();
     // Twice: nothing of a run may leak into the next.
     instance.run(&borrowed).unwrap();
+    let first = outputs(program, &instance);
     instance.run(&borrowed).unwrap();
+    let second = outputs(program, &instance);
+    for (name, values) in &first {
+        let bits = |values: &[f64]| values.iter().map(|value| value.to_bits()).collect::<Vec<_>>();
+        assert!(bits(values) == bits(&second[name]), "`{name}` differs in the second run");
+    }
+    second
+}
+
+fn outputs<R: Real>(program: &Program<R>, instance: &Instance<R>) -> BTreeMap<String, Vec<f64>> {
     let mut outputs = BTreeMap::new();
     for buffer in &program.plan().buffers {
         let Role::Output(name) = &buffer.role else { continue };

@@ -126,6 +126,10 @@ const BODIES: &[(&str, &str)] = &[
         "no child",
         "v = tanh(w * x)  loss l = sum(initially(v[left], w) * x) + sum(initially(v[parent], v)) + sum(initially(v[parent(right)], w * w))",
     ),
+    (
+        "no parent",
+        "f = tanh(c @ z + w * x)  v = tanh(w * x)  loss l = sum(initially(f[parent], v)) + sum(initially(f[parent], v[root]) * x) + sum(w * (initially(f[parent], v[root]))[left])",
+    ),
     ("no leaf", "v = tanh(w * y)  loss l = sum(initially(v[n], w * x))"),
     (
         "another axis",
