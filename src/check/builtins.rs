@@ -110,6 +110,13 @@ impl<'a> Checker<'a> {
             }
             "initially" => {
                 let operands: [(Operand, Span); 2] = self.values(frame, name, args, span)?;
+                if operands[0].0.access.is_total() {
+                    let message = "this value is there at every position: nothing stands in for it";
+                    let diagnostic = Diagnostic::error("arguments", operands[0].1, message)
+                        .help("read it at a position that may not exist: `initially(h[t-1], start)`");
+                    self.report(frame, diagnostic);
+                    return None;
+                }
                 self.apply(frame, Op::Initially, &operands, span)
             }
             "dropout" => self.dropout(frame, args, span),

@@ -103,15 +103,23 @@ impl<'a> Checker<'a> {
         let is_derived = |axis: &ast::AxisDecl| {
             axis.name.text.contains('.') || has_tree && matches!(axis.name.text.as_str(), "child" | "leaf")
         };
-        for axis in declared.iter().filter(|axis| !is_derived(axis)) {
-            self.declare_axis(frame, &axis.name.text, &axis.name, axis.tree);
-        }
-        for axis in declared.into_iter().filter(|axis| is_derived(axis)) {
-            if let Some((tree, _)) = axis.name.text.rsplit_once('.')
-                && !self.frames[frame].axes.contains_key(tree)
-            {
-                self.declare_axis(frame, tree, &axis.name, true);
+        // In the order of the text, but for a `child` or `leaf` before its tree.
+        let mut waiting = Vec::new();
+        for axis in declared {
+            let tree = axis.name.text.rsplit_once('.').map(|(tree, _)| tree);
+            match tree {
+                _ if !is_derived(axis) => self.declare_axis(frame, &axis.name.text, &axis.name, axis.tree),
+                Some(tree) => {
+                    if !self.frames[frame].axes.contains_key(tree) {
+                        self.declare_axis(frame, tree, &axis.name, true);
+                    }
+                    self.axis_named(frame, &axis.name);
+                }
+                None if self.axis_in(frame, &axis.name.text).is_none() => waiting.push(axis),
+                None => {}
             }
+        }
+        for axis in waiting {
             self.axis_named(frame, &axis.name);
         }
     }
@@ -131,11 +139,11 @@ impl<'a> Checker<'a> {
     /// The tree along which a value is meant to be read where no tree is named.
     fn tree_of(&self, frame: usize, operand: Operand) -> Option<AxisId> {
         let axes = self.graph.type_at(operand).axes.without(BATCH);
-        let mut trees: Vec<AxisId> = axes
-            .iter()
-            .filter_map(|axis| self.graph.axis_kind(axis).tree(axis))
-            .chain(axes.iter().filter(|axis| self.may_be_tree(*axis)))
-            .collect();
+        let mut trees: Vec<AxisId> =
+            axes.iter().filter_map(|axis| self.graph.axis_kind(axis).tree(axis)).collect();
+        if trees.is_empty() {
+            trees.extend(axes.iter().filter(|axis| self.may_be_tree(*axis)));
+        }
         trees.sort_unstable();
         trees.dedup();
         let running = self.frames[frame].axis.filter(|axis| self.may_be_tree(*axis));

@@ -144,7 +144,7 @@ impl<'a> Printer<'a> {
             let Operand { node, access } = output.value;
             let name = output.name.as_str();
             let ordinary = access == Access::Here && !is_leaf(graph.op(node));
-            if ordinary && self.is_alias_node(node) {
+            if ordinary && self.is_alias_node(node, live) {
                 live.remove(&node);
                 self.aliases.push((name.to_string(), graph.operands(node)[0]));
                 continue;
@@ -181,10 +181,10 @@ impl<'a> Printer<'a> {
     }
 
     /// A copy that nobody reads and that adds nothing.
-    fn is_alias_node(&self, node: NodeId) -> bool {
+    fn is_alias_node(&self, node: NodeId, live: &HashSet<NodeId>) -> bool {
         let graph = self.graph;
         *graph.op(node) == Op::Copy
-            && graph.users(node).is_empty()
+            && !graph.users(node).iter().any(|(user, _, _)| live.contains(user))
             && !self.gradients.contains(&node)
             && graph.outputs.iter().filter(|output| output.value.node == node).count() == 1
             && graph.operands(node).first().is_some_and(|&x| graph.type_at(x) == *graph.ty(node))
@@ -208,7 +208,7 @@ impl<'a> Printer<'a> {
             let mut start: Option<Operand> = None;
             let mut uniform = !self.aliases.iter().any(|(_, x)| x.node == node && x.access != Access::Here);
             for (user, index, access) in self.graph.users(node) {
-                if !live.contains(&user) || access.direction().is_none() {
+                if !live.contains(&user) || access.direction().is_none() || access.is_total() {
                     continue;
                 }
                 let its = (*self.graph.op(user) == Op::Initially && index == 0)

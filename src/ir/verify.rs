@@ -64,8 +64,8 @@ fn node(graph: &Graph, id: NodeId) -> Option<String> {
         (Ok(found), Op::Copy) if ty.axes.covers(found.axes) => (found.shape != ty.shape
             || found.element != ty.element)
             .then(|| format!("{found:?} is not {ty:?}")),
-        (Ok(_), Op::Initially) if operands[0].access == Access::Here => {
-            Some("has a start for a value that is read at its own position".into())
+        (Ok(_), Op::Initially) if operands[0].access.is_total() => {
+            Some("has a start for a value that is always there".into())
         }
         (Ok(found), _) => (found != *ty).then(|| format!("is {ty:?} but should be {found:?}")),
     }

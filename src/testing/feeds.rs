@@ -121,6 +121,43 @@ pub fn unrolled_feeds(graph: &Graph, feeds: &Feeds, axis: AxisId, steps: usize) 
     found
 }
 
+/// The same data for `unroll_tree(graph, axis, …)`: an input on the tree becomes one a node (an edge, a leaf).
+pub fn unrolled_tree_feeds(graph: &Graph, feeds: &Feeds, tree: AxisId) -> Feeds {
+    let mut found = feeds.clone();
+    for input in &graph.inputs {
+        let axes = input.ty.axes.without(BATCH);
+        let gone = |axis: AxisId| graph.axis_kind(axis).tree(axis) == Some(tree);
+        let Some(data) = found.inputs.remove(&input.name).filter(|_| axes.iter().any(gone)) else {
+            found.inputs.insert(input.name.clone(), feeds.inputs[&input.name].clone());
+            continue;
+        };
+        let name_of = |place: &[usize]| {
+            let numbers = axes.iter().zip(place).filter(|(axis, _)| gone(*axis));
+            numbers.fold(input.name.clone(), |name, (_, at)| format!("{name}_{at}"))
+        };
+        for example in 0..feeds.examples {
+            for (number, place) in coordinates(graph, feeds, axes, example).iter().enumerate() {
+                let size = input.ty.size();
+                let range = number * size..(number + 1) * size;
+                let own = found.inputs.entry(name_of(place)).or_insert_with(|| match data {
+                    InputData::Real(_) => InputData::Real(vec![Vec::new(); feeds.examples]),
+                    InputData::Ids(_) => InputData::Ids(vec![Vec::new(); feeds.examples]),
+                });
+                match (own, &data) {
+                    (InputData::Real(own), InputData::Real(all)) => {
+                        own[example].extend_from_slice(&all[example][range]);
+                    }
+                    (InputData::Ids(own), InputData::Ids(all)) => {
+                        own[example].extend_from_slice(&all[example][range]);
+                    }
+                    _ => {}
+                }
+            }
+        }
+    }
+    found
+}
+
 fn cut<T: Copy>(all: &[Vec<T>], steps: usize, step: usize, inner: impl Fn(usize) -> usize) -> Vec<Vec<T>> {
     let one = |(example, elements): (usize, &Vec<T>)| {
         let inner = inner(example);

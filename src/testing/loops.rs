@@ -76,7 +76,7 @@ impl Maker {
     /// The same, perhaps with a start for the first steps.
     fn started(&mut self, state: Read) -> Option<Read> {
         let earlier = self.earlier(state);
-        if self.rng.chance(0.6) {
+        if self.rng.chance(0.6) || earlier.operand.access.is_total() {
             return Some(earlier);
         }
         let shape = self.ty(state).shape;

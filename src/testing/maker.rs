@@ -67,11 +67,12 @@ impl Maker {
         let mut graph = Graph::new(format!("Random{seed}"));
         let kind = if options.trees { AxisKind::Tree } else { AxisKind::Time };
         let steps = graph.axis(if options.trees { "n" } else { "t" }, kind);
-        let second = (options.second_axis && rng.chance(0.5)).then(|| graph.axis("s", AxisKind::Time));
+        // In the order in which inputs name them.
         let trees = steps.filter(|_| options.trees).and_then(|tree| {
-            let (children, leaves) = (graph.children_of(tree)?, graph.leaves_of(tree)?);
+            let (leaves, children) = (graph.leaves_of(tree)?, graph.children_of(tree)?);
             Some(TreeAxes { tree, children, leaves })
         });
+        let second = (options.second_axis && rng.chance(0.5)).then(|| graph.axis("s", AxisKind::Time));
         let mut dims: Vec<usize> = (0..3).map(|_| rng.between(1, 5)).collect();
         if rng.chance(0.15) {
             dims.push(rng.one_of([8, 17]));

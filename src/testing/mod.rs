@@ -23,7 +23,7 @@ use std::collections::BTreeMap;
 
 use crate::ir::Graph;
 
-pub use feeds::{Batch, feeds, unrolled_feeds};
+pub use feeds::{Batch, feeds, unrolled_feeds, unrolled_tree_feeds};
 pub use rng::Rng;
 pub use trees::{Form, coordinates, tree};
 

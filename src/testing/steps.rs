@@ -193,6 +193,7 @@ impl Maker {
     fn make_initially(&mut self, a: Read, b: Read, bound: f64) -> Option<Read> {
         let access = a.operand.access;
         let delayed = access.direction().is_some() || matches!(access, Access::AtNode { .. });
+        let delayed = delayed && !access.is_total();
         if delayed { self.make(Op::Initially, &[a, b], bound) } else { None }
     }
 

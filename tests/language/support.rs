@@ -95,7 +95,22 @@ pub fn library() -> Vec<(&'static str, String)> {
         );
         (cell, text)
     });
-    recurrent.into_iter().chain(layers).collect()
+    let trees =
+        ["RecursiveNN(H)", "TreeLSTM(H, H)", "ChildSumTreeLSTM(H, H)", "TreeGRU(H, H)", "TopDown(H, H)"].map(
+            |cell| {
+                let text = format!(
+                    "model M(V = 5, H = 4, C = 3) {{
+               input word: id(V) over n.leaf
+               input label: id(C) over n
+               param embed: [V, H]
+               h = {cell}(embed[word])
+               label ~ categorical(Dense(H, C)(h))
+             }}"
+                );
+                (cell, text)
+            },
+        );
+    recurrent.into_iter().chain(layers).chain(trees).collect()
 }
 
 /// The gradient by all parameters in the textbook's form.

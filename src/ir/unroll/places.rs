@@ -144,10 +144,10 @@ impl<'a> Places<'a> {
         own
     }
 
-    /// A name with the numbers of a place behind it.
+    /// A name with the numbers of a place behind it, in the order of the axes.
     pub fn named(&self, name: &str, axes: AxisSet, spot: Spot) -> String {
-        let numbers = (0..3).filter(|&which| self.has(axes, which));
-        numbers.fold(name.to_string(), |name, which| format!("{name}_{}", spot[which]))
+        let numbers = axes.iter().filter(|axis| self.gone.contains(*axis));
+        numbers.fold(name.to_string(), |name, axis| format!("{name}_{}", spot[self.which(axis)]))
     }
 
     /// The place that a reader at `spot` sees.
