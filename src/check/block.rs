@@ -372,9 +372,7 @@ impl<'a> Checker<'a> {
                 format!("the equation gives a value for each position of {names}, the state has one"),
             )
             .label(declared, "declared here")
-            .help(format!(
-                "declare the state over {names}, too, or reduce the value: sum(… over {names}), mean, max or a softmax-weighted sum"
-            ));
+            .help(self.help_for_stray(stray));
             self.report(frame, diagnostic);
             return;
         }

@@ -4,7 +4,9 @@
 use std::collections::HashMap;
 
 use crate::base::{Diagnostic, Severity};
-use crate::ir::{Access, AxisKind, AxisSet, NodeId, Op, Operand, ScheduleError, ValueType, schedule, verify};
+use crate::ir::{
+    Access, AxisKind, AxisSet, NodeId, Op, Operand, ScheduleError, ValueType, position, schedule, verify,
+};
 use crate::syntax::ast::{self, Statement};
 
 use super::frame::{Frame, Instance, Symbol, Thing};
@@ -48,16 +50,28 @@ impl<'a> Checker<'a> {
     /// A cycle without a delay, or one that no direction can compute, with the cycle shown.
     fn causality(&mut self) {
         let Err(error) = schedule(&self.graph) else { return };
-        let (nodes, message, help) = match &error {
-            ScheduleError::Instant(nodes) => (
-                nodes,
-                "values depend on each other at the same position",
+        let (ScheduleError::Instant(nodes) | ScheduleError::Mixed(nodes)) = &error;
+        let places = self.places_in(nodes);
+        let on_tree = nodes.iter().any(|&node| {
+            self.graph.ty(node).axes.iter().any(|axis| self.graph.axis_kind(axis) == AxisKind::Tree)
+        });
+        let (message, help) = match (&error, on_tree) {
+            (ScheduleError::Instant(_), false) => (
+                "values depend on each other at the same position".to_string(),
                 "a cycle needs a delay: read one of them at an earlier position, `h[t-1]`",
             ),
-            ScheduleError::Mixed(nodes) => (
-                nodes,
-                "values depend on each other both ways, or along two axes, or through their own last position",
+            (ScheduleError::Instant(_), true) => (
+                "values depend on each other at the same node".to_string(),
+                "a cycle needs a delay: read one of them at the children, `h[child]`, or at the parent, `h[parent]`",
+            ),
+            (ScheduleError::Mixed(_), false) => (
+                "values depend on each other both ways, or along two axes, or through their own last position"
+                    .to_string(),
                 "a cycle runs along one axis in one direction: all its delays are `t-k`, or all are `t+k`",
+            ),
+            (ScheduleError::Mixed(_), true) => (
+                format!("values depend on each other without order, through {places}"),
+                "a cycle over a tree goes through children (`left`, `right`, `child`) or through `parent`, not both",
             ),
         };
         let named: Vec<NodeId> =
@@ -79,6 +93,21 @@ impl<'a> Checker<'a> {
             diagnostic = diagnostic.label(self.graph.node(*node).origin.span, "then through this");
         }
         self.diagnostics.push(diagnostic);
+    }
+
+    /// How the nodes of a cycle read each other at other positions: `left` and `parent`.
+    fn places_in(&self, nodes: &[NodeId]) -> String {
+        let mut words: Vec<String> = Vec::new();
+        for &node in nodes {
+            for operand in self.graph.operands(node) {
+                if nodes.contains(&operand.node) && operand.access != Access::Here {
+                    words.push(format!("`{}`", position(&self.graph, operand.access)));
+                }
+            }
+        }
+        words.sort();
+        words.dedup();
+        words.join(" and ")
     }
 
     /// States were made before their equations as copies of them: read the equations themselves.

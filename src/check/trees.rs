@@ -197,7 +197,11 @@ impl<'a> Checker<'a> {
             },
             _ => return None,
         };
-        let tree = tree.or_else(|| self.tree_of(frame, operand))?;
+        let tree = tree.or_else(|| self.tree_of(frame, operand)).or_else(|| {
+            // A sequence has no such place, which is a better answer than an unknown name.
+            let mut axes = self.graph.type_at(operand).axes.without(BATCH).iter();
+            axes.next().filter(|_| axes.next().is_none())
+        })?;
         Some((tree, place))
     }
 
@@ -304,14 +308,17 @@ impl<'a> Checker<'a> {
             (None, None, [only]) => *only,
             (None, None, several) => {
                 let name = &block.name.text;
-                let diagnostic = match several {
-                    [] => Diagnostic::error(
+                let all = bound.values().map(|(operand, _)| self.graph.type_at(*operand).axes);
+                let sequence = all.fold(AxisSet::NONE, AxisSet::union).without(BATCH).iter().next();
+                let diagnostic = match (several, sequence) {
+                    ([], Some(axis)) => self.no_tree(applied, axis, span),
+                    ([], None) => Diagnostic::error(
                         "no-axis",
                         span,
                         format!("`{name}` runs over a tree, but its inputs have none"),
                     )
                     .help("apply it to a value over a tree: `input words: id(V) over tree n`"),
-                    [first, ..] => {
+                    ([first, ..], _) => {
                         let names: Vec<&str> =
                             several.iter().map(|axis| self.graph.axis_name(*axis)).collect();
                         let message = format!("`{name}` could run over any of {}", names.join(", "));
@@ -326,10 +333,7 @@ impl<'a> Checker<'a> {
             }
         };
         if !self.settle(chosen, true) {
-            let (name, axis) = (&block.name.text, self.graph.axis_name(chosen));
-            let message = format!("`{name}` runs over a tree, and {axis} is a sequence");
-            let diagnostic = Diagnostic::error("axis-mismatch", span, message)
-                .help(format!("declare the axis a tree: `input words: id(V) over tree {axis}`"));
+            let diagnostic = self.no_tree(applied, chosen, span);
             self.report(caller, diagnostic);
             self.fail(applied);
             return None;
@@ -351,6 +355,32 @@ impl<'a> Checker<'a> {
             inner.axes.insert(axis.name.text.clone(), chosen);
         }
         Some(axes)
+    }
+
+    fn no_tree(&self, applied: usize, axis: AxisId, span: Span) -> Diagnostic {
+        let (name, axis) = (&self.frames[applied].block.name.text, self.graph.axis_name(axis));
+        let message = format!("`{name}` runs over a tree, and {axis} is a sequence");
+        Diagnostic::error("axis-mismatch", span, message)
+            .help(format!("declare the axis a tree: `input words: id(V) over tree {axis}`"))
+    }
+
+    /// How to bring a value along axes that its state lacks to the state.
+    pub(super) fn help_for_stray(&self, stray: AxisSet) -> String {
+        let kinds: Vec<AxisKind> = stray.iter().map(|axis| self.graph.axis_kind(axis)).collect();
+        let names = self.axes_text(stray);
+        match kinds[..] {
+            [AxisKind::Children(_)] => {
+                "reduce the value over the children: sum(… over child), mean, max or a softmax-weighted sum"
+                    .into()
+            }
+            [AxisKind::Leaves(tree)] => {
+                let tree = self.graph.axis_name(tree);
+                format!("read what the leaves have at the nodes, where it is zero elsewhere: `x[{tree}]`")
+            }
+            _ => format!(
+                "declare the state over {names}, too, or reduce the value: sum(… over {names}), mean, max or a softmax-weighted sum"
+            ),
+        }
     }
 
     /// The axis that a cell's input is declared over, where it is one of the cell's own tree: `n.leaf`.

@@ -17,7 +17,7 @@ use super::graph::{Graph, NodeId, Operand, OriginKind, OutputKind};
 use super::op::{Along, Op, Reduction};
 use super::schedule::{Stage, schedule};
 use super::types::{Access, AxisKind, AxisSet, BATCH};
-pub(super) use notation::position;
+pub use notation::position;
 use notation::{SUM, number};
 
 /// A graph in words: names of its nodes and the equation of each that has one.

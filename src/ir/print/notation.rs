@@ -305,7 +305,7 @@ impl Printer<'_> {
 }
 
 /// The word for a position that is not the reader's own: `last`, `root`, `left`, `parent(left)`.
-pub(in crate::ir) fn position(graph: &Graph, access: Access) -> String {
+pub fn position(graph: &Graph, access: Access) -> String {
     let nth = |number: u32| match number {
         0 => "left".to_string(),
         1 => "right".to_string(),
