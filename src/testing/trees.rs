@@ -22,20 +22,20 @@ pub enum Form {
 /// A tree of this many nodes, numbered as a text names them.
 pub fn tree(rng: &mut Rng, form: Form, nodes: usize) -> Tree {
     let mut parents = vec![-1; nodes];
-    let number = |node: usize| i64::try_from(node).unwrap_or(-1);
+    let mut arities = vec![0; nodes];
     for node in 1..nodes {
-        parents[node] = number(match form {
+        let parent = match form {
             Form::Chain => node - 1,
             Form::Comb => (node - 1) / 2 * 2,
             Form::Balanced => (node - 1) / 2,
             Form::Star => 0,
             Form::Random(most) => {
-                let arity =
-                    |of: usize| parents[1..node].iter().filter(|&&parent| parent == number(of)).count();
-                let free: Vec<usize> = (0..node).filter(|&of| arity(of) < most).collect();
+                let free: Vec<usize> = (0..node).filter(|&of| arities[of] < most).collect();
                 rng.choose(&free).unwrap_or(node - 1)
             }
-        });
+        };
+        arities[parent] += 1;
+        parents[node] = i64::try_from(parent).unwrap_or(-1);
     }
     Tree::new(&parents).unwrap_or_default()
 }

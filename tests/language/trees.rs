@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 
 use rnnc::driver::program;
-use rnnc::eval::{DifferenceOptions, Feeds, Program, difference, evaluate, worst_errors};
+use rnnc::eval::{DifferenceOptions, Feeds, InputData, Program, difference, evaluate, worst_errors};
 use rnnc::grad::{grad, gradient_norm};
-use rnnc::ir::{Graph, OutputKind, print, verify};
+use rnnc::ir::{Graph, OutputKind, Tree, dot, print, unroll_tree, verify};
 use rnnc::opt::{COMPILE, TIDY};
+use rnnc::testing::{Form, Rng, tree, unrolled_tree_feeds};
 
 use super::native::{distance, plan_name, run};
 use super::support::{feeds_for, graph};
@@ -211,4 +212,169 @@ fn gradients_of_library_cells() {
         let every = format!("h = {cell}(embed[word])\n label ~ categorical(Dense(H, C)(h))");
         gradient_holds(cell, &model("", &every));
     }
+}
+
+#[test]
+fn the_tree_lstm_of_tai_has_its_authors_size() {
+    let example = super::support::examples().into_iter().find(|example| example.name == "tai").unwrap();
+    let graph = graph(&example.source);
+    let own = graph.params.iter().filter(|param| param.name.starts_with("h."));
+    let elements: usize = own.map(|param| param.shape.iter().product::<usize>()).sum();
+    assert_eq!(elements, 316_800);
+}
+
+/// The tree `(0 (1 2 3) 4)` with `x` = 1, 2, 4, 8, 16 at its nodes.
+fn values_of(equations: &str) -> BTreeMap<String, Vec<f64>> {
+    let graph = graph(&format!(
+        "model M() {{ input x: [] over tree n, y: [] over n.leaf, z: [] over n, n.child  {equations} }}"
+    ));
+    let mut feeds = Feeds { examples: 1, ..Feeds::default() };
+    feeds.trees.insert("n".into(), vec![Tree::new(&[-1, 0, 1, 1, 0]).unwrap()]);
+    feeds.inputs.insert("x".into(), InputData::Real(vec![vec![1.0, 2.0, 4.0, 8.0, 16.0]]));
+    feeds.inputs.insert("y".into(), InputData::Real(vec![vec![10.0, 20.0, 30.0]]));
+    feeds.inputs.insert("z".into(), InputData::Real(vec![vec![0.1, 0.2, 0.3, 0.4]]));
+    let values = evaluate(&graph, &feeds).unwrap();
+    let named = graph.outputs_of(OutputKind::Value);
+    named
+        .map(|output| (output.name.clone(), values.output(output.kind, &output.name).unwrap().numbers()))
+        .collect()
+}
+
+#[test]
+fn positions_mean_what_they_say() {
+    let v = values_of(
+        "first = x[left]  second = x[n.right]  third = x[child(2)]  up = x[parent]
+         of_left = x[parent(left)]  of_right = x[parent(right)]  top = x[root]
+         sums = sum(x[child] over child)  means = mean(x[child] over child)  most = max(x[child] over child)
+         shares = sum(softmax(x[child] over child) over child)  how_many = length(child)  nodes = length(n)
+         leaves = length(leaf)  edges = count(child)  at_nodes = y[n]  at_leaves = x[leaf]  before = y[leaf-1]
+         numbers = sum(z * x over child)  own = z[parent]  ranks = (child + 0 * z)[parent]
+         everything = sum(z * x over n, child)",
+    );
+    let is = |name: &str, wanted: &[f64]| {
+        let close = |(a, b): (&f64, &f64)| (a - b).abs() < 1e-12;
+        assert!(
+            v[name].len() == wanted.len() && v[name].iter().zip(wanted).all(close),
+            "{name}: {:?}",
+            v[name]
+        );
+    };
+    is("first", &[2.0, 4.0, 0.0, 0.0, 0.0]);
+    is("second", &[16.0, 8.0, 0.0, 0.0, 0.0]);
+    is("third", &[0.0; 5]);
+    is("up", &[0.0, 1.0, 2.0, 2.0, 1.0]);
+    is("of_left", &[0.0, 1.0, 2.0, 0.0, 0.0]);
+    is("of_right", &[0.0, 0.0, 0.0, 2.0, 1.0]);
+    is("top", &[1.0]);
+    is("sums", &[18.0, 12.0, 0.0, 0.0, 0.0]);
+    is("means", &[9.0, 6.0, 0.0, 0.0, 0.0]);
+    is("most", &[16.0, 8.0, 0.0, 0.0, 0.0]);
+    is("shares", &[1.0, 1.0, 0.0, 0.0, 0.0]);
+    is("how_many", &[2.0, 2.0, 0.0, 0.0, 0.0]);
+    is("nodes", &[5.0]);
+    is("leaves", &[3.0]);
+    is("edges", &[4.0]);
+    is("at_nodes", &[0.0, 0.0, 10.0, 20.0, 30.0]);
+    is("at_leaves", &[4.0, 8.0, 16.0]);
+    is("before", &[0.0, 10.0, 20.0]);
+    is("numbers", &[0.3, 1.4, 0.0, 0.0, 0.0]);
+    is("own", &[0.0, 0.1, 0.3, 0.4, 0.2]);
+    is("ranks", &[0.0, 0.0, 0.0, 1.0, 1.0]);
+    is("everything", &[1.7]);
+}
+
+#[test]
+fn states_run_up_and_down() {
+    let v = values_of(
+        "state u: [] over n, d: [] over n, w: [] over n = 100
+         u[n] = x + u[left] + 10 * u[right]
+         d[n] = u + d[parent]
+         w[n] = 1 + w[left]",
+    );
+    assert_eq!(v["u"], [1.0 + 86.0 + 160.0, 2.0 + 4.0 + 80.0, 4.0, 8.0, 16.0]);
+    assert_eq!(v["d"], [247.0, 333.0, 337.0, 341.0, 263.0]);
+    assert_eq!(v["w"], [103.0, 102.0, 101.0, 101.0, 101.0]);
+}
+
+/// Chains, combs, full trees, a single node, many children and a deep tree: no recursion, same gradients.
+#[test]
+fn trees_of_every_form() {
+    let cells =
+        ["RecursiveNN(H)", "TreeLSTM(E, H)", "ChildSumTreeLSTM(E, H)", "TreeGRU(E, H)", "TopDown(E, H)"];
+    for cell in cells {
+        let graph =
+            graph(&model("", &format!("h = {cell}(embed[word])\n label ~ categorical(Dense(H, C)(h))")));
+        let names: Vec<String> = graph.params.iter().map(|param| param.name.clone()).collect();
+        let derived = grad(&graph, &names).unwrap();
+        let compiled = program::<f64>(&derived, &[OutputKind::Gradient], "gradient").unwrap();
+        let mut forms = vec![(Form::Chain, 40), (Form::Comb, 41), (Form::Balanced, 63), (Form::Chain, 1)];
+        forms.push((Form::Chain, 5000));
+        if !cell.starts_with("RecursiveNN") && !cell.starts_with("TreeLSTM") && !cell.starts_with("TopDown") {
+            forms.push((Form::Star, 1001));
+        }
+        for (form, nodes) in forms {
+            let mut feeds = feeds_for(&graph, &[nodes], 3);
+            let mut rng = Rng::new(5);
+            feeds.trees.insert("n".into(), vec![tree(&mut rng, form, nodes)]);
+            let found = gradients(&derived, &feeds);
+            let native = run(&derived, &compiled, &feeds);
+            for (path, wanted) in &found {
+                let worst = distance(&native[&plan_name(OutputKind::Gradient, path)], wanted);
+                assert!(worst < 1e-8, "{cell}, {form:?} of {nodes}: d{path} is off by {worst:e}");
+            }
+        }
+    }
+}
+
+/// Differentiating the loop and differentiating what it unrolls to are the same.
+#[test]
+fn gradients_of_unrolled_trees() {
+    for cell in
+        ["RecursiveNN(H)", "TreeLSTM(E, H)", "ChildSumTreeLSTM(E, H)", "TreeGRU(E, H)", "TopDown(E, H)"]
+    {
+        let graph =
+            graph(&model("", &format!("h = {cell}(embed[word])\n label ~ categorical(Dense(H, C)(h))")));
+        let names: Vec<String> = graph.params.iter().map(|param| param.name.clone()).collect();
+        let axis = graph.find_axis("n").unwrap();
+        for (form, nodes) in [(Form::Balanced, 9), (Form::Comb, 7), (Form::Chain, 6), (Form::Chain, 1)] {
+            let mut feeds = feeds_for(&graph, &[nodes, nodes], 7);
+            let tree = tree(&mut Rng::new(1), form, nodes);
+            feeds.trees.insert("n".into(), vec![tree.clone(); 2]);
+            let found = gradients(&grad(&graph, &names).unwrap(), &feeds);
+            let flat = unroll_tree(&graph, axis, &tree).unwrap();
+            let flat = grad(&flat, &names).unwrap();
+            for (path, wanted) in gradients(&flat, &unrolled_tree_feeds(&graph, &feeds, axis)) {
+                let worst = distance(&found[&path], &wanted);
+                assert!(worst < 1e-9, "{cell}, {form:?} of {nodes}: d{path} is off by {worst:e}");
+            }
+        }
+    }
+}
+
+/// The adjoint of what is read at a child is read at the parent.
+#[test]
+fn the_gradient_of_a_recursive_network() {
+    let graph = graph(
+        "model M(H = 4, I = 3) {
+           input x: [I] over tree n
+           param W: [H, I], L, R: [H, H]
+           state h: [H] over n
+           h[n] = tanh(W @ x + L @ h[left] + R @ h[right])
+           loss size = sum(h[root])
+         }",
+    );
+    insta::assert_snapshot!(print(&super::support::tidy_gradient(&graph).unwrap()));
+}
+
+#[test]
+fn an_unrolled_tree_shows_itself() {
+    let graph = graph(
+        "model M() { input x: [] over tree n  state h: [] over n  h[n] = x + 2 * sum(h[child] over child)  loss l = h[root] }",
+    );
+    let tree = Tree::new(&[-1, 0, 0, 2]).unwrap();
+    let flat = unroll_tree(&graph, graph.find_axis("n").unwrap(), &tree).unwrap();
+    insta::assert_snapshot!(print(&flat));
+    let drawn = dot(&flat);
+    assert!((0..4).all(|node| drawn.contains(&format!("h_{node}"))) && !drawn.contains("cluster"), "{drawn}");
+    assert!(dot(&graph).contains("loop over n, leaves to root"), "{}", dot(&graph));
 }
