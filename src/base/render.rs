@@ -44,6 +44,7 @@ fn one(diagnostic: &Diagnostic, file: &str, lines: &Lines, renderer: &Renderer) 
     };
     let mut group = Group::with_title(level.primary_title(diagnostic.message.as_str()).id(diagnostic.rule));
     if diagnostic.span == Span::NONE || lines.source.is_empty() {
+        group = group.element(Origin::path(file));
         if !diagnostic.note.is_empty() {
             group = group.element(Level::NOTE.message(diagnostic.note.as_str()));
         }
@@ -243,7 +244,7 @@ error[late]: second
         check(
             std::slice::from_ref(&error),
             "a",
-            "error[no-model]: the file has no model\n |\n = help: add one",
+            "error[no-model]: the file has no model\n--> a.rnn\n = help: add one",
         );
     }
 

@@ -124,7 +124,7 @@ impl<'a> Checker<'a> {
                 Node {
                     op: Op::Copy,
                     ty: ValueType { shape, element, axes },
-                    origin: Origin::forward(declaration.span),
+                    origin: self.origin(frame, declaration.span),
                     name: Some(join(&self.frames[frame].path, &name.text)),
                 },
                 &[],
@@ -171,7 +171,7 @@ impl<'a> Checker<'a> {
                     let node = self.graph.leaf(
                         Op::Param(path.clone()),
                         ValueType::real(shape, AxisSet::NONE),
-                        Origin::forward(name.span),
+                        self.origin(frame, name.span),
                         None,
                     );
                     self.params.insert(path.clone(), node);
@@ -251,7 +251,7 @@ impl<'a> Checker<'a> {
                     let ty = ValueType { shape, element, axes };
                     if self.mode == Mode::Generate && is_observed(block, &name.text) {
                         // What training observes, generating draws: a state whose equation is the draw.
-                        let origin = Origin::forward(name.span);
+                        let origin = self.origin(frame, name.span);
                         let shell = Node { op: Op::Copy, ty, origin, name: Some(name.text.clone()) };
                         let node = self.graph.insert(shell, &[]);
                         let start = Start::Zero;
@@ -260,8 +260,12 @@ impl<'a> Checker<'a> {
                         continue;
                     }
                     self.graph.inputs.push(InputSpec { name: name.text.clone(), ty: ty.clone() });
-                    let node =
-                        self.graph.leaf(Op::Input(name.text.clone()), ty, Origin::forward(name.span), None);
+                    let node = self.graph.leaf(
+                        Op::Input(name.text.clone()),
+                        ty,
+                        self.origin(frame, name.span),
+                        None,
+                    );
                     self.define(frame, name, Symbol::Known(Thing::Value(node.into())));
                 }
             }
@@ -376,7 +380,7 @@ impl<'a> Checker<'a> {
             self.report(frame, diagnostic);
             return;
         }
-        self.graph.node_mut(node).origin = Origin::forward(place);
+        self.graph.node_mut(node).origin = self.origin(frame, place);
         self.graph.set_operands(node, &[operand]);
         self.closed.insert(node, self.graph.bound());
     }
@@ -440,7 +444,7 @@ impl<'a> Checker<'a> {
     fn name_value(&mut self, frame: usize, name: &str, operand: Operand, target: &'a ast::Target) -> Operand {
         let operand = self.check_target_index(frame, target, operand);
         let path = join(&self.frames[frame].path, name);
-        let origin = Origin::forward(target.span);
+        let origin = self.origin(frame, target.span);
         let found = self.graph.node(operand.node);
         let ty = self.graph.type_at(operand);
         // `h[t-1]` with a start is one node for all its readers, none of whom may name it.
@@ -469,7 +473,11 @@ impl<'a> Checker<'a> {
                 axes = self.graph.closed(axes.with(axis).with(BATCH));
             }
         }
-        if axes == before { operand } else { self.spread(operand, axes, Origin::forward(target.span)).into() }
+        if axes == before {
+            operand
+        } else {
+            self.spread(operand, axes, self.origin(frame, target.span)).into()
+        }
     }
 
     fn target_axes(&mut self, frame: usize, target: &ast::Target) -> AxisSet {

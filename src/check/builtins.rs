@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use crate::base::{Diagnostic, Span};
-use crate::ir::{Along, AxisSet, BATCH, Binary, Element, Op, Operand, Origin, Reduction, Unary, ValueType};
+use crate::ir::{Along, AxisSet, BATCH, Binary, Element, Op, Operand, Reduction, Unary, ValueType};
 use crate::syntax::ast::{self, Arg, Expr, ExprKind};
 
 use super::block::arg_value;
@@ -54,7 +54,7 @@ impl<'a> Checker<'a> {
         span: Span,
         place: Span,
     ) -> Option<Operand> {
-        let origin = Origin::forward(span);
+        let origin = self.origin(frame, span);
         if let Some((unary, _)) = Unary::ALL.iter().find(|(_, known)| *known == name) {
             let [x] = self.values(frame, name, args, span)?;
             return self.apply(frame, Op::Unary(*unary), &[x], span);
@@ -274,7 +274,7 @@ impl<'a> Checker<'a> {
                 self.whole_trees(frame, has, over, span)?;
                 if !has.covers(over) && reduces {
                     let wide = self.graph.closed(over.with(BATCH));
-                    operand = self.spread(operand, wide, Origin::forward(span)).into();
+                    operand = self.spread(operand, wide, self.origin(frame, span)).into();
                 }
                 Some(((operand, value.span), Along::Axes(over)))
             }
@@ -320,13 +320,14 @@ impl<'a> Checker<'a> {
     }
 
     /// Uniform numbers like `x`, of a stream of their own.
-    pub(super) fn random_like(&mut self, x: Operand, span: Span) -> Operand {
+    pub(super) fn random_like(&mut self, frame: usize, x: Operand, span: Span) -> Operand {
         let mut ty = self.graph.type_at(x);
         ty.axes = ty.axes.with(BATCH);
         ty.element = Element::Real;
         let stream = self.streams;
         self.streams += 1;
-        self.graph.leaf(Op::Random(stream), ty, Origin::forward(span), None).into()
+        let origin = self.origin(frame, span);
+        self.graph.leaf(Op::Random(stream), ty, origin, None).into()
     }
 
     /// Inverted dropout (Srivastava et al. 2014): x / (1 - p) with probability 1 - p, else 0.
@@ -343,8 +344,8 @@ impl<'a> Checker<'a> {
         if self.mode != Mode::Train || p == 0.0 {
             return Some(x);
         }
-        let origin = Origin::forward(span);
-        let uniform = self.random_like(x, span);
+        let origin = self.origin(frame, span);
+        let uniform = self.random_like(frame, x, span);
         let [p, scale, zero] =
             [p, 1.0 / (1.0 - p), 0.0].map(|number| self.graph.constant(number, &[], origin));
         let at = |operand: Operand| (operand, span);

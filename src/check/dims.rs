@@ -87,29 +87,33 @@ impl<'a> Checker<'a> {
         }
     }
 
-    /// Refuses shapes that no memory holds, with the bytes they would take.
+    /// Refuses shapes that no memory holds, with the bytes they would take. A dimension that is too large
+    /// by itself is reported once, not for every shape that it is in.
     pub(super) fn fits_memory(&mut self, frame: usize, shape: &[usize], span: Span) -> Option<()> {
-        let trouble = if shape.contains(&0) {
-            Some("a dimension of zero leaves nothing to compute".to_string())
-        } else {
+        // What is larger still (`H + I`) is made of it.
+        if shape.iter().any(|dim| self.oversized.iter().any(|known| dim >= known)) {
+            return None;
+        }
+        let bytes_of = |shape: &[usize]| {
             let bytes = shape.iter().try_fold(4u128, |bytes, &dim| bytes.checked_mul(dim as u128));
-            match bytes {
-                Some(bytes) if bytes <= BYTE_LIMIT as u128 => None,
-                Some(bytes) => Some(format!(
+            bytes.filter(|&bytes| bytes <= BYTE_LIMIT as u128).ok_or(bytes)
+        };
+        let message = if shape.contains(&0) {
+            "a dimension of zero leaves nothing to compute".to_string()
+        } else {
+            match bytes_of(shape) {
+                Ok(_) => return Some(()),
+                Err(Some(bytes)) => format!(
                     "shape {} would take {bytes} bytes ({:.1} TiB) in f32",
                     self.shape_text(frame, shape),
                     bytes as f64 / (1u64 << 40) as f64
-                )),
-                None => Some(format!("shape {shape:?} is too large for any memory")),
+                ),
+                Err(None) => format!("shape {shape:?} is too large for any memory"),
             }
         };
-        match trouble {
-            None => Some(()),
-            Some(message) => {
-                self.report(frame, Diagnostic::error("too-large", span, message));
-                None
-            }
-        }
+        self.oversized.extend(shape.iter().filter(|&&dim| bytes_of(&[dim]).is_err()));
+        self.report(frame, Diagnostic::error("too-large", span, message));
+        None
     }
 
     /// A shape with the names of its dimensions: `[H = 128, 32]`.

@@ -2,7 +2,7 @@
 
 use crate::base::{Diagnostic, Span};
 use crate::ir::{
-    Access, AxisId, AxisSet, Binary, Contract, Element, InferError, Node, NodeId, Op, Operand, Origin, Unary,
+    Access, AxisId, AxisSet, Binary, Contract, Element, InferError, Node, NodeId, Op, Operand, Unary,
     ValueType,
 };
 use crate::syntax::ast::{self, Arg, BinaryOp, Expr, ExprKind};
@@ -49,7 +49,7 @@ impl<'a> Checker<'a> {
     }
 
     fn form(&mut self, frame: usize, expr: &'a Expr, hint: Option<&str>) -> Option<Thing<'a>> {
-        let origin = Origin::forward(expr.span);
+        let origin = self.origin(frame, expr.span);
         let value = match &expr.kind {
             ExprKind::Number(value) => self.graph.constant(*value, &[], origin).into(),
             ExprKind::Text(_) => {
@@ -101,12 +101,12 @@ impl<'a> Checker<'a> {
         if self.frames[frame].symbols.contains_key(name) {
             return self.lookup(frame, name, span);
         }
-        let origin = Origin::forward(span);
+        let origin = self.origin(frame, span);
         if let Some(&value) = self.frames[frame].dims.get(name) {
             return Some(Thing::Value(self.graph.constant(value as f64, &[], origin).into()));
         }
         if let Some(axis) = self.axis_in(frame, name) {
-            let position = self.position_on(axis, span);
+            let position = self.position_on(frame, axis, span);
             if !self.frames[frame].backward {
                 return Some(Thing::Value(position));
             }
@@ -143,9 +143,10 @@ impl<'a> Checker<'a> {
     }
 
     /// The number of a position on an axis.
-    fn position_on(&mut self, axis: AxisId, span: Span) -> Operand {
+    fn position_on(&mut self, frame: usize, axis: AxisId, span: Span) -> Operand {
         let ty = ValueType::real(Vec::new(), self.graph.closed(AxisSet::BATCH.with(axis)));
-        self.graph.leaf(Op::Position(axis), ty, Origin::forward(span), None).into()
+        let origin = self.origin(frame, span);
+        self.graph.leaf(Op::Position(axis), ty, origin, None).into()
     }
 
     fn field_of(&mut self, frame: usize, inner: &'a Expr, field: &'a ast::Ident) -> Option<Thing<'a>> {
@@ -156,7 +157,7 @@ impl<'a> Checker<'a> {
                 return self.lookup(frame, &full, inner.span.to(field.span));
             }
             if let Some(axis) = self.axis_in(frame, &full) {
-                return Some(Thing::Value(self.position_on(axis, inner.span.to(field.span))));
+                return Some(Thing::Value(self.position_on(frame, axis, inner.span.to(field.span))));
             }
         }
         let applied = match &inner.kind {
@@ -367,7 +368,7 @@ impl<'a> Checker<'a> {
         for (value, part) in values.into_iter().zip(parts) {
             let mut value = value?;
             if self.graph.type_at(value).shape.is_empty() && self.graph.is_real(value.node) {
-                let one = self.graph.constant(1.0, &[1], Origin::forward(part.span));
+                let one = self.graph.constant(1.0, &[1], self.origin(frame, part.span));
                 let times = Op::Binary(Binary::Multiply);
                 value =
                     self.apply(frame, times, &[(value, part.span), (one.into(), part.span)], part.span)?;
@@ -386,7 +387,7 @@ impl<'a> Checker<'a> {
         span: Span,
     ) -> Option<Operand> {
         let plain: Vec<Operand> = operands.iter().map(|(operand, _)| *operand).collect();
-        match self.graph.apply(op.clone(), &plain, Origin::forward(span)) {
+        match self.graph.apply(op.clone(), &plain, self.origin(frame, span)) {
             Ok(node) => {
                 let shape = self.graph.ty(node).shape.clone();
                 self.fits_memory(frame, &shape, span)?;
@@ -493,7 +494,7 @@ impl<'a> Checker<'a> {
             Some(access) => Operand { node: operand.node, access },
             None => {
                 let ty = self.graph.type_at(operand);
-                let shell = Node { op: Op::Copy, ty, origin: Origin::forward(span), name: None };
+                let shell = Node { op: Op::Copy, ty, origin: self.origin(frame, span), name: None };
                 Operand { node: self.graph.insert(shell, &[operand]), access }
             }
         };
@@ -537,7 +538,7 @@ impl<'a> Checker<'a> {
         let shape = self.graph.ty(node).shape.clone();
         let value = match &expr.kind {
             ExprKind::Name(word) if word == "ones" => {
-                self.graph.constant(1.0, &shape, Origin::forward(expr.span)).into()
+                self.graph.constant(1.0, &shape, self.origin(owner, expr.span)).into()
             }
             _ => self.value(owner, expr)?,
         };
@@ -547,7 +548,7 @@ impl<'a> Checker<'a> {
         let value = match self.graph.op(value.node) {
             Op::Constant(number) if is_scalar_constant => {
                 let number = *number;
-                self.graph.constant(number, &shape, Origin::forward(expr.span)).into()
+                self.graph.constant(number, &shape, self.origin(owner, expr.span)).into()
             }
             _ => value,
         };

@@ -25,7 +25,7 @@ mod trees;
 use std::collections::{HashMap, HashSet};
 
 use crate::base::{Diagnostic, Span};
-use crate::ir::{AxisId, AxisSet, Graph, NodeId};
+use crate::ir::{AxisId, AxisSet, Graph, NodeId, Origin};
 use crate::syntax::ast;
 
 pub use settings::Setting;
@@ -131,6 +131,8 @@ struct Checker<'a> {
     /// Axes of random numbers written by their stream: those of the equation's left side.
     random_over: Option<AxisSet>,
     exhausted: bool,
+    /// Dimensions that are too large by themselves and have been reported.
+    oversized: Vec<usize>,
     diagnostics: Vec<Diagnostic>,
     train: Vec<(String, Span, Setting)>,
 }
@@ -178,6 +180,7 @@ impl<'a> Checker<'a> {
             inside_reduction: false,
             random_over: None,
             exhausted: false,
+            oversized: Vec::new(),
             diagnostics: Vec::new(),
             train: Vec::new(),
         }
@@ -226,6 +229,11 @@ impl<'a> Checker<'a> {
                 block.copied()
             }
         }
+    }
+
+    /// Where a node of a frame is from: for the library's text the place where the user's applies it.
+    fn origin(&self, frame: usize, span: Span) -> Origin {
+        Origin::forward(self.frames.get(frame).and_then(|frame| frame.site).unwrap_or(span))
     }
 
     /// Records an error, moved to the place of application if it lies in the library's text.

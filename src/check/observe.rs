@@ -185,7 +185,7 @@ impl<'a> Checker<'a> {
         let at = |operand: Operand| (operand, span);
         let ty = ValueType::real(Vec::new(), AxisSet::NONE);
         let temperature = at(self.graph.leaf(Op::Setting("temperature".into()), ty, origin, None).into());
-        let uniform = self.random_like(parameter, span);
+        let uniform = self.random_like(frame, parameter, span);
         let minus = Op::Unary(Unary::Negate);
         let log = Op::Unary(Unary::Log);
         match distribution {
@@ -225,7 +225,7 @@ impl<'a> Checker<'a> {
             }
             _ => {
                 // Box and Muller 1958.
-                let second = self.random_like(parameter, span);
+                let second = self.random_like(frame, parameter, span);
                 let [minus_two, turn] = [-2.0, 2.0 * std::f64::consts::PI]
                     .map(|number| at(self.graph.constant(number, &[], origin).into()));
                 let times = Op::Binary(Binary::Multiply);

@@ -5,6 +5,7 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use super::output::colour;
+use crate::driver::bench::{BenchError, ChoiceError};
 use crate::driver::emit::EmitError;
 use crate::driver::evaluate::EvaluateError;
 use crate::driver::generate::GenerateError;
@@ -78,7 +79,13 @@ macro_rules! with_session {
         }
     )*};
 }
-with_session!(EmitError, EvaluateError, GenerateError, GradcheckError, RunError);
+with_session!(BenchError, EmitError, EvaluateError, GenerateError, GradcheckError, RunError);
+
+impl From<ChoiceError> for Failure {
+    fn from(error: ChoiceError) -> Failure {
+        Failure::Usage(error.to_string())
+    }
+}
 
 impl From<TrainError> for Failure {
     fn from(error: TrainError) -> Failure {

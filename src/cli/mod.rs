@@ -9,6 +9,7 @@
 //! when something given was wrong, and 2 when the command itself was. `--threads` and a terminal change how
 //! fast and how colourful it is, never what comes out.
 
+mod bench;
 mod failure;
 mod inspect;
 mod native;
@@ -64,6 +65,8 @@ enum Command {
     Generate(using::Generate),
     /// Run a model on given weights and data
     Run(using::Run),
+    /// Measure how fast compiled programs run on this machine
+    Bench(bench::Bench),
 }
 
 /// A program and what it is bound to.
@@ -142,6 +145,7 @@ fn dispatch(command: Command) -> Result<(), Failure> {
         Command::Eval(arguments) => arguments.run(),
         Command::Generate(arguments) => arguments.run(),
         Command::Run(arguments) => arguments.run(),
+        Command::Bench(arguments) => arguments.run(),
     }
 }
 

@@ -6,7 +6,7 @@ use clap::{Args, ValueEnum};
 
 use super::ModelArguments;
 use super::failure::Failure;
-use super::output::{note, print};
+use super::output::{note, print, stages};
 use crate::driver::aot::{self, AotError, Precision};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -40,6 +40,9 @@ pub(super) struct Compile {
     /// The type of real numbers
     #[arg(long, value_enum, default_value = "f32")]
     precision: PrecisionName,
+    /// Show how long each stage took
+    #[arg(long)]
+    timings: bool,
 }
 
 impl Compile {
@@ -61,6 +64,9 @@ impl Compile {
             print(&format!("wrote {}\n", file.display()))?;
         }
         made.notes.iter().for_each(|line| note(line));
+        if self.timings {
+            note(&stages(&made.timings));
+        }
         Ok(())
     }
 }

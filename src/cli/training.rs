@@ -10,6 +10,7 @@ use clap::{ArgGroup, Args};
 use super::failure::Failure;
 use super::output::print;
 use crate::driver::corpus::Source;
+use crate::driver::timings::Timings;
 use crate::driver::train::{Ending, Job, Outcome, train};
 use crate::runtime::curve::{Series, curve};
 use crate::runtime::interrupt::Interrupt;
@@ -51,8 +52,8 @@ pub(super) struct Train {
     /// Streams of a text, or examples, in a step
     #[arg(long, value_name = "B", value_parser = super::count)]
     batch: Option<usize>,
-    /// Steps of a text between cuts of the gradient
-    #[arg(long, value_name = "T", value_parser = super::count, conflicts_with = "npz")]
+    /// Steps of a text or of long examples between cuts of the gradient
+    #[arg(long, value_name = "T", value_parser = super::count)]
     truncate: Option<usize>,
     /// Seed of everything random
     #[arg(long, value_name = "S")]
@@ -132,9 +133,15 @@ fn report(job: &Job, outcome: &Outcome) -> String {
     }
     let out = job.out.display();
     let steps = meta.position.step;
+    let whose = match &outcome.run.best {
+        Some(best) if best.epoch != meta.position.epoch => format!(", the weights of epoch {}", best.epoch),
+        _ => String::new(),
+    };
     let _ = match outcome.ending {
-        Ending::Finished => writeln!(text, "wrote {out} ({steps} steps)"),
-        Ending::Early => writeln!(text, "stopped early: the loss got no better; wrote {out} ({steps} steps)"),
+        Ending::Finished => writeln!(text, "wrote {out} ({steps} steps{whose})"),
+        Ending::Early => {
+            writeln!(text, "stopped early: the loss got no better; wrote {out} ({steps} steps{whose})")
+        }
         Ending::Interrupted => {
             writeln!(
                 text,
@@ -152,8 +159,8 @@ fn report(job: &Job, outcome: &Outcome) -> String {
     text
 }
 
-fn times(timings: &[(&'static str, Duration)]) -> String {
-    let width = timings.iter().map(|(stage, _)| stage.len()).max().unwrap_or(0);
-    let line = |(stage, time): &(&str, Duration)| format!("  {stage:width$}  {:9.3} s\n", time.as_secs_f64());
-    format!("time by stage\n{}", timings.iter().map(line).collect::<String>())
+fn times(timings: &Timings) -> String {
+    let width = timings.stages().map(|(stage, _)| stage.len()).max().unwrap_or(0);
+    let line = |(stage, time): (&str, Duration)| format!("  {stage:width$}  {:9.3} s\n", time.as_secs_f64());
+    format!("time by stage\n{}", timings.stages().map(line).collect::<String>())
 }

@@ -10,13 +10,14 @@ use std::process::Command;
 
 use thiserror::Error;
 
-use super::compile::{CompileError, planned};
+use super::compile::{CompileError, Pipeline};
 use super::session::{Model, SessionError};
+use super::timings::Timings;
 use crate::backend::native::emit::{EmitError, symbol};
 use crate::backend::native::{header::header, object::object};
 use crate::check::Mode;
-use crate::grad::{GradError, grad};
-use crate::ir::{AxisKind, OutputKind};
+use crate::grad::GradError;
+use crate::ir::{AxisKind, Graph, OutputKind};
 pub use crate::plan::Precision;
 use crate::plan::{Plan, Role};
 use crate::runtime::files::{FileError, replace};
@@ -75,6 +76,8 @@ pub struct Artifacts {
     pub files: Vec<PathBuf>,
     /// A line for each thing that could not be made on this machine.
     pub notes: Vec<String>,
+    /// Time by stage.
+    pub timings: Timings,
 }
 
 /// Compiles a model into `folder` as `name` (the model's own name if there is none).
@@ -87,7 +90,8 @@ pub fn compile(
     name: Option<&str>,
     precision: Precision,
 ) -> Result<Artifacts, AotError> {
-    let checked = model.check(Mode::Evaluate)?;
+    let mut pipeline = Pipeline::default();
+    let checked = pipeline.check(model, Mode::Evaluate)?;
     let name = name.unwrap_or(&checked.graph.name).to_string();
     if symbol(&name) != name {
         return Err(AotError::Name(name));
@@ -95,34 +99,34 @@ pub fn compile(
     if let Some(axis) = checked.graph.axes.iter().find(|axis| axis.kind == AxisKind::Tree) {
         return Err(AotError::Tree(axis.name.clone()));
     }
+    let mut plan = |graph: &Graph, kinds: &[OutputKind], of: &str| {
+        pipeline.planned(graph, kinds, &format!("{name}_{of}"))
+    };
     let mut plans = vec![
-        planned(&checked.graph, &[OutputKind::Value], &format!("{name}_forward"))?,
-        planned(&checked.graph, &[OutputKind::Loss, OutputKind::Metric], &format!("{name}_loss"))?,
+        plan(&checked.graph, &[OutputKind::Value], "forward")?,
+        plan(&checked.graph, &[OutputKind::Loss, OutputKind::Metric], "loss")?,
     ];
     if checked.graph.outputs_of(OutputKind::Loss).next().is_some() {
-        let training = model.check(Mode::Train)?.graph;
-        let trainable = training.params.iter().filter(|param| param.trainable);
-        let names: Vec<String> = trainable.map(|param| param.name.clone()).collect();
-        let gradient = grad(&training, &names)?;
-        plans.push(planned(
-            &gradient,
-            &[OutputKind::Loss, OutputKind::Gradient],
-            &format!("{name}_gradient"),
-        )?);
+        let training = pipeline.check(model, Mode::Train)?.graph;
+        let gradient = pipeline.trained(&training)?;
+        let kinds = [OutputKind::Loss, OutputKind::Gradient];
+        plans.push(pipeline.planned(&gradient, &kinds, &format!("{name}_gradient"))?);
     }
     plans.iter().try_for_each(distinct)?;
     let pairs: Vec<(&Plan, Precision)> = plans.iter().map(|plan| (plan, precision)).collect();
-    let code = object(&name, &pairs)?;
+    let mut timings = pipeline.timings;
+    let code = timings.time("code", || object(&name, &pairs))?;
     let text = header(&name, &pairs);
     std::fs::create_dir_all(folder)
         .map_err(|source| AotError::Folder { path: folder.to_path_buf(), source })?;
     let mut made = Artifacts::default();
     let object_path = folder.join(format!("{name}.o"));
     for (path, bytes) in [(&object_path, &code[..]), (&folder.join(format!("{name}.h")), text.as_bytes())] {
-        replace(path, |sink| sink.write_all(bytes))?;
+        timings.time("write", || replace(path, |sink| sink.write_all(bytes)))?;
         made.files.push(path.clone());
     }
-    link(&object_path, &folder.join(format!("{name}.so")), &mut made)?;
+    timings.time("link", || link(&object_path, &folder.join(format!("{name}.so")), &mut made))?;
+    made.timings = timings;
     Ok(made)
 }
 

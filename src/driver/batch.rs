@@ -1,4 +1,5 @@
-//! A batch run in groups of about sixteen examples, on as many threads as there are.
+//! A batch run in groups of about sixteen examples, on as many threads as there are; where there are more
+//! threads than groups, several work on one.
 //!
 //! ```text
 //! 40 examples -> groups 0..13, 13..26, 26..40 -> three instances, run in any order
@@ -9,19 +10,27 @@
 //! the same batch gives the same bits on any number of threads. Memory is laid out again only when
 //! the lengths change. It does not know what the outputs mean.
 
-use std::ops::Range;
+use std::ops::{AddAssign, Range};
 use std::sync::Arc;
 
 use rayon::prelude::*;
 use rayon::{ThreadPool, ThreadPoolBuildError, ThreadPoolBuilder};
 use thiserror::Error;
 
-use crate::plan::{Buffer, Plan, Role};
+use crate::plan::{Buffer, Plan, Role, SpaceId};
 use crate::runtime::layout::Lengths;
 use crate::runtime::program::{Instance, Program, ProgramError, Real};
 
 /// Examples of a group, about: enough for full product tiles, few enough for caches.
 const GROUP: usize = 16;
+/// Examples of a group in a batch of few: full product tiles all the same.
+const SMALL_GROUP: usize = 8;
+
+/// Multiply-adds of a group's run from which on several threads are worth waking for it.
+const WORTH_IT: usize = 1 << 20;
+
+/// Elements of an output that a thread adds up at once: less is not worth waking it.
+const CHUNK: usize = 1 << 15;
 
 /// Why a batch cannot be run.
 #[derive(Debug, Error)]
@@ -99,7 +108,7 @@ impl<R: Real> Batch<R> {
         if self.lengths == *lengths && !self.groups.is_empty() {
             return Ok(());
         }
-        let count = if self.plan().splittable { lengths.examples.div_ceil(GROUP).max(1) } else { 1 };
+        let count = if self.plan().splittable { groups(lengths.examples) } else { 1 };
         let parts = (0..count).map(|group| part(lengths.examples, group, count));
         self.groups.truncate(count);
         for (index, part) in parts.enumerate() {
@@ -110,6 +119,16 @@ impl<R: Real> Batch<R> {
         }
         self.lengths = lengths.clone();
         Ok(())
+    }
+
+    /// Rows of a space, in all groups together.
+    pub fn rows(&self, space: SpaceId) -> usize {
+        self.groups.iter().map(|instance| instance.layout().spaces[space].rows).sum()
+    }
+
+    /// What the clocks of the groups said, see [`Instance::readings`].
+    pub fn readings(&self) -> impl Iterator<Item = &[u64]> {
+        self.groups.iter().map(Instance::readings)
     }
 
     /// Sets the key of all random numbers.
@@ -152,7 +171,7 @@ impl<R: Real> Batch<R> {
             .filter(|(name, _)| self.has(|role| matches!(role, Role::Input(own) if own == name)))
             .collect();
         let examples = self.lengths.examples.max(1);
-        let run = |instance: &mut Instance<R>| -> Result<(), ProgramError> {
+        let feed = |instance: &mut Instance<R>| -> Result<(), ProgramError> {
             let part = instance.layout().part.clone();
             for (name, feed) in &used {
                 match feed {
@@ -160,9 +179,18 @@ impl<R: Real> Batch<R> {
                     Feed::Ids(ids) => instance.set_input_ids(name, slice(ids, &part, examples))?,
                 }
             }
-            instance.run(parameters)
+            Ok(())
         };
         let groups = &mut self.groups;
+        let workers = self.pool.current_num_threads() / groups.len().max(1);
+        if workers > 1
+            && !self.program.is_profiled()
+            && groups.iter().all(|group| group.products() > WORTH_IT)
+        {
+            groups.iter_mut().try_for_each(feed)?;
+            return Ok(Instance::run_together(groups, parameters, &self.pool, workers)?);
+        }
+        let run = |instance: &mut Instance<R>| feed(instance).and_then(|()| instance.run(parameters));
         let results: Vec<Result<(), ProgramError>> = match groups.len() {
             1 => groups.iter_mut().map(run).collect(),
             _ => self.pool.install(|| groups.par_iter_mut().map(run).collect()),
@@ -170,21 +198,36 @@ impl<R: Real> Batch<R> {
         Ok(results.into_iter().collect::<Result<(), ProgramError>>()?)
     }
 
-    /// An output of a single row, added up over the groups into `total`; `scratch` is as long.
+    /// An output of a single row, added up over the groups into `total`.
     ///
     /// # Errors
     /// No such output, or one of another size.
-    pub fn add_up(&self, output: &str, total: &mut [R], scratch: &mut [R]) -> Result<(), BatchError>
+    pub fn add_up(&self, output: &str, total: &mut [R]) -> Result<(), BatchError>
     where
-        R: std::ops::AddAssign,
+        R: AddAssign,
     {
-        for (index, instance) in self.groups.iter().enumerate() {
-            if index == 0 {
-                instance.output_into(output, total)?;
-                continue;
+        if let Some(buffer) = self.output(output).filter(|buffer| buffer.width != total.len()) {
+            let (name, given) = (buffer.name.clone(), total.len().to_string());
+            return Err(ProgramError::Mismatch {
+                name,
+                expected: format!("{} elements", buffer.width),
+                given,
             }
-            instance.output_into(output, scratch)?;
-            total.iter_mut().zip(scratch.iter()).for_each(|(sum, part)| *sum += *part);
+            .into());
+        }
+        // Each element is the sum over the groups in their order, whoever adds it up.
+        let part = |(number, part): (usize, &mut [R])| -> Result<(), ProgramError> {
+            self.groups
+                .iter()
+                .enumerate()
+                .try_for_each(|(group, instance)| instance.add_row(output, number * CHUNK, part, group == 0))
+        };
+        match total.len() <= CHUNK {
+            true => part((0, total))?,
+            false => {
+                let all = || total.par_chunks_mut(CHUNK).enumerate().try_for_each(part);
+                self.pool.install(all)?;
+            }
         }
         Ok(())
     }
@@ -243,6 +286,12 @@ impl<R: Real> Batch<R> {
     }
 }
 
+/// How many groups a batch is split into.
+fn groups(examples: usize) -> usize {
+    let size = if examples < 2 * GROUP { SMALL_GROUP } else { GROUP };
+    examples.div_ceil(size).max(1)
+}
+
 /// The examples of a group, as even as can be.
 fn part(examples: usize, group: usize, groups: usize) -> Range<usize> {
     examples * group / groups..examples * (group + 1) / groups
@@ -261,7 +310,7 @@ mod tests {
     #[test]
     fn groups_cover_the_batch_evenly() {
         for examples in 0..100usize {
-            let count = examples.div_ceil(GROUP).max(1);
+            let count = groups(examples);
             let parts: Vec<_> = (0..count).map(|group| part(examples, group, count)).collect();
             assert_eq!(parts.iter().map(Range::len).sum::<usize>(), examples);
             assert!(parts.windows(2).all(|pair| pair[0].end == pair[1].start));

@@ -1,9 +1,17 @@
-//! Graph to callable program: choose outputs, optimise, plan, compile.
+//! Text to graph, graph to callable program: check, differentiate, choose outputs, optimise, plan, compile.
+//!
+//! A [`Pipeline`] does the stages and knows how long each took; the functions beside it are for callers
+//! that do not want to know.
 
 use std::sync::Arc;
 
 use thiserror::Error;
 
+use super::front::front_timed;
+use super::session::{Model, SessionError};
+use super::timings::Timings;
+use crate::check::{Checked, Mode, Request};
+use crate::grad::{GradError, grad};
 use crate::ir::{Graph, OutputKind, verify};
 use crate::opt::{self, Pass};
 use crate::plan::{self, PlanError};
@@ -28,50 +36,126 @@ pub enum CompileError {
     Program(#[from] ProgramError),
 }
 
-/// Runs a pipeline; in debug builds the graph is verified after each pass.
-///
-/// # Errors
-/// If a pass leaves a wrong graph.
-pub fn optimise(graph: &mut Graph, pipeline: &[Pass]) -> Result<(), CompileError> {
-    for pass in pipeline {
-        (pass.run)(graph);
-        if cfg!(debug_assertions) {
-            let complaints = verify(graph);
-            if !complaints.is_empty() {
-                return Err(CompileError::Pass { pass: pass.name, complaints: complaints.join("; ") });
+/// The stages of the compiler, each timed.
+#[derive(Clone, Debug, Default)]
+pub struct Pipeline {
+    /// Time by stage; a pass is a stage `pass NAME`.
+    pub timings: Timings,
+    /// Whether programs get a clock that is read after every kernel.
+    pub profiled: bool,
+}
+
+impl Pipeline {
+    /// Parses and checks the chosen model.
+    ///
+    /// # Errors
+    /// All mistakes of the text, with it.
+    pub fn check(&mut self, model: &Model, mode: Mode) -> Result<Checked, SessionError> {
+        let request = Request { model: model.choice.as_deref(), set: &model.set, mode, everything: false };
+        front_timed(&model.source, &request, &mut self.timings)
+            .map_err(|diagnostics| model.mistakes(diagnostics))
+    }
+
+    /// The graph with the gradients of what is trained.
+    ///
+    /// # Errors
+    /// There is no loss, or no derivative.
+    pub fn trained(&mut self, graph: &Graph) -> Result<Graph, GradError> {
+        let trainable = graph.params.iter().filter(|param| param.trainable);
+        let names: Vec<String> = trainable.map(|param| param.name.clone()).collect();
+        self.timings.time("gradient", || grad(graph, &names))
+    }
+
+    /// Runs passes; in debug builds the graph is verified after each.
+    ///
+    /// # Errors
+    /// If a pass leaves a wrong graph.
+    pub fn optimise(&mut self, graph: &mut Graph, passes: &[Pass]) -> Result<(), CompileError> {
+        for pass in passes {
+            self.timings.time(&format!("pass {}", pass.name), || (pass.run)(graph));
+            if cfg!(debug_assertions) {
+                let complaints = self.timings.time("verify", || verify(graph));
+                if !complaints.is_empty() {
+                    return Err(CompileError::Pass { pass: pass.name, complaints: complaints.join("; ") });
+                }
             }
         }
+        Ok(())
     }
-    Ok(())
+
+    /// The optimised graph that computes the outputs of these kinds.
+    ///
+    /// # Errors
+    /// If a pass leaves a wrong graph.
+    pub fn optimised(&mut self, graph: &Graph, kinds: &[OutputKind]) -> Result<Graph, CompileError> {
+        let mut wanted = graph.clone();
+        wanted.outputs.retain(|output| kinds.contains(&output.kind));
+        self.optimise(&mut wanted, opt::COMPILE)?;
+        Ok(wanted)
+    }
+
+    /// Optimises and plans the outputs of these kinds.
+    ///
+    /// # Errors
+    /// If the graph has no plan.
+    pub fn planned(
+        &mut self,
+        graph: &Graph,
+        kinds: &[OutputKind],
+        name: &str,
+    ) -> Result<plan::Plan, CompileError> {
+        let graph = self.optimised(graph, kinds)?;
+        Ok(self.timings.time("plan", || plan::plan(&graph, name))?)
+    }
+
+    /// Optimises and plans the outputs of these kinds and compiles them.
+    ///
+    /// # Errors
+    /// If the graph has no plan or the plan no code.
+    pub fn program<R: Real>(
+        &mut self,
+        graph: &Graph,
+        kinds: &[OutputKind],
+        name: &str,
+    ) -> Result<Arc<Program<R>>, CompileError> {
+        let plan = self.planned(graph, kinds, name)?;
+        let compile = if self.profiled { Program::profiled } else { Program::new };
+        Ok(Arc::new(self.timings.time("code", || compile(plan))?))
+    }
 }
 
-/// The optimised graph that computes the outputs of these kinds.
+/// As [`Pipeline::optimise`].
 ///
 /// # Errors
-/// If a pass leaves a wrong graph.
+/// As there.
+pub fn optimise(graph: &mut Graph, passes: &[Pass]) -> Result<(), CompileError> {
+    Pipeline::default().optimise(graph, passes)
+}
+
+/// As [`Pipeline::optimised`].
+///
+/// # Errors
+/// As there.
 pub fn optimised(graph: &Graph, kinds: &[OutputKind]) -> Result<Graph, CompileError> {
-    let mut wanted = graph.clone();
-    wanted.outputs.retain(|output| kinds.contains(&output.kind));
-    optimise(&mut wanted, opt::COMPILE)?;
-    Ok(wanted)
+    Pipeline::default().optimised(graph, kinds)
 }
 
-/// Optimises and plans the outputs of these kinds.
+/// As [`Pipeline::planned`].
 ///
 /// # Errors
-/// If the graph has no plan.
+/// As there.
 pub fn planned(graph: &Graph, kinds: &[OutputKind], name: &str) -> Result<plan::Plan, CompileError> {
-    Ok(plan::plan(&optimised(graph, kinds)?, name)?)
+    Pipeline::default().planned(graph, kinds, name)
 }
 
-/// Optimises and plans the outputs of these kinds and compiles them.
+/// As [`Pipeline::program`].
 ///
 /// # Errors
-/// If the graph has no plan or the plan no code.
+/// As there.
 pub fn program<R: Real>(
     graph: &Graph,
     kinds: &[OutputKind],
     name: &str,
 ) -> Result<Arc<Program<R>>, CompileError> {
-    Ok(Arc::new(Program::new(planned(graph, kinds, name)?)?))
+    Pipeline::default().program(graph, kinds, name)
 }

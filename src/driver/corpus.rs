@@ -191,6 +191,11 @@ impl Examples {
         Ok(Examples { data, valid: None, cut })
     }
 
+    /// All examples to train on.
+    pub fn of(data: Dataset) -> Examples {
+        Examples { cut: data.examples, data, valid: None }
+    }
+
     /// All of it.
     pub fn data(&self) -> &Dataset {
         &self.data

@@ -255,15 +255,28 @@ impl Dataset {
 
     /// These examples, padded to the longest of them.
     pub fn select<R: Real>(&self, examples: &[usize]) -> Examples<R> {
+        self.window(examples, "", &(0..usize::MAX))
+    }
+
+    /// Of these examples the positions `steps` along `axis` (as far as each has them), all along the
+    /// others.
+    pub fn window<R: Real>(&self, examples: &[usize], axis: &str, steps: &Range<usize>) -> Examples<R> {
         let lengths: BTreeMap<String, Vec<usize>> = self
             .lengths
             .iter()
-            .map(|(axis, all)| (axis.clone(), examples.iter().map(|&example| all[example]).collect()))
+            .map(|(name, all)| {
+                let steps = window_of(name, axis, steps);
+                (name.clone(), examples.iter().map(|&example| within(all[example], &steps)).collect())
+            })
             .collect();
         let longest = |axis: &str| lengths.get(axis).and_then(|all| all.iter().max().copied()).unwrap_or(0);
         let inputs = self.inputs.iter().map(|input| {
             let extents: Vec<usize> = input.axes.iter().map(|(axis, _)| longest(axis)).collect();
-            let rows = input.rows(&self.lengths, examples, &extents);
+            let starts: Vec<usize> =
+                input.axes.iter().map(|(name, _)| window_of(name, axis, steps).start).collect();
+            let cut: Vec<Vec<usize>> =
+                input.axes.iter().map(|(name, _)| lengths.get(name).cloned().unwrap_or_default()).collect();
+            let rows = input.window_rows(examples, &starts, &cut, &extents);
             let total = examples.len() * extents.iter().product::<usize>();
             let padded = match &input.values {
                 Values::Real(values) => {
@@ -297,15 +310,31 @@ impl Input {
         examples: &[usize],
         extents: &[usize],
     ) -> Vec<(usize, usize)> {
+        let of_axis = |(axis, _): &(String, usize)| -> Vec<usize> {
+            examples.iter().map(|&example| lengths.get(axis).map_or(0, |all| all[example])).collect()
+        };
+        let own: Vec<Vec<usize>> = self.axes.iter().map(of_axis).collect();
+        self.window_rows(examples, &vec![0; self.axes.len()], &own, extents)
+    }
+
+    /// The same from `starts` on; `lengths` are those of the chosen examples along each axis of the input.
+    fn window_rows(
+        &self,
+        examples: &[usize],
+        starts: &[usize],
+        lengths: &[Vec<usize>],
+        extents: &[usize],
+    ) -> Vec<(usize, usize)> {
         let mut rows = Vec::new();
         for (at, &example) in examples.iter().enumerate() {
             let mut own = vec![(example, at)];
-            for ((axis, from_extent), to_extent) in self.axes.iter().zip(extents) {
-                let length = lengths.get(axis).map_or(0, |all| all[example]);
+            for (number, (_, from_extent)) in self.axes.iter().enumerate() {
+                let (start, to_extent) = (starts[number], extents[number]);
+                let length = lengths[number].get(at).copied().unwrap_or(0);
                 own = own
                     .into_iter()
                     .flat_map(|(from, to)| {
-                        (0..length).map(move |i| (from * from_extent + i, to * to_extent + i))
+                        (0..length).map(move |i| (from * from_extent + start + i, to * to_extent + i))
                     })
                     .collect();
             }
@@ -369,6 +398,16 @@ impl Input {
             }
         }
     }
+}
+
+/// The positions of interest along the axis `name` if those along `axis` are `steps`.
+fn window_of(name: &str, axis: &str, steps: &Range<usize>) -> Range<usize> {
+    if name == axis { steps.clone() } else { 0..usize::MAX }
+}
+
+/// How many of the positions `0..length` lie in `steps`.
+fn within(length: usize, steps: &Range<usize>) -> usize {
+    length.min(steps.end).saturating_sub(steps.start)
 }
 
 /// `[batch, longest t, 3]`
@@ -469,6 +508,18 @@ mod tests {
         assert_eq!(feeds[1], ("x", Feed::Real(&[6.0, 7.0][..])));
         let both: Examples<f64> = data.select(&[1, 0]);
         assert_eq!(both.feeds()[0], ("w", Feed::Ids(&[3, u32::MAX, u32::MAX, 0, 1, 2][..])));
+    }
+
+    #[test]
+    fn windows_are_cut_along_one_axis() {
+        let data = load(&arrays()).unwrap();
+        let second: Examples<f64> = data.window(&[0, 1], "t", &(1..3));
+        assert_eq!(second.lengths["t"], [2, 0]);
+        assert_eq!(second.feeds()[0], ("w", Feed::Ids(&[1, 2, u32::MAX, u32::MAX][..])));
+        let x = [2.0, 3.0, 4.0, 5.0, 0.0, 0.0, 0.0, 0.0];
+        assert_eq!(second.feeds()[1], ("x", Feed::Real(&x[..])));
+        assert_eq!(second.feeds()[2], ("y", Feed::Ids(&[2, 0][..])));
+        assert_eq!(data.window::<f64>(&[0, 1], "t", &(0..9)), data.select(&[0, 1]));
     }
 
     #[test]

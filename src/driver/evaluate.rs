@@ -27,7 +27,6 @@ use super::figures::{Figures, Tally};
 use super::session::{Model, SessionError, TextInput, parameter_specs};
 use crate::check::Mode;
 use crate::ir::{Graph, OutputKind};
-use crate::opt::carry;
 use crate::runtime::checkpoint::{CheckpointError, Run};
 use crate::runtime::layout::Lengths;
 use crate::runtime::parameters::Parameters;
@@ -64,9 +63,6 @@ pub enum EvaluateError {
     /// The archive.
     #[error(transparent)]
     Data(#[from] DataError),
-    /// A model that has no chunks.
-    #[error(transparent)]
-    Stream(#[from] StreamError),
     /// Characters for a model that was not trained on a text, or the reverse.
     #[error("{}: the run was trained on {trained}, so it is measured on such data", run.display())]
     Kind {
@@ -83,26 +79,17 @@ pub enum EvaluateError {
     },
 }
 
-/// Why a model cannot read a long text piece by piece.
-#[derive(Clone, Debug, PartialEq, Error)]
-#[error(
-    "model `{model}` cannot read a long text in chunks: along `{axis}` it reads what is still to come, or the \
-     first or last position"
-)]
-pub struct StreamError {
-    /// The model.
-    pub model: String,
-    /// The axis of its text.
-    pub axis: String,
-}
-
-/// The program for one chunk of a stream.
+/// The program for one chunk of a text.
 ///
 /// # Errors
-/// The model looks ahead.
-pub fn chunked(graph: &Graph, input: &TextInput) -> Result<Graph, StreamError> {
-    let cut = graph.find_axis(&input.axis).and_then(|axis| carry(graph, axis));
-    cut.ok_or_else(|| StreamError { model: graph.name.clone(), axis: input.axis.clone() })
+/// The model looks ahead: what does, with its place.
+pub fn chunked(model: &Model, graph: &Graph, input: &TextInput) -> Result<Graph, SessionError> {
+    let cure = "a text is one long sequence that is read chunk by chunk; a model that looks at all of a \
+                sequence is trained on examples (--npz)";
+    match graph.find_axis(&input.axis) {
+        Some(axis) => model.cut(graph, axis, cure),
+        None => Ok(graph.clone()),
+    }
 }
 
 /// Where a program's parameters lie among all, in the program's order.
@@ -133,8 +120,9 @@ impl Evaluator {
     ) -> Result<Evaluator, EvaluateError> {
         let mut graph = model.check(Mode::Evaluate)?.graph;
         let tally = Tally::new(&graph, true);
+        graph.outputs.retain(|output| output.kind != OutputKind::Value);
         if let Some(input) = input {
-            graph = chunked(&graph, input)?;
+            graph = chunked(model, &graph, input)?;
         }
         let name = format!("{}_evaluate", graph.name);
         let kinds = [OutputKind::Loss, OutputKind::Metric, OutputKind::Carry];
@@ -257,22 +245,22 @@ pub fn evaluate(
                 return Err(nothing());
             }
             let input = model.text_input()?;
-            let mut evaluator = Evaluator::new(&model, Some(&input), &run.parameters, &pool)?;
-            let figures = evaluator.stream(&run.parameters, &ids)?;
+            let mut evaluator = Evaluator::new(&model, Some(&input), run.weights(), &pool)?;
+            let figures = evaluator.stream(run.weights(), &ids)?;
             Ok(Evaluation { what, count: ids.len(), unit: "characters", figures })
         }
         (Source::Npz(file), None) => {
-            let mut evaluator = Evaluator::new(&model, None, &run.parameters, &pool)?;
+            let mut evaluator = Evaluator::new(&model, None, run.weights(), &pool)?;
             let (figures, count) = if whole {
                 let data = Dataset::load(file, &graph)?;
-                (evaluator.examples(&run.parameters, &data, 0..data.examples)?, data.examples)
+                (evaluator.examples(run.weights(), &data, 0..data.examples)?, data.examples)
             } else {
                 let examples = Examples::load(file, valid, fraction, &graph)?;
                 let (data, range) = examples.held_out();
                 if range.is_empty() {
                     return Err(nothing());
                 }
-                (evaluator.examples(&run.parameters, data, range.clone())?, range.len())
+                (evaluator.examples(run.weights(), data, range.clone())?, range.len())
             };
             Ok(Evaluation { what, count, unit: "examples", figures })
         }

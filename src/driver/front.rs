@@ -1,5 +1,6 @@
 //! Text to graph: parse the file and the library, check, one call.
 
+use super::timings::Timings;
 use crate::base::{Diagnostic, Span};
 use crate::check::{Checked, Request, check};
 use crate::library;
@@ -10,7 +11,25 @@ use crate::syntax::{ast, parse};
 /// # Errors
 /// All syntax errors of the file, or all mistakes in its definitions.
 pub fn front(source: &str, request: &Request) -> Result<Checked, Vec<Diagnostic>> {
-    let file = parse(source)?;
+    front_timed(source, request, &mut Timings::default())
+}
+
+/// As [`front`], with the time of its stages.
+///
+/// # Errors
+/// As there.
+pub(super) fn front_timed(
+    source: &str,
+    request: &Request,
+    timings: &mut Timings,
+) -> Result<Checked, Vec<Diagnostic>> {
+    let file = timings.time("parse", || parse(source))?;
+    let library = timings.time("parse the library", cells)?;
+    timings.time("check", || check(&file, &library, request))
+}
+
+/// The cells that are always at hand.
+fn cells() -> Result<ast::File, Vec<Diagnostic>> {
     let mut library = ast::File::default();
     for (name, text) in library::FILES {
         match parse(text) {
@@ -21,5 +40,5 @@ pub fn front(source: &str, request: &Request) -> Result<Checked, Vec<Diagnostic>
             }
         }
     }
-    check(&file, &library, request)
+    Ok(library)
 }

@@ -20,7 +20,7 @@ use thiserror::Error;
 use super::batch::{Batch, BatchError, Feed, threads};
 use super::carried::Carried;
 use super::compile::{CompileError, program};
-use super::evaluate::{StreamError, chunked, parameter_ranges, slices};
+use super::evaluate::{chunked, parameter_ranges, slices};
 use super::session::{Model, SessionError, parameter_specs};
 use crate::check::Mode;
 use crate::ir::OutputKind;
@@ -54,9 +54,6 @@ pub enum GenerateError {
     /// The model.
     #[error(transparent)]
     Session(#[from] SessionError),
-    /// A model that looks ahead.
-    #[error(transparent)]
-    Stream(#[from] StreamError),
     /// The compiler.
     #[error(transparent)]
     Compile(#[from] CompileError),
@@ -101,7 +98,7 @@ pub fn generate(
     let mut run = Run::load(path)?;
     let model = Model::of_run(path, &run.meta);
     let input = model.text_input()?;
-    let read = model.check(Mode::Evaluate)?.graph;
+    let mut read = model.check(Mode::Evaluate)?.graph;
     run.expect_model(path, parameter_specs(&read))?;
     let mut draw = model.check(Mode::Generate)?.graph;
     draw.outputs.retain(|output| output.kind == OutputKind::Value && output.name == input.name);
@@ -113,24 +110,25 @@ pub fn generate(
     let vocabulary = run.meta.vocabulary.as_ref();
     let ids = prompt(path, request, vocabulary, read.dims.iter().map(|(_, size)| *size).max())?;
 
-    let draw = chunked(&draw, &input)?;
+    let draw = chunked(&model, &draw, &input)?;
     let name = format!("{}_generate", draw.name);
     let drawing = program::<f32>(&draw, &[OutputKind::Value, OutputKind::Carry], &name)?;
-    let ranges = parameter_ranges(&drawing, &run.parameters);
+    let ranges = parameter_ranges(&drawing, run.weights());
     let mut batch = Batch::new(drawing, Arc::clone(&pool));
     let mut carried = Carried::new(batch.plan(), 1);
     if !ids.is_empty() {
-        let mut read = chunked(&read, &input)?;
-        read.outputs.retain(|output| output.kind == OutputKind::Carry);
+        // Only the states are wanted.
+        read.outputs.clear();
+        let read = chunked(&model, &read, &input)?;
         let name = format!("{}_read", read.name);
         let reading = program::<f32>(&read, &[OutputKind::Carry], &name)?;
-        let ranges = parameter_ranges(&reading, &run.parameters);
+        let ranges = parameter_ranges(&reading, run.weights());
         let mut batch = Batch::new(reading, pool);
         let mut states = Carried::new(batch.plan(), 1);
         batch.lay_out(&Lengths::uniform(1, &[ids.len()]))?;
         let mut feeds = states.feeds();
         feeds.push((&input.name, Feed::Ids(&ids)));
-        batch.run(&feeds, &slices(&run.parameters, &ranges))?;
+        batch.run(&feeds, &slices(run.weights(), &ranges))?;
         states.take(&batch)?;
         if !carried.adopt(&states) {
             return Err(GenerateError::States(read.name));
@@ -140,7 +138,7 @@ pub fn generate(
         }
     }
 
-    let values = slices(&run.parameters, &ranges);
+    let values = slices(run.weights(), &ranges);
     let output = format!("value:{}", input.name);
     batch.lay_out(&Lengths::uniform(1, &[1]))?;
     batch.set_scalar("temperature", request.temperature)?;

@@ -198,7 +198,7 @@ mod tests {
             );
             let model = Model::new("m", source);
             let graph = model.check(Mode::Train).unwrap().graph;
-            let graph = chunked(&graph, &model.text_input().unwrap()).unwrap();
+            let graph = chunked(&model, &graph, &model.text_input().unwrap()).unwrap();
             assert!(graph.inputs.iter().any(|input| input.name == "h.h.carry"), "{:?}", graph.inputs);
             let report = compare(&graph, 1).unwrap();
             assert!(report.agrees(), "{cell}: {report:?}");

@@ -2,14 +2,16 @@
 //!
 //! Both are functions of the data, the settings and the epoch's number, so that a resumed run has the
 //! same batches as one that was never interrupted. A text's states pass from chunk to chunk within an
-//! epoch and begin anew with the next.
+//! epoch and begin anew with the next; long examples can be cut likewise, with their states passed on within
+//! their batch.
 
 use super::batch::Feed;
 use super::carried::Carried;
 use super::corpus::{Characters, Examples};
 use super::data::shuffled;
 use super::trainer::{StepError, Trainer};
-use crate::runtime::checkpoint::Run;
+use crate::plan::Plan;
+use crate::runtime::checkpoint::{Carried as Saved, Run};
 use crate::runtime::layout::Lengths;
 use crate::runtime::text::{Streams, TextError};
 
@@ -36,14 +38,62 @@ pub enum Material {
         batch: usize,
         /// This epoch's order.
         order: Vec<usize>,
+        /// How long ones are cut, if they are.
+        cut: Option<Cut>,
     },
 }
 
+/// Truncated backpropagation through examples: a batch is read in chunks along one axis, and the states
+/// pass from chunk to chunk.
+pub struct Cut {
+    axis: String,
+    /// Steps of a chunk.
+    steps: usize,
+    /// Batch and chunk in it of every step of this epoch.
+    chunks: Vec<(usize, usize)>,
+    /// Positions before each of them.
+    before: Vec<u64>,
+    /// States between the chunks of a batch.
+    carried: Carried<f32>,
+}
+
+impl Cut {
+    /// Chunks of `steps` steps along `axis` of a program with this plan.
+    pub fn new(axis: &str, steps: usize, plan: &Plan) -> Cut {
+        let carried = Carried::new(plan, 0);
+        Cut { axis: axis.to_string(), steps, chunks: Vec::new(), before: Vec::new(), carried }
+    }
+
+    fn begin_epoch(&mut self, lengths: &[usize], order: &[usize], batch: usize) {
+        self.chunks.clear();
+        self.before.clear();
+        let mut total = 0;
+        for (number, chosen) in order.chunks(batch).enumerate() {
+            let longest = chosen.iter().map(|&example| lengths[example]).max().unwrap_or(0);
+            for chunk in 0..longest.div_ceil(self.steps).max(1) {
+                self.chunks.push((number, chunk));
+                self.before.push(total);
+                let own = |&example: &usize| {
+                    lengths[example].saturating_sub(chunk * self.steps).min(self.steps) as u64
+                };
+                total += chosen.iter().map(own).sum::<u64>();
+            }
+        }
+        self.before.push(total);
+    }
+
+    /// True if the step with this index goes on with a batch.
+    fn goes_on(&self, index: usize) -> bool {
+        self.chunks.get(index).is_some_and(|(_, chunk)| *chunk > 0)
+    }
+}
+
 impl Material {
-    /// What is counted: `characters` or `examples`.
+    /// What is counted: `characters`, `examples`, or `steps` of examples that are cut.
     pub fn unit(&self) -> &'static str {
         match self {
             Material::Text { .. } => "characters",
+            Material::Examples { cut: Some(_), .. } => "steps",
             Material::Examples { .. } => "examples",
         }
     }
@@ -58,11 +108,14 @@ impl Material {
                 let streams = Streams::new(&characters.training, *batch)?;
                 (streams.batch() * streams.length()) as u64
             }
+            Material::Examples { examples, cut: Some(cut), .. } => {
+                examples.training().map(|example| lengths(examples, &cut.axis)[example] as u64).sum()
+            }
             Material::Examples { examples, .. } => examples.training().len() as u64,
         })
     }
 
-    /// Batches of an epoch.
+    /// Batches of the epoch that has begun.
     ///
     /// # Errors
     /// A text too short for its streams.
@@ -71,6 +124,7 @@ impl Material {
             Material::Text { characters, batch, truncate, .. } => {
                 Streams::new(&characters.training, *batch)?.chunk_count(*truncate) as u64
             }
+            Material::Examples { cut: Some(cut), .. } => cut.chunks.len() as u64,
             Material::Examples { examples, batch, .. } => examples.training().len().div_ceil(*batch) as u64,
         })
     }
@@ -85,6 +139,10 @@ impl Material {
                 let streams = Streams::new(&characters.training, *batch)?;
                 truncate.unwrap_or(streams.length()) * streams.batch()
             }
+            Material::Examples { cut: Some(cut), .. } => {
+                let index = usize::try_from(batches).unwrap_or(usize::MAX);
+                return Ok(cut.before.get(index).copied().unwrap_or(0));
+            }
             Material::Examples { batch, .. } => *batch,
         };
         Ok((each as u64).saturating_mul(batches).min(self.units()?))
@@ -95,7 +153,36 @@ impl Material {
         match self {
             Material::Text { carried, .. } if batch == 0 => carried.reset(),
             Material::Text { .. } => {}
-            Material::Examples { examples, order, .. } => *order = shuffled(examples.training(), seed, epoch),
+            Material::Examples { examples, order, batch, cut } => {
+                *order = shuffled(examples.training(), seed, epoch);
+                if let Some(cut) = cut {
+                    cut.begin_epoch(lengths(examples, &cut.axis.clone()), order, *batch);
+                }
+            }
+        }
+    }
+
+    /// The states to save before batch `index` of the epoch: none before the first chunk of a sequence.
+    pub fn carried(&self, index: u64) -> Vec<Saved> {
+        let index = usize::try_from(index).unwrap_or(usize::MAX);
+        match self {
+            Material::Text { carried, .. } if index > 0 => carried.save(),
+            Material::Examples { cut: Some(cut), .. } if cut.goes_on(index) => cut.carried.save(),
+            Material::Text { .. } | Material::Examples { .. } => Vec::new(),
+        }
+    }
+
+    /// Goes on before batch `index` of an epoch that has begun; false if these are other states.
+    pub fn restore(&mut self, index: u64, saved: &[Saved], plan: &Plan) -> bool {
+        let index = usize::try_from(index).unwrap_or(usize::MAX);
+        match self {
+            Material::Text { carried, .. } if index > 0 => carried.restore(saved),
+            Material::Examples { cut: Some(cut), order, batch, .. } if cut.goes_on(index) => {
+                let count = order.chunks(*batch).nth(cut.chunks[index].0).map_or(0, <[usize]>::len);
+                cut.carried = Carried::new(plan, count);
+                cut.carried.restore(saved)
+            }
+            Material::Text { .. } | Material::Examples { .. } => true,
         }
     }
 
@@ -122,7 +209,23 @@ impl Material {
                 carried.take(trainer.batch())?;
                 Ok((loss, ids.len() as u64))
             }
-            Material::Examples { examples, batch, order } => {
+            Material::Examples { examples, batch, order, cut: Some(cut) } => {
+                let Some(&(number, chunk)) = cut.chunks.get(index) else { return Ok((0.0, 0)) };
+                let Some(chosen) = order.chunks(*batch).nth(number) else { return Ok((0.0, 0)) };
+                let steps = chunk * cut.steps..(chunk + 1).saturating_mul(cut.steps);
+                let selected = examples.data().window::<f32>(chosen, &cut.axis, &steps);
+                let named = |axis: &str| selected.lengths.get(axis).map(Vec::as_slice);
+                let lengths = trainer.batch().lengths_by_name(selected.count, named);
+                if chunk == 0 {
+                    cut.carried = Carried::new(trainer.batch().plan(), selected.count);
+                }
+                let mut feeds = cut.carried.feeds();
+                feeds.extend(selected.feeds());
+                let loss = trainer.step(run, &lengths, &feeds)?;
+                cut.carried.take(trainer.batch())?;
+                Ok((loss, cut.before[index + 1] - cut.before[index]))
+            }
+            Material::Examples { examples, batch, order, cut: None } => {
                 let Some(chosen) = order.chunks(*batch).nth(index) else { return Ok((0.0, 0)) };
                 let selected = examples.data().select::<f32>(chosen);
                 let named = |axis: &str| selected.lengths.get(axis).map(Vec::as_slice);
@@ -134,6 +237,10 @@ impl Material {
     }
 }
 
+fn lengths<'e>(examples: &'e Examples, axis: &str) -> &'e [usize] {
+    examples.data().lengths.get(axis).map_or(&[], Vec::as_slice)
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
@@ -141,6 +248,7 @@ mod tests {
     use super::*;
     use crate::check::Mode;
     use crate::driver::batch::threads;
+    use crate::driver::data::Dataset;
     use crate::driver::evaluate::chunked;
     use crate::driver::session::{Model, dims, parameter_specs};
     use crate::eval::{self, Feeds, InputData};
@@ -157,6 +265,23 @@ mod tests {
         let mut specs = parameter_specs(graph);
         specs.iter_mut().for_each(|spec| spec.init = Initializer::Uniform(0.3));
         Parameters::initialize(specs, 3).unwrap()
+    }
+
+    /// A run of a model before its first step.
+    fn still(text: &str, graph: &Graph, settings: TrainSettings, parameters: Parameters) -> Run {
+        let meta = RunMeta {
+            model_text: text.into(),
+            model_name: "M".into(),
+            dims: dims(graph),
+            vocabulary: None,
+            rate: settings.learning_rate(),
+            settings,
+            patience: Patience::default(),
+            position: Position::default(),
+            history: vec![],
+            notes: BTreeMap::new(),
+        };
+        Run::new(meta, parameters)
     }
 
     /// Without a learning rate the losses of an epoch are those of the streams read as a whole.
@@ -187,22 +312,10 @@ mod tests {
             let expected = eval::evaluate(&graph, &feeds).unwrap().loss();
 
             let settings = TrainSettings { rate: 0.0, batch, ..TrainSettings::default() };
-            let meta = RunMeta {
-                model_text: text,
-                model_name: "M".into(),
-                dims: dims(&graph),
-                vocabulary: None,
-                rate: settings.learning_rate(),
-                settings,
-                patience: Patience::default(),
-                position: Position::default(),
-                history: vec![],
-                notes: BTreeMap::new(),
-            };
-            let mut run = Run::new(meta, parameters);
+            let mut run = still(&text, &graph, settings, parameters);
             let input = model.text_input().unwrap();
             let names: Vec<String> = graph.params.iter().map(|param| param.name.clone()).collect();
-            let graph = grad(&chunked(&graph, &input).unwrap(), &names).unwrap();
+            let graph = grad(&chunked(&model, &graph, &input).unwrap(), &names).unwrap();
             let mut trainer = Trainer::new(&graph, &run.parameters, &threads(2).unwrap()).unwrap();
             let mut material = Material::Text {
                 characters: Characters { training: ids, held_out: vec![] },
@@ -221,6 +334,49 @@ mod tests {
             assert_eq!(count, (batch * length) as u64);
             let found = sum / count as f64;
             assert!((found - expected).abs() < 1e-5, "{cell}: {found}, not {expected}");
+        }
+    }
+
+    /// The same for examples of different lengths, which are cut along their axis.
+    #[test]
+    fn chunks_of_examples_are_the_whole_examples() {
+        let text = "model M(D = 3, H = 5) {\n  input x: [D] over t\n  input k: [D]\n  h = GRU(D, H)(x + k)\n  x[t] ~ normal(Dense(H, D)(h[t-1]))\n}\n";
+        let model = Model::new("m", text);
+        let graph = model.check(Mode::Train).unwrap().graph;
+        let parameters = shaken(&graph);
+        let lengths = BTreeMap::from([("t".to_string(), vec![7, 0, 12, 5, 1, 10, 3])]);
+        let data = Dataset::random(&graph, &lengths, 7, 5);
+        let values = |values: &[f32]| values.iter().map(|&value| f64::from(value)).collect();
+        let feeds = Feeds {
+            examples: 7,
+            lengths,
+            params: parameters.iter().map(|(spec, own)| (spec.name.clone(), values(own))).collect(),
+            inputs: data.for_interpreter(),
+            ..Feeds::default()
+        };
+        let expected = eval::evaluate(&graph, &feeds).unwrap().loss();
+        let names: Vec<String> = graph.params.iter().map(|param| param.name.clone()).collect();
+        let axis = graph.find_axis("t").unwrap();
+        let cut = grad(&model.cut(&graph, axis, "").unwrap(), &names).unwrap();
+        let mut trainer = Trainer::new(&cut, &parameters, &threads(2).unwrap()).unwrap();
+        for (batch, steps, chunks) in [(7, 5, 3), (7, 1, 12), (7, 12, 1), (7, 100, 1)] {
+            let settings = TrainSettings { rate: 0.0, batch, ..TrainSettings::default() };
+            let mut run = still(text, &graph, settings, parameters.clone());
+            let cut = Cut::new("t", steps, trainer.batch().plan());
+            let examples = Examples::of(data.clone());
+            let mut material = Material::Examples { examples, batch, order: vec![], cut: Some(cut) };
+            material.begin_epoch(1, 0, 0);
+            assert_eq!((material.batches().unwrap(), material.units().unwrap()), (chunks, 38));
+            let (mut sum, mut count) = (0.0, 0);
+            for index in 0..chunks {
+                assert_eq!(material.units_before(index).unwrap(), count);
+                let (loss, units) = material.step(index, &mut trainer, &mut run).unwrap();
+                sum += loss * units as f64;
+                count += units;
+            }
+            assert_eq!(count, 38);
+            let found = sum / count as f64;
+            assert!((found - expected).abs() < 1e-5, "{steps}: {found}, not {expected}");
         }
     }
 }

@@ -1,13 +1,16 @@
 //! The stages as functions over data: what the command line, the REPL and the tests all call.
 //!
-//! - `front`, `session`: text to checked graph; `compile`: graph to code; `aot`: graph to files for C
+//! - `front`, `session`: text to checked graph; `compile`: graph to code; `aot`: graph to files for C;
+//!   `timings`: how long the stages took
 //! - `batch`, `carried`, `figures`: a program run on a batch, on chunk after chunk, and what it measured
 //! - `corpus`, `data`, `material`: what is trained on
-//! - `train` with `prepare` and `trainer`; `evaluate`, `generate`, `run`, `gradcheck`
+//! - `train` with `prepare`, `trainer` and `gradient`; `evaluate`, `generate`, `run`, `gradcheck`
+//! - `bench`: how fast programs of known work run
 //! - `summary`, `emit`: a model in words
 
 pub mod aot;
 pub mod batch;
+pub mod bench;
 pub mod carried;
 mod compile;
 pub mod corpus;
@@ -18,14 +21,16 @@ pub mod figures;
 mod front;
 pub mod generate;
 pub mod gradcheck;
+mod gradient;
 mod material;
 mod prepare;
 pub mod run;
 pub mod session;
 pub mod summary;
+pub mod timings;
 pub mod train;
 mod trainer;
 
-pub use compile::{CompileError, optimise, optimised, planned, program};
+pub use compile::{CompileError, Pipeline, optimise, optimised, planned, program};
 pub use front::front;
 pub use trainer::StepError;

@@ -17,7 +17,8 @@ use thiserror::Error;
 use super::front::front;
 use crate::base::{Diagnostic, render};
 use crate::check::{Checked, Mode, Request, Setting};
-use crate::ir::Graph;
+use crate::ir::{AxisId, Graph};
+use crate::opt::{Uncut, carry};
 use crate::runtime::checkpoint::RunMeta;
 use crate::runtime::initializer::Initializer;
 use crate::runtime::parameters::ParameterSpec;
@@ -242,6 +243,20 @@ impl Model {
             None => "the model fixes it".to_string(),
         };
         Err(SessionError::Vocabulary { characters: vocabulary.len(), input: input.name.clone(), size, place })
+    }
+
+    /// The program for one chunk of a sequence along `axis` (see [`carry`]); `cure` is what to do where
+    /// there is none.
+    ///
+    /// # Errors
+    /// What reads ahead or needs the whole sequence, at its place.
+    pub fn cut(&self, graph: &Graph, axis: AxisId, cure: &str) -> Result<Graph, SessionError> {
+        carry(graph, axis).map_err(|Uncut { node, reason }| {
+            let span = graph.node(node).origin.span;
+            let (model, axis) = (&graph.name, graph.axis_name(axis));
+            let message = format!("model `{model}` cannot be cut into chunks along `{axis}`: {reason}");
+            self.mistakes(vec![Diagnostic::error("no-chunks", span, message).help(cure)])
+        })
     }
 
     /// The `train` block over the defaults.

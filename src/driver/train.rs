@@ -19,7 +19,6 @@
 
 use std::io::Write;
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
 
 use thiserror::Error;
 
@@ -27,15 +26,17 @@ use super::batch::{BatchError, threads};
 use super::carried::Carried;
 use super::compile::CompileError;
 use super::corpus::{Characters, CorpusError, Examples, Source, in_text};
-use super::evaluate::{EvaluateError, Evaluator, StreamError, chunked};
+use super::evaluate::{EvaluateError, Evaluator, chunked};
 use super::figures::Figures;
-use super::material::Material;
+use super::material::{Cut, Material};
 use super::prepare::{Prepared, prepare};
-use super::session::SessionError;
+use super::session::{Model, SessionError};
+use super::timings::Timings;
 use super::trainer::{StepError, Trainer};
 use crate::check::Mode;
 use crate::grad::{GradError, grad};
-use crate::runtime::checkpoint::{CheckpointError, EpochLosses, Run};
+use crate::ir::{AxisId, Graph, OutputKind};
+use crate::runtime::checkpoint::{Best, CheckpointError, EpochLosses, Run};
 use crate::runtime::files::FileError;
 use crate::runtime::interrupt::Interrupt;
 use crate::runtime::parameters::ParametersError;
@@ -117,9 +118,6 @@ pub enum TrainError {
     /// The gradient.
     #[error(transparent)]
     Grad(#[from] GradError),
-    /// A text for a model that looks ahead.
-    #[error(transparent)]
-    Stream(#[from] StreamError),
     /// The compiler.
     #[error(transparent)]
     Compile(#[from] CompileError),
@@ -178,25 +176,7 @@ pub struct Outcome {
     /// How it ended.
     pub ending: Ending,
     /// Time by stage, in their order.
-    pub timings: Vec<(&'static str, Duration)>,
-}
-
-/// Time by stage.
-#[derive(Debug, Default)]
-struct Stopwatch {
-    stages: Vec<(&'static str, Duration)>,
-}
-
-impl Stopwatch {
-    fn time<T>(&mut self, stage: &'static str, work: impl FnOnce() -> T) -> T {
-        let began = Instant::now();
-        let result = work();
-        match self.stages.iter_mut().find(|(name, _)| *name == stage) {
-            Some((_, total)) => *total += began.elapsed(),
-            None => self.stages.push((stage, began.elapsed())),
-        }
-        result
-    }
+    pub timings: Timings,
 }
 
 /// Trains as `job` says; lines of progress go to `out`.
@@ -209,12 +189,12 @@ pub fn train(
     out: Box<dyn Write + Send>,
     interrupt: &Interrupt,
 ) -> Result<Outcome, TrainError> {
-    let mut watch = Stopwatch::default();
+    let mut watch = Timings::default();
     let prepared = watch.time("read and check", || prepare(job))?;
     let epochs = prepared.run.meta.settings.epochs as u64;
     let stopped = prepared.run.meta.notes.contains_key(STOPPED_EARLY) && job.epochs.is_none();
     if prepared.run.meta.position.epoch >= epochs || stopped {
-        return Ok(Outcome { run: prepared.run, ending: Ending::Nothing, timings: watch.stages });
+        return Ok(Outcome { run: prepared.run, ending: Ending::Nothing, timings: watch });
     }
     let mut session = compile(job, prepared, &mut watch)?;
     let unit = session.material.unit();
@@ -222,7 +202,7 @@ pub fn train(
     let result = session.epochs(job, &mut progress, interrupt, &mut watch);
     progress.finish();
     let ending = result?;
-    Ok(Outcome { run: session.run, ending, timings: watch.stages })
+    Ok(Outcome { run: session.run, ending, timings: watch })
 }
 
 /// Everything that training needs, compiled.
@@ -233,7 +213,7 @@ struct Session {
     evaluator: Option<Evaluator>,
 }
 
-fn compile(job: &Job, prepared: Prepared, watch: &mut Stopwatch) -> Result<Session, TrainError> {
+fn compile(job: &Job, prepared: Prepared, watch: &mut Timings) -> Result<Session, TrainError> {
     let Prepared { run, model, source, valid } = prepared;
     let settings = &run.meta.settings;
     let pool = threads(job.threads)?;
@@ -243,36 +223,49 @@ fn compile(job: &Job, prepared: Prepared, watch: &mut Stopwatch) -> Result<Sessi
         Some(_) => Some(model.text_input()?),
         None => None,
     };
+    let axis = match (&input, settings.truncate) {
+        (None, Some(steps)) => Some((cut_axis(&model, &checked.graph)?, steps)),
+        _ => None,
+    };
     let graph = watch.time("gradient", || -> Result<_, TrainError> {
-        let graph = match &input {
-            Some(input) => chunked(&checked.graph, input)?,
-            None => checked.graph.clone(),
+        // Named values and metrics are not computed in training, whatever they read.
+        let mut graph = checked.graph.clone();
+        graph.outputs.retain(|output| output.kind == OutputKind::Loss);
+        let graph = match (&input, &axis) {
+            (Some(input), _) => chunked(&model, &graph, input)?,
+            (None, Some((axis, _))) => model.cut(&graph, *axis, "")?,
+            (None, None) => graph,
         };
         let trainable = graph.params.iter().filter(|param| param.trainable);
         let trainable: Vec<String> = trainable.map(|param| param.name.clone()).collect();
         Ok(grad(&graph, &trainable)?)
     })?;
-    let mut trainer = watch.time("compile for training", || Trainer::new(&graph, &run.parameters, &pool))?;
+    let trainer = watch.time("compile for training", || Trainer::new(&graph, &run.parameters, &pool))?;
     let (path, valid, batch) = (source.path(), valid.as_deref(), settings.batch);
-    let material = watch.time("read data", || -> Result<_, TrainError> {
+    let mut material = watch.time("read data", || -> Result<_, TrainError> {
         Ok(match (&input, &run.meta.vocabulary) {
             (Some(input), Some(vocabulary)) => {
                 let characters = Characters::load(path, valid, fraction, vocabulary)?;
-                let mut carried = Carried::new(trainer.batch().plan(), batch);
-                if run.meta.position.batch > 0 && !carried.restore(&run.carried) {
-                    let reason = "its carried states are not those of the model".to_string();
-                    return Err(TrainError::Resume { path: job.out.clone(), reason });
-                }
+                let carried = Carried::new(trainer.batch().plan(), batch);
                 let (input, truncate) = (input.name.clone(), settings.truncate);
                 Material::Text { characters, input, batch, truncate, carried }
             }
             _ => {
                 let examples = Examples::load(path, valid, fraction, &checked.graph)?;
-                Material::Examples { examples, batch, order: Vec::new() }
+                let plan = trainer.batch().plan();
+                let cut = axis.map(|(axis, steps)| Cut::new(checked.graph.axis_name(axis), steps, plan));
+                Material::Examples { examples, batch, order: Vec::new(), cut }
             }
         })
     })?;
-    trainer.set_batches(material.batches().map_err(|error| in_text(path, error))?);
+    let position = run.meta.position;
+    material.begin_epoch(settings.seed, position.epoch, position.batch);
+    if !material.restore(position.batch, &run.carried, trainer.batch().plan()) {
+        let reason = "its carried states are not those of the model".to_string();
+        return Err(TrainError::Resume { path: job.out.clone(), reason });
+    }
+    // A text may be too short for its streams.
+    material.batches().map_err(|error| in_text(path, error))?;
     let measured = match &material {
         Material::Text { characters, .. } => !characters.held_out.is_empty(),
         Material::Examples { examples, .. } => !examples.held_out().1.is_empty(),
@@ -286,20 +279,48 @@ fn compile(job: &Job, prepared: Prepared, watch: &mut Stopwatch) -> Result<Sessi
     Ok(Session { run, material, trainer, evaluator })
 }
 
+/// The axis along which examples are cut for truncated backpropagation: the only one that can be.
+fn cut_axis(model: &Model, graph: &Graph) -> Result<AxisId, TrainError> {
+    let cure = "write `truncate = none` in the `train` block (or leave `--truncate` out) to go back through whole \
+                sequences";
+    let mut graph = graph.clone();
+    graph.outputs.retain(|output| output.kind == OutputKind::Loss);
+    let axes = graph.axes.iter().skip(1).filter_map(|axis| graph.find_axis(&axis.name));
+    let mut refused = None;
+    let mut fitting = Vec::new();
+    for axis in axes {
+        match model.cut(&graph, axis, cure) {
+            Ok(_) => fitting.push(axis),
+            Err(error) => refused = refused.or(Some(error)),
+        }
+    }
+    match (&fitting[..], refused) {
+        ([axis], _) => Ok(*axis),
+        ([], Some(error)) => Err(error.into()),
+        ([], None) => Err(TrainError::Incomplete(
+            "there is nothing to truncate: the model has no axis (write `truncate = none`)",
+        )),
+        _ => Err(TrainError::Incomplete(
+            "the model could be cut along more than one axis: write `truncate = none` in its `train` block",
+        )),
+    }
+}
+
 impl Session {
     fn epochs(
         &mut self,
         job: &Job,
         progress: &mut Progress,
         interrupt: &Interrupt,
-        watch: &mut Stopwatch,
+        watch: &mut Timings,
     ) -> Result<Ending, TrainError> {
         let epochs = self.run.meta.settings.epochs as u64;
-        let batches = self.material.batches()?;
         self.run.meta.notes.remove(STOPPED_EARLY);
         while self.run.meta.position.epoch < epochs {
             let position = self.run.meta.position;
             self.material.begin_epoch(self.run.meta.settings.seed, position.epoch, position.batch);
+            let batches = self.material.batches()?;
+            self.trainer.set_batches(batches);
             progress.begin_epoch(position.epoch + 1, self.material.units_before(position.batch)?);
             for index in position.batch..batches {
                 let enough = job.max_steps.is_some_and(|most| self.run.meta.position.step >= most);
@@ -332,7 +353,7 @@ impl Session {
     }
 
     /// Measures, and moves the position to the next epoch.
-    fn end_epoch(&mut self, progress: &mut Progress, watch: &mut Stopwatch) -> Result<Verdict, TrainError> {
+    fn end_epoch(&mut self, progress: &mut Progress, watch: &mut Timings) -> Result<Verdict, TrainError> {
         let held_out = watch.time("evaluation", || self.measure())?;
         let meta = &mut self.run.meta;
         let training = meta.position.loss_sum / meta.position.loss_weight.max(1.0);
@@ -342,12 +363,18 @@ impl Session {
         if !details.is_empty() {
             progress.note(&format!("  held-out: {details}"));
         }
-        meta.history.push(EpochLosses { training, held_out: measured });
         let decisive = measured.unwrap_or(training);
+        // `min` passes over what is not a number.
+        let lowest = decisive < meta.history.iter().map(EpochLosses::decisive).fold(f64::INFINITY, f64::min);
+        meta.history.push(EpochLosses { training, held_out: measured });
         meta.rate.end_epoch(decisive);
         meta.position.epoch += 1;
         (meta.position.batch, meta.position.loss_sum, meta.position.loss_weight) = (0, 0.0, 0.0);
         let rule = meta.settings.early_stopping;
+        if rule.is_some() && lowest {
+            let parameters = self.run.parameters.clone();
+            self.run.best = Some(Best { epoch: meta.position.epoch, parameters });
+        }
         let verdict = meta.patience.observe(decisive, rule);
         // The last epoch ends by itself.
         let over = meta.position.epoch >= meta.settings.epochs as u64;
@@ -369,10 +396,7 @@ impl Session {
     }
 
     fn save(&mut self, job: &Job) -> Result<(), TrainError> {
-        self.run.carried = match &self.material {
-            Material::Text { carried, .. } if self.run.meta.position.batch > 0 => carried.save(),
-            Material::Text { .. } | Material::Examples { .. } => Vec::new(),
-        };
+        self.run.carried = self.material.carried(self.run.meta.position.batch);
         Ok(self.run.save(&job.out)?)
     }
 }

@@ -1,19 +1,17 @@
-//! One step of training: run the batch, add up the gradient, clip it, move the parameters.
+//! One step of training: compute the gradient, clip it, move the parameters.
 //!
-//! Losses and gradients are added over the batch's groups in their order, the optimiser goes through the
-//! parameters in theirs: a step's bits depend on the run and the batch alone. Random numbers are keyed by
-//! the run's seed and step. Which batches there are is the business of `material`.
+//! The optimiser goes through the parameters in their order: a step's bits depend on the run and the batch
+//! alone. Random numbers are keyed by the run's seed and step. Which batches there are is the business of `material`.
 
-use std::ops::Range;
 use std::sync::Arc;
 
 use rayon::ThreadPool;
 use thiserror::Error;
 
 use super::batch::{Batch, BatchError, Feed};
-use super::compile::{CompileError, program};
-use super::evaluate::{parameter_ranges, slices};
-use crate::ir::{Graph, OutputKind};
+use super::compile::{CompileError, Pipeline};
+use super::gradient::GradientProgram;
+use crate::ir::Graph;
 use crate::runtime::checkpoint::Run;
 use crate::runtime::clip::{GradientError, clip};
 use crate::runtime::layout::Lengths;
@@ -41,21 +39,14 @@ pub enum StepError {
     Text(#[from] TextError),
 }
 
-/// A compiled gradient program and the memory of its steps.
+/// A compiled gradient program that moves the parameters.
 pub struct Trainer {
-    batch: Batch<f32>,
-    /// Parameters in the program's order.
-    ranges: Vec<Range<usize>>,
-    losses: Vec<String>,
-    /// Outputs and where they go in the flat gradient.
-    gradients: Vec<(String, Range<usize>)>,
-    gradient: Vec<f32>,
-    scratch: Vec<f32>,
+    program: GradientProgram,
     batches: u64,
 }
 
 impl Trainer {
-    /// Compiles `graph`, which has gradients, for an epoch of `batches` batches.
+    /// Compiles `graph`, which has gradients, for an epoch of one batch.
     ///
     /// # Errors
     /// It cannot be compiled.
@@ -64,29 +55,8 @@ impl Trainer {
         parameters: &Parameters,
         pool: &Arc<ThreadPool>,
     ) -> Result<Trainer, CompileError> {
-        let name = format!("{}_train", graph.name);
-        let kinds = [OutputKind::Loss, OutputKind::Gradient, OutputKind::Carry];
-        let program = program::<f32>(graph, &kinds, &name)?;
-        let gradients: Vec<(String, Range<usize>)> = graph
-            .outputs_of(OutputKind::Gradient)
-            .filter_map(|output| {
-                let range = parameters.range(parameters.index(&output.name)?);
-                Some((format!("gradient:{}", output.name), range))
-            })
-            .collect();
-        let longest = gradients.iter().map(|(_, range)| range.len()).max().unwrap_or(0);
-        Ok(Trainer {
-            ranges: parameter_ranges(&program, parameters),
-            losses: graph
-                .outputs_of(OutputKind::Loss)
-                .map(|output| format!("loss:{}", output.name))
-                .collect(),
-            batch: Batch::new(program, Arc::clone(pool)),
-            gradients,
-            gradient: vec![0.0; parameters.values().len()],
-            scratch: vec![0.0; longest],
-            batches: 1,
-        })
+        let program = GradientProgram::new(&mut Pipeline::default(), graph, parameters, pool)?;
+        Ok(Trainer { program, batches: 1 })
     }
 
     /// How many batches an epoch has: schedules move within epochs, too.
@@ -96,7 +66,7 @@ impl Trainer {
 
     /// The batch last run.
     pub fn batch(&self) -> &Batch<f32> {
-        &self.batch
+        self.program.batch()
     }
 
     /// One step; gives the loss before it.
@@ -110,23 +80,17 @@ impl Trainer {
         feeds: &[(&str, Feed<f32>)],
     ) -> Result<f64, StepError> {
         let position = run.meta.position;
-        self.batch.lay_out(lengths)?;
-        self.batch.set_random(run.meta.settings.seed, position.step)?;
-        self.batch.run(feeds, &slices(&run.parameters, &self.ranges))?;
-        let mut loss = 0.0;
-        for name in &self.losses {
-            loss += self.batch.number(name)?;
-        }
-        for (name, range) in &self.gradients {
-            let scratch = &mut self.scratch[..range.len()];
-            self.batch.add_up(name, &mut self.gradient[range.clone()], scratch)?;
-        }
+        let batch = self.program.batch_mut();
+        batch.lay_out(lengths)?;
+        batch.set_random(run.meta.settings.seed, position.step)?;
+        let loss = self.program.run(&run.parameters, feeds)?;
+        let gradient = self.program.gradient();
         let failed =
             |source| StepError::Gradient { step: position.step + 1, epoch: position.epoch + 1, source };
-        clip(&run.parameters, &mut self.gradient, run.meta.settings.clip()).map_err(failed)?;
+        clip(&run.parameters, gradient, run.meta.settings.clip()).map_err(failed)?;
         let epochs = position.epoch as f64 + position.batch as f64 / self.batches as f64;
         let rate = run.meta.rate.at(position.step, epochs);
-        run.optimizer.step(&mut run.parameters, &self.gradient, rate).map_err(failed)?;
+        run.optimizer.step(&mut run.parameters, gradient, rate).map_err(failed)?;
         run.meta.position.step += 1;
         Ok(loss)
     }

@@ -22,6 +22,12 @@ impl<'a> Rules<'a> {
         Rules { graph, origin }
     }
 
+    /// Nodes of the tangent of `of`.
+    pub fn tangent(graph: &'a mut Graph, of: NodeId) -> Rules<'a> {
+        let origin = Origin { span: graph.node(of).origin.span, kind: OriginKind::Tangent(of) };
+        Rules { graph, origin }
+    }
+
     pub fn op(&mut self, op: Op, operands: &[Operand]) -> Result<Operand, GradError> {
         let name = format!("{op:?}");
         let made = self.graph.apply(op, operands, self.origin);
@@ -40,7 +46,7 @@ impl<'a> Rules<'a> {
         self.op(Op::Binary(binary), &[a, b])
     }
 
-    fn multiply(&mut self, a: Operand, b: Operand) -> Result<Operand, GradError> {
+    pub fn multiply(&mut self, a: Operand, b: Operand) -> Result<Operand, GradError> {
         self.binary(Binary::Multiply, a, b)
     }
 
@@ -108,20 +114,8 @@ pub(super) fn derivative(
         | Op::OneHot(_)
         | Op::Stop => return Ok(None),
         Op::ArgMax => return Err(GradError::NoDerivative { name: "argmax".into(), node }),
-        Op::Unary(Unary::Sign) => return Ok(None),
-        Op::Unary(unary) => self::unary(rules, *unary, node, operands[0], y, g)?,
-        Op::Binary(binary) if binary.is_comparison() => return Ok(None),
-        Op::Binary(binary) => {
-            let term = self::binary(rules, *binary, index, [operands[0], operands[1]], y, g)?;
-            rules.shrink(term, operands[index])?
-        }
-        Op::Select => {
-            let zero = rules.constant(0.0, &[]);
-            let term = match index {
-                0 => return Ok(None),
-                1 => rules.select(operands[0], g, zero)?,
-                _ => rules.select(operands[0], zero, g)?,
-            };
+        Op::Unary(_) | Op::Binary(_) | Op::Select | Op::Softmax(_) => {
+            let Some(term) = symmetric(rules, node, index, g)? else { return Ok(None) };
             rules.shrink(term, operands[index])?
         }
         Op::Gather => match index {
@@ -136,6 +130,42 @@ pub(super) fn derivative(
         }
         Op::Contract(contract) => contracted(rules, contract, index, [operands[0], operands[1]], g)?,
         Op::Reduce(reduction, along) => reduce(rules, *reduction, *along, operands[0], y, g)?,
+        Op::LogSumExp => {
+            let softmax = rules.op(Op::Softmax(Along::Last), &[operands[0]])?;
+            let g = if rules.rank(softmax) > 1 { rules.stretch(g, operands[0])? } else { g };
+            rules.multiply(softmax, g)?
+        }
+        Op::Initially => initially(rules, index, [operands[0], operands[1]], g)?,
+        Op::Copy => g,
+    };
+    Ok(Some(term))
+}
+
+/// What a change `g` of operand `index` makes of the result, or, as the Jacobian by that operand is
+/// symmetric, what flows back to it of an adjoint `g`: both modes share these rows. A scalar that
+/// stretched is not summed here.
+pub(super) fn symmetric(
+    rules: &mut Rules,
+    node: NodeId,
+    index: usize,
+    g: Operand,
+) -> Result<Option<Operand>, GradError> {
+    let op = rules.graph.op(node).clone();
+    let operands = rules.graph.operands(node);
+    let y = Operand::from(node);
+    let term = match &op {
+        Op::Unary(Unary::Sign) => return Ok(None),
+        Op::Unary(unary) => self::unary(rules, *unary, node, operands[0], y, g)?,
+        Op::Binary(binary) if binary.is_comparison() => return Ok(None),
+        Op::Binary(binary) => self::binary(rules, *binary, index, [operands[0], operands[1]], y, g)?,
+        Op::Select => {
+            let zero = rules.constant(0.0, &[]);
+            match index {
+                0 => return Ok(None),
+                1 => rules.select(operands[0], g, zero)?,
+                _ => rules.select(operands[0], zero, g)?,
+            }
+        }
         Op::Softmax(along) => {
             let product = rules.multiply(y, g)?;
             let total = rules.op(Op::Reduce(Reduction::Sum, *along), &[product])?;
@@ -146,13 +176,7 @@ pub(super) fn derivative(
             let centred = rules.binary(Binary::Subtract, g, total)?;
             rules.multiply(y, centred)?
         }
-        Op::LogSumExp => {
-            let softmax = rules.op(Op::Softmax(Along::Last), &[operands[0]])?;
-            let g = if rules.rank(softmax) > 1 { rules.stretch(g, operands[0])? } else { g };
-            rules.multiply(softmax, g)?
-        }
-        Op::Initially => initially(rules, index, [operands[0], operands[1]], g)?,
-        Op::Copy => g,
+        other => return Err(GradError::Internal(format!("{other:?} has no symmetric Jacobian"))),
     };
     Ok(Some(term))
 }
@@ -361,14 +385,25 @@ fn reduce(
         (Reduction::Max, _) => {
             // Shared evenly among the largest.
             let is_last = along == Along::Last;
-            let peak = if is_last { rules.stretch(y, x)? } else { y };
-            let largest = rules.binary(Binary::Equal, x, peak)?;
-            let ties = rules.op(Op::Reduce(Reduction::Sum, along), &[largest])?;
+            let (largest, ties) = peaks(rules, along, x, y)?;
             let share = rules.binary(Binary::Divide, g, ties)?;
             let share = if is_last { rules.stretch(share, x)? } else { share };
             rules.multiply(largest, share)
         }
     }
+}
+
+/// 1 where `x` is the largest along `along` (`y` says how large), and how many are.
+pub(super) fn peaks(
+    rules: &mut Rules,
+    along: Along,
+    x: Operand,
+    y: Operand,
+) -> Result<(Operand, Operand), GradError> {
+    let peak = if along == Along::Last { rules.stretch(y, x)? } else { y };
+    let largest = rules.binary(Binary::Equal, x, peak)?;
+    let ties = rules.op(Op::Reduce(Reduction::Sum, along), &[largest])?;
+    Ok((largest, ties))
 }
 
 /// To the value itself all flows (where it was not read nothing asks for it), to the start what

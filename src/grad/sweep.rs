@@ -24,7 +24,8 @@ pub fn adjoints(
     seeds: &[(Operand, Operand)],
     wrt: &[NodeId],
 ) -> Result<HashMap<NodeId, NodeId>, GradError> {
-    let active = active(graph, seeds, wrt);
+    let ends: Vec<NodeId> = seeds.iter().map(|(value, _)| value.node).collect();
+    let active = active(graph, &ends, wrt);
     let mut order: Vec<NodeId> = active.iter().copied().collect();
     order.sort_unstable();
     let mut adjoint: HashMap<NodeId, NodeId> = HashMap::new();
@@ -76,8 +77,8 @@ pub fn adjoints(
     Ok(found)
 }
 
-/// Adjoints were made before their terms as copies of them: read the terms themselves.
-fn bypass(
+/// Derivatives were made before their terms as copies of them: read the terms themselves.
+pub(super) fn bypass(
     graph: &mut Graph,
     order: &[NodeId],
     adjoint: &HashMap<NodeId, NodeId>,
@@ -97,8 +98,8 @@ fn bypass(
     }
 }
 
-/// Nodes that depend on `wrt` and that some seed depends on, through real numbers.
-fn active(graph: &Graph, seeds: &[(Operand, Operand)], wrt: &[NodeId]) -> HashSet<NodeId> {
+/// Nodes that depend on `wrt` and that one of `ends` depends on, through real numbers.
+pub(super) fn active(graph: &Graph, ends: &[NodeId], wrt: &[NodeId]) -> HashSet<NodeId> {
     let mut below: HashSet<NodeId> = HashSet::new();
     let mut stack: Vec<NodeId> = wrt.to_vec();
     while let Some(node) = stack.pop() {
@@ -108,7 +109,7 @@ fn active(graph: &Graph, seeds: &[(Operand, Operand)], wrt: &[NodeId]) -> HashSe
         }
     }
     let mut found = HashSet::new();
-    let mut stack: Vec<NodeId> = seeds.iter().map(|(value, _)| value.node).collect();
+    let mut stack: Vec<NodeId> = ends.to_vec();
     while let Some(node) = stack.pop() {
         if below.contains(&node) && found.insert(node) {
             stack.extend(graph.operands(node).iter().map(|operand| operand.node));
@@ -205,10 +206,16 @@ fn back(rules: &mut Rules, Term { access, flow: term }: Term) -> Result<Operand,
 /// The sum of an adjoint's terms, with the shape of the value.
 fn total(graph: &mut Graph, node: NodeId, terms: Vec<Term>) -> Result<Operand, GradError> {
     let mut rules = Rules::new(graph, node);
+    let terms = gathered(&mut rules, terms)?;
+    let terms = terms.into_iter().map(|term| back(&mut rules, term)).collect::<Result<Vec<_>, _>>()?;
+    total_of(&mut rules, node, terms)
+}
+
+/// The sum of the terms of a node's derivative, with the shape of the value.
+pub(super) fn total_of(rules: &mut Rules, node: NodeId, terms: Vec<Operand>) -> Result<Operand, GradError> {
     let shape = rules.graph.ty(node).shape.clone();
     let mut sum: Option<Operand> = None;
-    for term in gathered(&mut rules, terms)? {
-        let term = back(&mut rules, term)?;
+    for term in terms {
         sum = Some(match sum {
             None => term,
             Some(sum) => rules.binary(Binary::Add, sum, term)?,
@@ -275,15 +282,15 @@ fn is_accumulation(graph: &Graph, node: NodeId, of: NodeId) -> bool {
         && graph.ty(node) == graph.ty(of)
         && graph.users(node).iter().any(|(reader, _, _)| match graph.node(*reader).origin.kind {
             OriginKind::Adjoint(other) => other != of,
-            OriginKind::Forward => false,
+            OriginKind::Forward | OriginKind::Tangent(_) => false,
         })
 }
 
-fn last_part(path: &str) -> String {
+pub(super) fn last_part(path: &str) -> String {
     path.rsplit('.').next().unwrap_or(path).to_string()
 }
 
-fn prefixed(path: &str) -> String {
+pub(super) fn prefixed(path: &str) -> String {
     match path.rsplit_once('.') {
         Some((prefix, last)) => format!("{prefix}.d{last}"),
         None => format!("d{path}"),

@@ -21,6 +21,7 @@ pub fn dot(graph: &Graph) -> String {
         let colour = match graph.node(node).origin.kind {
             OriginKind::Forward => "black",
             OriginKind::Adjoint(_) => "blue",
+            OriginKind::Tangent(_) => "darkgreen",
         };
         let _ = writeln!(text, "{indent}n{} [label={:?}, color={colour}];", node.index(), label);
     };

@@ -53,6 +53,8 @@ pub enum OriginKind {
     Forward,
     /// Part of the adjoint of this node.
     Adjoint(NodeId),
+    /// Part of the tangent of this node.
+    Tangent(NodeId),
 }
 
 impl Origin {

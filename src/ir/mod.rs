@@ -26,7 +26,7 @@ pub use dot::dot;
 pub use graph::{Graph, InputSpec, Node, NodeId, Operand, Origin, OriginKind, Output, OutputKind, ParamSpec};
 pub use infer::{InferError, infer};
 pub use op::{Along, Binary, Contract, Op, Reduction, Unary};
-pub use print::{Listing, listing, position, print};
+pub use print::{Listing, listing, live, position, print};
 pub use schedule::{ScheduleError, Stage, instant_cycle, schedule};
 pub use types::{Access, Axis, AxisId, AxisKind, AxisSet, BATCH, Element, ValueType};
 pub use unroll::{unroll, unroll_tree};

@@ -415,7 +415,7 @@ impl<'a> Printer<'a> {
 }
 
 /// Nodes that some output needs.
-pub(super) fn live(graph: &Graph) -> HashSet<NodeId> {
+pub fn live(graph: &Graph) -> HashSet<NodeId> {
     let mut found: HashSet<NodeId> = HashSet::new();
     let mut stack: Vec<NodeId> = graph.outputs.iter().map(|output| output.value.node).collect();
     while let Some(node) = stack.pop() {
@@ -466,9 +466,11 @@ fn base_name(graph: &Graph, node: NodeId) -> String {
     };
     match graph.node(node).origin.kind {
         OriginKind::Forward => plain(node).into(),
-        OriginKind::Adjoint(of) => {
-            let of_name = graph.contains(of).then(|| graph.node(of).name.as_deref().map(last_part)).flatten();
-            format!("d{}", of_name.unwrap_or_else(|| plain(of)))
-        }
+        OriginKind::Adjoint(of) => format!("d{}", own_name(graph, of).unwrap_or_else(|| plain(of))),
+        OriginKind::Tangent(of) => format!("{}_dot", own_name(graph, of).unwrap_or_else(|| plain(of))),
     }
+}
+
+fn own_name(graph: &Graph, node: NodeId) -> Option<&str> {
+    graph.contains(node).then(|| graph.node(node).name.as_deref().map(last_part)).flatten()
 }

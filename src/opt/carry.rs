@@ -5,35 +5,40 @@
 //! gradient stops there, for the carried value is data. Where positions matter, to a start or to an equation,
 //! `carry.steps` counts the steps of the chunks before.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use crate::ir::{
     Access, Along, AxisId, AxisSet, BATCH, Binary, Graph, InputSpec, Node, NodeId, Op, Operand, Origin,
-    Output, OutputKind, ValueType,
+    Output, OutputKind, ValueType, live,
 };
 
 /// The name of the input that counts the steps before the chunk, and of the output with those after it.
 const STEPS: &str = "carry.steps";
 
-/// Makes a program that runs one chunk along `axis` of what was one sequence; `None` if it cannot be
-/// cut into chunks because it reads the future, the ends or the whole, or on another axis at the same time.
+/// What keeps a sequence from being cut into chunks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Uncut {
+    /// The node; its origin says where in the source it stands.
+    pub node: NodeId,
+    /// What it is: "a softmax needs all positions along `t` at once".
+    pub reason: String,
+}
+
+/// Makes a program that runs one chunk along `axis` of what was one sequence.
 ///
 /// Sums over the whole batch (losses, metrics) are then those of the chunk.
-pub fn carry(graph: &Graph, axis: AxisId) -> Option<Graph> {
+///
+/// # Errors
+/// It cannot be cut into chunks because it reads the future, the ends or the whole, or on another axis at
+/// the same time: what does, and where; the first in the source.
+pub fn carry(graph: &Graph, axis: AxisId) -> Result<Graph, Uncut> {
     let mut readers: BTreeMap<NodeId, Vec<(NodeId, u32)>> = BTreeMap::new();
-    let of_each = |over: AxisSet| over.contains(axis) && !over.contains(BATCH);
+    let mut found: Vec<Uncut> = Vec::new();
+    // What no output needs is cut, too: programs of one model that offer different outputs carry the same.
+    let live = live(graph);
     for id in graph.ids() {
-        let needs_the_whole = match graph.op(id) {
-            Op::Softmax(Along::Axes(over)) => over.contains(axis),
-            Op::Reduce(_, Along::Axes(over)) => of_each(*over),
-            Op::Contract(contract) => of_each(contract.over),
-            Op::Length(along) => *along == axis,
-            Op::Count(over) => over.contains(axis),
-            _ => false,
-        };
-        if needs_the_whole {
-            return None;
-        }
+        let needed = live.contains(&id);
+        found.extend(whole(graph, id, axis).filter(|_| needed).map(|reason| Uncut { node: id, reason }));
         for operand in graph.operands(id) {
             match operand.access {
                 Access::Delay { axis: along, by } if along == axis => {
@@ -42,25 +47,81 @@ pub fn carry(graph: &Graph, axis: AxisId) -> Option<Graph> {
                         its.push((id, by));
                     }
                 }
-                Access::Advance { axis: along, .. } | Access::First(along) | Access::Last(along)
-                    if along == axis =>
-                {
-                    return None;
+                access => {
+                    let reason = ahead(graph, access, axis).filter(|_| needed);
+                    found.extend(reason.map(|reason| Uncut { node: id, reason }));
                 }
-                _ => {}
             }
         }
     }
+    for output in &graph.outputs {
+        let Operand { node, access } = output.value;
+        found.extend(ahead(graph, access, axis).map(|reason| Uncut { node, reason }));
+    }
+    let place = |uncut: &Uncut| {
+        let span = graph.node(uncut.node).origin.span;
+        (span.start, span.end)
+    };
+    if let Some(first) = found.into_iter().min_by_key(place) {
+        return Err(first);
+    }
+    cut(graph, axis, readers, &live).map_err(|node| {
+        let name = graph.axis_name(axis);
+        let reason = format!("a value that is read at an earlier `{name}` must have no other axis");
+        Uncut { node, reason }
+    })
+}
+
+/// Why an operation needs all positions along `axis` at once, if it does.
+fn whole(graph: &Graph, id: NodeId, axis: AxisId) -> Option<String> {
+    let name = graph.axis_name(axis);
+    let of_each = |over: AxisSet| over.contains(axis) && !over.contains(BATCH);
+    let what = match graph.op(id) {
+        Op::Softmax(Along::Axes(over)) if over.contains(axis) => "a softmax".to_string(),
+        Op::Reduce(way, Along::Axes(over)) if of_each(*over) => format!("this `{}`", way.name()),
+        Op::Contract(contract) if of_each(contract.over) => "this sum".to_string(),
+        Op::Length(along) if *along == axis => "the length".to_string(),
+        Op::Count(over) if over.contains(axis) => "the number of positions".to_string(),
+        _ => return None,
+    };
+    Some(format!("{what} needs all positions along `{name}` at once"))
+}
+
+/// What an access reads that a chunk does not have yet, if it does.
+fn ahead(graph: &Graph, access: Access, axis: AxisId) -> Option<String> {
+    let name = graph.axis_name(axis);
+    match access {
+        Access::Advance { axis: along, .. } if along == axis => {
+            Some(format!("this reads ahead along `{name}`"))
+        }
+        Access::First(along) if along == axis => {
+            Some(format!("this reads the first position along `{name}`"))
+        }
+        Access::Last(along) if along == axis => Some(format!("this reads the last position along `{name}`")),
+        _ => None,
+    }
+}
+
+/// Cuts at the delayed reads; the node that cannot be carried if there is one.
+fn cut(
+    graph: &Graph,
+    axis: AxisId,
+    readers: BTreeMap<NodeId, Vec<(NodeId, u32)>>,
+    live: &HashSet<NodeId>,
+) -> Result<Graph, NodeId> {
     let mut chunked = Chunked { graph: graph.clone(), axis, steps: None };
     for id in graph.ids() {
         if *graph.op(id) == Op::Position(axis) {
-            chunked.count_on(id)?;
+            chunked.count_on(id).ok_or(id)?;
         }
     }
     for (count, (node, readers)) in readers.into_iter().enumerate() {
-        chunked.cut(node, &readers, count)?;
+        let done = chunked.cut(node, &readers, count);
+        if done.is_none() && readers.iter().any(|(reader, _)| live.contains(reader)) {
+            return Err(node);
+        }
     }
-    Some(chunked.graph)
+    Ok(chunked.graph)
 }
 
 struct Chunked {

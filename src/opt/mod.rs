@@ -20,7 +20,7 @@ mod tables;
 
 use crate::ir::Graph;
 
-pub use carry::carry;
+pub use carry::{Uncut, carry};
 
 /// A transformation that keeps the meaning of a graph.
 #[derive(Clone, Copy)]

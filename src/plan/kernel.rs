@@ -321,7 +321,9 @@ pub struct Phase {
 }
 
 /// Binary arithmetic of the kernel language. Comparisons give 1.0 or 0.0; with a NaN only
-/// `NotEqual` is 1. `Min` and `Max` give NaN if either side is NaN.
+/// `NotEqual` is 1. `Min` and `Max` give NaN if either side is NaN. `DivideByModerate` is a quotient whose
+/// divisor is known to be neither tiny nor huge (2^-100 to 2^100), so that it may be had from an approximate
+/// reciprocal, within 1 unit in the last place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[allow(missing_docs)]
 pub enum BinaryInst {
@@ -329,6 +331,7 @@ pub enum BinaryInst {
     Subtract,
     Multiply,
     Divide,
+    DivideByModerate,
     Min,
     Max,
     Equal,

@@ -28,4 +28,4 @@ mod views;
 
 pub use build::{PlanError, plan};
 pub use kernel::*;
-pub use print::print;
+pub use print::{label, print};

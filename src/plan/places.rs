@@ -149,7 +149,7 @@ pub fn kernels(plan: &Plan) -> impl Iterator<Item = &Kernel> {
 }
 
 /// Elements from the row's start to behind the last point of a loop nest; 0 if it has no point.
-fn span(place: &Place, dims: &[usize]) -> usize {
+pub fn span(place: &Place, dims: &[usize]) -> usize {
     if dims.contains(&0) {
         return 0;
     }

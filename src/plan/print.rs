@@ -51,48 +51,49 @@ fn space(plan: &Plan, id: usize) -> String {
 }
 
 fn kernel(text: &mut String, plan: &Plan, kernel: &Kernel) {
+    let _ = writeln!(text, "  {}", label(plan, kernel));
+    for equation in &kernel.equations {
+        let _ = writeln!(text, "    {equation}");
+    }
+}
+
+/// A kernel's kind and what it works on, in a line.
+pub fn label(plan: &Plan, kernel: &Kernel) -> String {
     let name = |buffer: usize| plan.buffers[buffer].name.as_str();
-    let _ = match &kernel.work {
+    match &kernel.work {
         Work::Rows(rows) => {
             let dims: Vec<String> = rows.phases.iter().map(|phase| format!("{:?}", phase.dims)).collect();
-            writeln!(text, "  rows of {}: phases {}", space(plan, rows.space), dims.join(" "))
+            format!("rows of {}: phases {}", space(plan, rows.space), dims.join(" "))
         }
-        Work::Gemm(gemm) => writeln!(
-            text,
-            "  product {} = {} @ {} ({} x {})",
+        Work::Gemm(gemm) => format!(
+            "product {} = {} @ {} ({} x {})",
             name(gemm.out.at.buffer),
             name(gemm.a.at.buffer),
             name(gemm.packed),
             gemm.k,
             gemm.n
         ),
-        Work::Pack(pack) => writeln!(text, "  pack {}", name(pack.to)),
-        Work::Outer(outer) => writeln!(
-            text,
-            "  product over rows {} = {}.T @ {} ({} x {})",
+        Work::Pack(pack) => format!("pack {}", name(pack.to)),
+        Work::Outer(outer) => format!(
+            "product over rows {} = {}.T @ {} ({} x {})",
             name(outer.out.at.buffer),
             name(outer.a.at.buffer),
             name(outer.b.at.buffer),
             outer.m,
             outer.n
         ),
-        Work::Combine(combine) => writeln!(
-            text,
-            "  combine {} = {:?} of {}",
+        Work::Combine(combine) => format!(
+            "combine {} = {:?} of {}",
             name(combine.out.at.buffer),
             combine.how,
             name(combine.value.at.buffer)
         ),
-        Work::Scatter(scatter) => writeln!(
-            text,
-            "  scatter {} += {} by {}",
+        Work::Scatter(scatter) => format!(
+            "scatter {} += {} by {}",
             name(scatter.out.at.buffer),
             name(scatter.value.at.buffer),
             name(scatter.id.at.buffer)
         ),
-        Work::Random(random) => writeln!(text, "  random {}", name(random.out.at.buffer)),
-    };
-    for equation in &kernel.equations {
-        let _ = writeln!(text, "    {equation}");
+        Work::Random(random) => format!("random {}", name(random.out.at.buffer)),
     }
 }

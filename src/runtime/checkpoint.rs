@@ -10,7 +10,8 @@
 //!
 //! Parameters are f32 tensors under their own names, so that any reader of safetensors finds the
 //! weights; the optimiser's vectors and the carried states are beside them under names that begin with
-//! `@`. All else is one JSON text under the metadata key `rnnc`, with numbers as exact text. Equal runs
+//! `@`. Under early stopping the weights are those of the best epoch, and the last ones, from which training
+//! goes on, are beside them, too. All else is one JSON text under the metadata key `rnnc`, with numbers as exact text. Equal runs
 //! give equal bytes. Writing is whole or not at all (see `files`); values that are not finite are
 //! never written over a good file.
 
@@ -37,6 +38,7 @@ const KEY: &str = "rnnc";
 const VERSION: u32 = 1;
 const OPTIMIZER: &str = "@optimizer/";
 const CARRIED: &str = "@carried/";
+const LAST: &str = "@last/";
 
 /// A run: what it is, and its numbers.
 #[derive(Clone, Debug, PartialEq)]
@@ -47,8 +49,19 @@ pub struct Run {
     pub parameters: Parameters,
     /// The optimiser at this step.
     pub optimizer: Optimizer,
-    /// States that pass from one chunk of a text to the next, in order.
+    /// States that pass from one chunk of a sequence to the next, in order.
     pub carried: Vec<Carried>,
+    /// The weights to use where they are not the last ones.
+    pub best: Option<Best>,
+}
+
+/// The weights of the epoch with the lowest loss.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Best {
+    /// The epoch, from 1.
+    pub epoch: u64,
+    /// The parameters after it.
+    pub parameters: Parameters,
 }
 
 /// A named f32 array that is no parameter.
@@ -116,6 +129,13 @@ pub struct EpochLosses {
     pub held_out: Option<f64>,
 }
 
+impl EpochLosses {
+    /// The figure that schedules and early stopping go by.
+    pub fn decisive(&self) -> f64 {
+        self.held_out.unwrap_or(self.training)
+    }
+}
+
 /// Why a run cannot be saved or loaded.
 #[derive(Debug, Error)]
 pub enum CheckpointError {
@@ -175,6 +195,8 @@ struct Header {
     parameters: Vec<ParameterSpec>,
     optimizer_steps: u64,
     carried: Vec<String>,
+    /// The epoch, from 1, that the weights are of; none: they are the last ones.
+    best: Option<u64>,
     run: RunMeta,
 }
 
@@ -188,7 +210,12 @@ impl Run {
     /// A run before its first step.
     pub fn new(meta: RunMeta, parameters: Parameters) -> Run {
         let optimizer = Optimizer::new(meta.settings.algorithm, &parameters);
-        Run { meta, parameters, optimizer, carried: Vec::new() }
+        Run { meta, parameters, optimizer, carried: Vec::new(), best: None }
+    }
+
+    /// The weights to measure and write with: the best ones if they are kept, else the last.
+    pub fn weights(&self) -> &Parameters {
+        self.best.as_ref().map_or(&self.parameters, |best| &best.parameters)
     }
 
     /// The file's bytes.
@@ -206,8 +233,11 @@ impl Run {
             tensors.push((name, shape.to_vec(), bytes));
             Ok(())
         };
-        for (spec, values) in self.parameters.iter() {
+        for (spec, values) in self.weights().iter() {
             add(spec.name.clone(), &spec.shape, values)?;
+        }
+        for (spec, values) in self.parameters.iter().filter(|_| self.best.is_some()) {
+            add(format!("{LAST}{}", spec.name), &spec.shape, values)?;
         }
         for (name, values) in self.optimizer.state() {
             add(format!("{OPTIMIZER}{name}"), &[values.len()], values)?;
@@ -220,6 +250,7 @@ impl Run {
             parameters: self.parameters.specs().to_vec(),
             optimizer_steps: self.optimizer.steps(),
             carried: self.carried.iter().map(|state| state.name.clone()).collect(),
+            best: self.best.as_ref().map(|best| best.epoch),
             run: self.meta.clone(),
         };
         let header = serde_json::to_string(&header).map_err(|error| damaged(error.to_string()))?;
@@ -254,7 +285,11 @@ impl Run {
     fn from_bytes(path: &Path, bytes: &[u8]) -> Result<Run, CheckpointError> {
         let tensors = weights::parse(path, bytes)?;
         let header = header(path, bytes)?;
-        let parameters = weights::select(path, &tensors, header.parameters)?;
+        let weights = weights::select(path, &tensors, header.parameters)?;
+        let (parameters, best) = match header.best {
+            None => (weights, None),
+            Some(epoch) => (last(path, &tensors, &weights)?, Some(Best { epoch, parameters: weights })),
+        };
         let find = |name: &str| flat(path, &tensors, &format!("{OPTIMIZER}{name}"));
         let mut unreadable = None;
         let algorithm = header.run.settings.algorithm;
@@ -279,7 +314,7 @@ impl Run {
             let values = weights::finite(path, &key, &tensor)?;
             carried.push(Carried { name, shape: tensor.shape().to_vec(), values });
         }
-        Ok(Run { meta: header.run, parameters, optimizer, carried })
+        Ok(Run { meta: header.run, parameters, optimizer, carried, best })
     }
 
     /// Checks that the parameters are those of a compiled model, in its order, and takes over how the
@@ -315,9 +350,28 @@ impl Run {
             let names = vec![format!("{} in the place of {}", spec.name, other.name)];
             return Err(WeightsError::Missing { path, names });
         }
-        self.parameters = Parameters::from_values(specs, self.parameters.values().to_vec())?;
+        let best = self.best.as_mut().map(|best| &mut best.parameters);
+        for parameters in std::iter::once(&mut self.parameters).chain(best) {
+            *parameters = Parameters::from_values(specs.clone(), parameters.values().to_vec())?;
+        }
         Ok(())
     }
+}
+
+/// The last parameters, where the file's weights are the best ones.
+fn last(path: &Path, tensors: &SafeTensors, best: &Parameters) -> Result<Parameters, CheckpointError> {
+    let damaged = |reason: String| CheckpointError::Metadata { path: path.to_path_buf(), reason };
+    let mut all = Vec::with_capacity(best.values().len());
+    for (spec, values) in best.iter() {
+        let key = format!("{LAST}{}", spec.name);
+        let tensor = tensors.tensor(&key).map_err(|_| damaged(format!("`{key}` is missing")))?;
+        let own = weights::finite(path, &key, &tensor)?;
+        if tensor.shape() != spec.shape || own.len() != values.len() {
+            return Err(damaged(format!("`{key}` has shape {:?}, not {:?}", tensor.shape(), spec.shape)));
+        }
+        all.extend(own);
+    }
+    Ok(Parameters::from_values(best.specs().to_vec(), all).map_err(WeightsError::from)?)
 }
 
 /// A vector of the optimiser, if the file has it.
@@ -386,6 +440,9 @@ mod tests {
             Carried { name: "rnn.h".to_string(), shape: vec![2, 2], values: vec![0.1, -0.0, 1e-40, 4.0] },
             Carried { name: "a".to_string(), shape: vec![1], values: vec![7.0] },
         ];
+        let mut parameters = run.parameters.clone();
+        parameters.values_mut().iter_mut().for_each(|value| *value += 1.0);
+        run.best = Some(Best { epoch: 1, parameters });
         run
     }
 
@@ -453,8 +510,14 @@ mod tests {
     fn a_run_is_a_weights_file() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("run.safetensors");
-        run().save(&path).unwrap();
-        assert_eq!(weights::load_weights(&path, specs()).unwrap(), run().parameters);
+        let mut run = run();
+        run.save(&path).unwrap();
+        assert_ne!(run.weights(), &run.parameters);
+        assert_eq!(weights::load_weights(&path, specs()).unwrap(), *run.weights());
+        run.best = None;
+        run.save(&path).unwrap();
+        assert_eq!(weights::load_weights(&path, specs()).unwrap(), run.parameters);
+        assert_eq!(Run::load(&path).unwrap().best, None);
     }
 
     #[test]
@@ -465,7 +528,7 @@ mod tests {
         let mut thawed = specs();
         thawed[1].trainable = true;
         run.expect_model(path, thawed).unwrap();
-        assert!(run.parameters.specs()[1].trainable);
+        assert!(run.parameters.specs()[1].trainable && run.weights().specs()[1].trainable);
         let mut text = |specs: Vec<ParameterSpec>| run.expect_model(path, specs).unwrap_err().to_string();
         let more = [specs(), vec![ParameterSpec::new("U", &[1], Initializer::Zeros)]].concat();
         assert_eq!(text(more), "run is of another model: it has no `U`");
@@ -521,6 +584,7 @@ mod tests {
         assert_eq!(without("enc.W"), "run is of another model: it has no `enc.W`");
         assert_eq!(without("@optimizer/adam.v"), "run: the optimiser's state `adam.v` is missing");
         assert_eq!(without("@carried/a"), "the metadata of run is damaged: `@carried/a` is missing");
+        assert_eq!(without("@last/enc.W"), "the metadata of run is damaged: `@last/enc.W` is missing");
         let nan = |bad: &str| {
             let spoil = |name: &str, data: &mut Vec<u8>| {
                 if name == bad {
@@ -530,7 +594,7 @@ mod tests {
             };
             load(&altered(Some(metadata()), spoil)).unwrap_err().to_string()
         };
-        for name in ["enc.W", "@optimizer/adam.m", "@carried/a"] {
+        for name in ["enc.W", "@optimizer/adam.m", "@carried/a", "@last/b"] {
             assert_eq!(nan(name), format!("`{name}` in run is not finite: element 0 is NaN"));
         }
     }
@@ -540,6 +604,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("run.safetensors");
         let mut run = run();
+        run.best = None;
         run.save(&path).unwrap();
         let good = std::fs::read(&path).unwrap();
         run.parameters.values_mut()[2] = f32::NAN;

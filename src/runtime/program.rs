@@ -13,16 +13,19 @@
 //! split and how results are added up again is the caller's.
 
 use std::marker::PhantomData;
-use std::ops::Range;
+use std::ops::{AddAssign, Range};
 use std::sync::Arc;
 
+use rayon::ThreadPool;
 use thiserror::Error;
 
 use super::layout::{Content, Layout, LayoutError, Lengths};
-use crate::backend::native::context::Slots;
+use crate::backend::native::clock;
+use crate::backend::native::context::{CELL_BYTES, Slots};
 use crate::backend::native::emit::EmitError;
 use crate::backend::native::jit::Jit;
-use crate::plan::{BufferId, Element, Plan, Precision, Residency, Role};
+use crate::plan::places::kernels;
+use crate::plan::{BufferId, Element, GemmRows, Plan, Precision, Residency, Role, Work};
 
 /// A type that programs calculate in: f32 or f64.
 pub trait Real: Copy + Default + Send + Sync + std::fmt::Debug + PartialEq + 'static {
@@ -98,6 +101,7 @@ pub struct Program<R: Real> {
     plan: Plan,
     code: Jit,
     slots: Slots,
+    profiled: bool,
     parameters: Vec<BufferId>,
     real: PhantomData<R>,
 }
@@ -106,14 +110,25 @@ impl<R: Real> Program<R> {
     /// Compiles a plan for this machine.
     pub fn new(plan: Plan) -> Result<Program<R>, ProgramError> {
         let code = Jit::compile(&plan, R::PRECISION)?;
+        Ok(Program::of(plan, code, false))
+    }
+
+    /// Compiles a plan for this machine with a clock, see [`Instance::readings`].
+    pub fn profiled(plan: Plan) -> Result<Program<R>, ProgramError> {
+        let code = Jit::profiled(&plan, R::PRECISION)?;
+        Ok(Program::of(plan, code, true))
+    }
+
+    fn of(plan: Plan, code: Jit, profiled: bool) -> Program<R> {
         let is_parameter = |id: &BufferId| matches!(plan.buffers[*id].role, Role::Parameter(_));
-        Ok(Program {
+        Program {
             slots: Slots::new(&plan),
+            profiled,
             parameters: (0..plan.buffers.len()).filter(is_parameter).collect(),
             code,
             plan,
             real: PhantomData,
-        })
+        }
     }
 
     /// The plan.
@@ -131,6 +146,11 @@ impl<R: Real> Program<R> {
             };
             (name, &buffer.shape[..], buffer.width)
         })
+    }
+
+    /// Whether it has a clock.
+    pub fn is_profiled(&self) -> bool {
+        self.profiled
     }
 
     /// Cranelift's intermediate code, one text a function.
@@ -158,6 +178,10 @@ pub struct Instance<R: Real> {
     /// The arena, beginning at the first multiple of 64 bytes.
     memory: Vec<u8>,
     context: Vec<u64>,
+    /// Where workers count how often they have met.
+    cells: Vec<u64>,
+    /// What the clock of a profiled program said; else empty.
+    readings: Vec<u64>,
 }
 
 impl<R: Real> Instance<R> {
@@ -168,8 +192,13 @@ impl<R: Real> Instance<R> {
         part: Range<usize>,
     ) -> Result<Instance<R>, ProgramError> {
         let layout = Layout::new(&program.plan, R::PRECISION, whole, part)?;
-        let mut instance =
-            Instance { program: Arc::clone(program), layout, memory: Vec::new(), context: Vec::new() };
+        let readings = match program.profiled {
+            true => vec![0; clock::readings(kernels(&program.plan).count())],
+            false => Vec::new(),
+        };
+        let program = Arc::clone(program);
+        let (memory, context, cells) = (Vec::new(), Vec::new(), Vec::new());
+        let mut instance = Instance { program, layout, memory, context, cells, readings };
         instance.prepare()?;
         Ok(instance)
     }
@@ -178,6 +207,21 @@ impl<R: Real> Instance<R> {
     pub fn relayout(&mut self, whole: &Lengths, part: Range<usize>) -> Result<(), ProgramError> {
         self.layout = Layout::new(&self.program.plan, R::PRECISION, whole, part)?;
         self.prepare()
+    }
+
+    /// Multiply-adds of a run's products.
+    pub fn products(&self) -> usize {
+        let rows = |space: usize| self.layout.spaces[space].rows;
+        kernels(&self.program.plan)
+            .map(|kernel| match &kernel.work {
+                Work::Gemm(gemm) => match gemm.rows {
+                    GemmRows::Space(space) => rows(space) * gemm.k * gemm.n,
+                    GemmRows::Static(rows) => rows * gemm.k * gemm.n,
+                },
+                Work::Outer(outer) => rows(outer.space) * outer.m * outer.n,
+                _ => 0,
+            })
+            .sum()
     }
 
     /// Rows and places.
@@ -222,13 +266,42 @@ impl<R: Real> Instance<R> {
     /// Runs the program. `parameters` are in the order of [`Program::parameters`], row-major.
     pub fn run(&mut self, parameters: &[&[R]]) -> Result<(), ProgramError> {
         self.check_parameters(parameters)?;
-        self.fill_context(parameters);
+        self.fill_context(parameters, 1);
         let entry = self.program.code.entry();
         // SAFETY: the context has the slots that the code was made for; every pointer in it is to memory
         // of the size that the layout found for the plan, all of it borrowed for the call. The code
-        // writes to the arena only, which `self` owns.
-        unsafe { entry(self.context.as_ptr()) };
+        // writes to the arena and the readings only, which `self` owns.
+        unsafe { entry(self.context.as_ptr(), 0, 1) };
         Ok(())
+    }
+
+    /// Runs the program on several groups at once, each by `workers` threads of the pool, of which there must
+    /// be enough. The results are those of [`Instance::run`], to the bit.
+    pub fn run_together(
+        groups: &mut [Instance<R>],
+        parameters: &[&[R]],
+        pool: &ThreadPool,
+        workers: usize,
+    ) -> Result<(), ProgramError> {
+        for instance in groups.iter_mut() {
+            instance.check_parameters(parameters)?;
+            instance.fill_context(parameters, workers);
+        }
+        let groups = &*groups;
+        pool.broadcast(|thread| {
+            let Some(instance) = groups.get(thread.index() / workers) else { return };
+            let (entry, worker) = (instance.program.code.entry(), thread.index() % workers);
+            // SAFETY: as in `run`; nobody else reaches the memory, since the groups are borrowed mutably,
+            // and the workers of a group write where no other one reads or writes until they have met.
+            unsafe { entry(instance.context.as_ptr(), worker as u64, workers as u64) };
+        });
+        Ok(())
+    }
+
+    /// What the clock of a profiled program said in all runs so far, see [`crate::backend::native::clock`];
+    /// empty for any other program.
+    pub fn readings(&self) -> &[u64] {
+        &self.readings
     }
 
     /// A result: one row, or an array padded with zeros to the longest example of the whole batch.
@@ -244,6 +317,37 @@ impl<R: Real> Instance<R> {
         let id = self.program.find("output", name)?;
         self.check_element(id, Element::Real, padded.len())?;
         self.get_rows(id, padded, R::read)
+    }
+
+    /// Adds a part of a result of a single row, from element `from` on, to `part`, or begins `part` with it.
+    pub fn add_row(&self, name: &str, from: usize, part: &mut [R], begin: bool) -> Result<(), ProgramError>
+    where
+        R: AddAssign,
+    {
+        let id = self.program.find("output", name)?;
+        let (bytes, wanted) = (size_of::<R>(), from + part.len());
+        let buffer = &self.program.plan.buffers[id];
+        let real = buffer.element == Element::Real;
+        let single = self.program.plan.spaces[buffer.space].axes.is_empty();
+        let row = match self.layout.arena.places[id] {
+            Some(place) if real && single && wanted <= buffer.width => {
+                let start = self.memory.as_ptr().align_offset(super::layout::ALIGNMENT) + place.offset;
+                &self.memory[start + from * bytes..start + wanted * bytes]
+            }
+            _ => {
+                return Err(ProgramError::Mismatch {
+                    name: buffer.name.clone(),
+                    expected: format!("one row of {wanted} elements ({:?})", Element::Real),
+                    given: format!("{} a row ({:?})", buffer.width, buffer.element),
+                });
+            }
+        };
+        let values = row.chunks_exact(bytes).map(R::read);
+        match begin {
+            true => part.iter_mut().zip(values).for_each(|(sum, value)| *sum = value),
+            false => part.iter_mut().zip(values).for_each(|(sum, value)| *sum += value),
+        }
+        Ok(())
     }
 
     /// A result of ids, padded with "none".
@@ -381,7 +485,7 @@ impl<R: Real> Instance<R> {
         Ok(())
     }
 
-    fn fill_context(&mut self, parameters: &[&[R]]) {
+    fn fill_context(&mut self, parameters: &[&[R]], workers: usize) {
         let program = Arc::clone(&self.program);
         let (slots, plan) = (&program.slots, &program.plan);
         let arena = self.arena().as_mut_ptr().expose_provenance() as u64;
@@ -412,8 +516,24 @@ impl<R: Real> Instance<R> {
         for axis in 0..plan.axes.len() {
             context[slots.steps(axis)] = layout.steps[axis] as u64;
         }
+        if workers > 1 {
+            // Cache lines of their own, wherever the vector begins.
+            let words = CELL_BYTES / 8;
+            self.cells.resize(words * (workers + 1), 0);
+            let start = self.cells.as_ptr().align_offset(CELL_BYTES);
+            context[slots.cells()] = self.cells[start..].as_mut_ptr().expose_provenance() as u64;
+            context[slots.pause()] = pause as extern "C" fn() as usize as u64;
+        }
+        if program.profiled {
+            context.push(self.readings.as_mut_ptr().expose_provenance() as u64);
+        }
         self.context = context;
     }
+}
+
+/// What a worker does now and then while it waits.
+extern "C" fn pause() {
+    std::thread::yield_now();
 }
 
 fn write_id(value: u32, bytes: &mut [u8]) {

@@ -23,7 +23,7 @@ pub enum Form {
 pub fn tree(rng: &mut Rng, form: Form, nodes: usize) -> Tree {
     let mut parents = vec![-1; nodes];
     let mut arities = vec![0; nodes];
-    for node in 1..nodes {
+    for (node, above) in parents.iter_mut().enumerate().skip(1) {
         let parent = match form {
             Form::Chain => node - 1,
             Form::Comb => (node - 1) / 2 * 2,
@@ -35,7 +35,7 @@ pub fn tree(rng: &mut Rng, form: Form, nodes: usize) -> Tree {
             }
         };
         arities[parent] += 1;
-        parents[node] = i64::try_from(parent).unwrap_or(-1);
+        *above = i64::try_from(parent).unwrap_or(-1);
     }
     Tree::new(&parents).unwrap_or_default()
 }

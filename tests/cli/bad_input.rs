@@ -8,7 +8,7 @@ fn programs_that_are_no_programs() {
     workspace.run("check none.rnn").fails(1, &["none.rnn"]);
     workspace.run("check .").fails(1, &["not a regular file"]);
     workspace.write("empty.rnn", "");
-    workspace.run("check empty.rnn").fails(1, &["nothing to compile"]);
+    workspace.run("check empty.rnn").fails(1, &["nothing to compile", "empty.rnn"]);
     workspace.write("binary.rnn", [0x7f, b'E', b'L', b'F', 0xff, 0xfe, 0]);
     workspace.run("check binary.rnn").fails(1, &["binary.rnn", "not UTF-8", "offset 4"]);
     workspace.write("zeros.rnn", [0; 1000]);
@@ -32,9 +32,15 @@ fn programs_without_bounds() {
     }
     workspace.write("deeper.rnn", deep(100_000));
     workspace.run("check deeper.rnn").fails(1, &["deeper.rnn"]);
+    // One mistake, one error: not one for each shape that the dimension is in.
+    for command in ["check tiny.rnn", "summary tiny.rnn", "train tiny.rnn --text text.txt --out run"] {
+        for dim in ["H", "E"] {
+            let ran = workspace.run(&format!("{command} --set {dim}=1000000000000"));
+            let ran = ran.fails(1, &[&format!("{dim} = 1000000000000]"), "TiB", "tiny.rnn:"]);
+            assert_eq!(ran.err.matches("error").count(), 1, "{command}: {}", ran.err);
+        }
+    }
     workspace.run("check tiny.rnn --set V=1000000000000").fails(1, &["1000000000000"]);
-    workspace.run("summary tiny.rnn --set H=1000000000000").fails(1, &[]);
-    workspace.train("--out run --set H=1000000000000").fails(1, &[]);
     assert_eq!(workspace.files(), ["deep.rnn", "deeper.rnn", "text.txt", "tiny.rnn"]);
 }
 

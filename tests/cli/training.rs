@@ -11,11 +11,7 @@ fn a_text_is_learnt_and_written() {
     assert!(ran.out.contains("epoch 1/8: loss ") && ran.out.contains("held-out "), "{}", ran.out);
     assert!(ran.out.contains("characters/s") && ran.out.contains("wrote run ("), "{}", ran.out);
     assert!(ran.out.contains("* training   o held-out") && ran.out.contains("time by stage"), "{}", ran.out);
-    let losses: Vec<f64> = ran
-        .out
-        .lines()
-        .filter_map(|line| line.split_once("held-out ")?.1.split(',').next()?.parse().ok())
-        .collect();
+    let losses = held_out(&ran.out);
     assert_eq!(losses.len(), 8, "{}", ran.out);
     assert!(losses[7] < 1.0 && losses[7] < losses[0] - 0.5, "{losses:?}");
 
@@ -73,6 +69,43 @@ fn a_resumed_run_is_one_that_never_stopped() {
     assert!(ran.out.contains("nothing to do"), "{}", ran.out);
     let ran = workspace.run("train --resume --out whole --epochs 4").fine();
     assert!(ran.out.contains("epoch 4/4") && !ran.out.contains("epoch 3/4:"), "{}", ran.out);
+}
+
+/// The held-out loss of each epoch, as printed.
+fn held_out(out: &str) -> Vec<f64> {
+    out.lines().filter_map(|line| line.split_once("held-out ")?.1.split(',').next()?.parse().ok()).collect()
+}
+
+#[test]
+fn early_stopping_keeps_the_best_weights() {
+    let workspace = Workspace::with_tiny();
+    // So fast that it soon gets worse.
+    let stops = super::TINY.replace("adam(lr = 0.01)", "adam(lr = 0.2), early_stopping = 2");
+    workspace.write("tiny.rnn", stops);
+    let ran = workspace.train("--epochs 60 --out run").fine();
+    let losses = held_out(&ran.out);
+    let best = losses.iter().copied().fold(f64::INFINITY, f64::min);
+    let epoch = losses.iter().position(|loss| *loss == best).unwrap() + 1;
+    assert!(epoch < losses.len() && losses.len() < 60, "{losses:?}");
+    assert!(ran.out.contains("stopped early"), "{}", ran.out);
+    assert!(ran.out.contains(&format!("the weights of epoch {epoch})")), "{epoch} {}", ran.out);
+    let measured = workspace.run("eval run").fine();
+    let loss: f64 = measured.out.split_once("loss  ").unwrap().1.trim().parse().unwrap();
+    assert!((loss - best).abs() < 1e-4, "{best} {}", measured.out);
+
+    // Training goes on from the last weights, not from those: the same bits as without a stop.
+    for stops in [&[5][..], &[12], &[3, 40]] {
+        let _ = std::fs::remove_file(workspace.path("parts"));
+        let mut resume = "";
+        for stop in stops {
+            workspace.train(&format!("--epochs 60 --max-steps {stop} --out parts {resume}")).fine();
+            resume = "--resume";
+        }
+        workspace.run("train --resume --out parts").fine();
+        assert_eq!(workspace.read("parts"), workspace.read("run"), "{stops:?}");
+    }
+    let again = workspace.run("train --resume --out run").fine();
+    assert!(again.out.contains("nothing to do"), "{}", again.out);
 }
 
 #[test]
@@ -152,6 +185,83 @@ fn examples_from_an_archive() {
     workspace.run("train classes.rnn --npz data.npz --max-steps 17 --out parts").fine();
     workspace.run("train --resume --out parts").fine();
     assert_eq!(workspace.read("parts"), workspace.read("run"));
+}
+
+/// Truncated backpropagation through examples, with states that pass from chunk to chunk.
+#[test]
+fn long_examples_are_cut() {
+    let workspace = Workspace::new();
+    let tags = CLASSES.replace("input label: id(C)", "input label: id(C) over t").replace("h[last]", "h");
+    // A metric may need whole examples: it is measured on such.
+    let tags = tags
+        .replace("label == argmax(y)", "mean(label == argmax(y) over t)")
+        .replace("holdout", "truncate = 4, holdout");
+    workspace.write("tags.rnn", &tags);
+    let (words, _, lengths) = sentences(100);
+    let words: Vec<i64> = words.iter().map(|&word| word.max(0)).collect();
+    let labels: Vec<i64> = words.iter().map(|word| word % 2).collect();
+    let data = [
+        ("words", &[100, 6][..], Values::I64(&words)),
+        ("label", &[100, 6][..], Values::I64(&labels)),
+        ("t", &[100][..], Values::I64(&lengths)),
+    ];
+    write(&workspace.path("data.npz"), &data).unwrap();
+    let train = |more: &str| workspace.run(&format!("train tags.rnn --npz data.npz {more}"));
+    let ran = train("--threads 1 --out run").fine();
+    assert!(ran.out.contains("steps/s"), "{}", ran.out);
+    let losses = held_out(&ran.out);
+    assert!(losses[11] < 0.3 * losses[0], "{losses:?}");
+    train("--threads 3 --out other").fine();
+    assert_eq!(workspace.read("run"), workspace.read("other"));
+    // Between two chunks of a batch, and between two batches.
+    for stop in [5, 6, 17, 48] {
+        let _ = std::fs::remove_file(workspace.path("parts"));
+        train(&format!("--max-steps {stop} --out parts")).fine();
+        workspace.run("train --resume --out parts").fine();
+        assert_eq!(workspace.read("parts"), workspace.read("run"), "{stop}");
+    }
+    // The flag overrides the model: chunks as long as the longest are no chunks.
+    train("--truncate 6 --out six").fine();
+    assert_ne!(workspace.read("six"), workspace.read("run"));
+
+    let whole = "train classes.rnn --npz data.npz --out no";
+    workspace.write("classes.rnn", CLASSES.replace("holdout", "truncate = 4, holdout"));
+    let cannot =
+        &["cannot be cut into chunks along `t`", "last position", "classes.rnn:7:", "truncate = none"];
+    workspace.run(whole).fails(1, cannot);
+    workspace.write("classes.rnn", CLASSES);
+    workspace.run(&format!("{whole} --truncate 4")).fails(1, cannot);
+    assert!(!workspace.path("no").exists());
+}
+
+#[test]
+fn models_that_need_the_whole_text() {
+    let workspace = Workspace::with_tiny();
+    let train = |from: &str, to: &str, words: &[&str]| {
+        workspace.write("whole.rnn", super::TINY.replace(from, to));
+        let ran = workspace.run("train whole.rnn --text text.txt --out run").fails(1, words);
+        assert_eq!(ran.err.matches("error[").count(), 1, "{}", ran.err);
+        assert!(ran.err.contains("--npz"), "{}", ran.err);
+    };
+    train(
+        "text[t-1]])",
+        "text[t-1]], backward)",
+        &["whole.rnn:5:7", "cannot be cut", "reads ahead along `t`"],
+    );
+    train("dropout(h, 0.1)", "h + h[last]", &["whole.rnn:6:", "reads the last position"]);
+    train("dropout(h, 0.1)", "h / length(t)", &["whole.rnn:6:", "the length needs all positions"]);
+    train("dropout(h, 0.1)", "h - mean(h over t)", &["whole.rnn:6:", "this `mean` needs all positions"]);
+    assert_eq!(workspace.files(), ["text.txt", "tiny.rnn", "whole.rnn"]);
+    // What only a named value needs is no hindrance, and a position may be used as a number.
+    workspace.write(
+        "fine.rnn",
+        super::TINY
+            .replace("dropout(h, 0.1)", "h + 0.001 * t")
+            .replace("  train", "  last = h[last]\n  train"),
+    );
+    workspace.run("train fine.rnn --text text.txt --epochs 1 --out run").fine();
+    workspace.run("eval run").fine();
+    workspace.run("generate run --length 5 --prompt ab").fine();
 }
 
 #[test]

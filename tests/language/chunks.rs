@@ -36,19 +36,24 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("a mean over the batch", "y = tanh(x * w)  loss l = sum(y)  metric m = sum(y^2)"),
 ];
 
-const REFUSED: &[(&str, &str)] = &[
-    ("backward", "h = LSTM(3, 2)(x, backward)  loss l = sum(h)"),
-    ("the next input", "loss l = sum(x[t+1] * w)"),
-    ("the last value", "h = LSTM(3, 2)(x)  loss l = sum(h[last])"),
-    ("the first value", "loss l = sum(x * x[first] * w)"),
-    ("a softmax over t", "p = softmax(dot(x, w) over t)  loss l = p * t"),
-    ("a sum over t", "s = sum(x * w over t)  loss l = dot(s, x)"),
-    ("the length", "loss l = dot(w, x) * length(t)"),
+/// Name, program, the words that stand where it is refused, and part of the reason.
+const REFUSED: &[(&str, &str, &str, &str)] = &[
+    ("backward", "h = LSTM(3, 2)(x, backward)  loss l = sum(h)", "LSTM(3, 2)(x, backward)", "reads ahead"),
+    ("the next input", "loss l = sum(x[t+1] * w)", "x[t+1] * w", "reads ahead along `t`"),
+    ("the last value", "h = LSTM(3, 2)(x)  loss l = sum(h[last])", "sum(h[last])", "reads the last position"),
+    ("the first value", "loss l = sum(x * x[first] * w)", "x * x[first]", "reads the first position"),
+    ("a softmax over t", "p = softmax(dot(x, w) over t)  loss l = p * t", "p", "a softmax"),
+    ("a sum over t", "s = sum(x * w over t)  loss l = dot(s, x)", "s", "this `sum` needs all"),
+    ("the length", "loss l = dot(w, x) * length(t)", "length(t)", "the length needs all"),
 ];
 
 fn program(body: &str) -> Graph {
+    graph(&text(body))
+}
+
+fn text(body: &str) -> String {
     let body = body.replace("  ", "\n  ");
-    graph(&format!(
+    format!(
         "model M() {{
            input x: [3] over t
            input k: id(4) over t
@@ -57,7 +62,7 @@ fn program(body: &str) -> Graph {
            param w: [3], a: [2, 3], b: [4, 3], d: [2]
            {body}
          }}"
-    ))
+    )
 }
 
 /// The steps `from..to` of every example, as far as it has them.
@@ -112,7 +117,7 @@ fn chunks_are_worth_the_whole() {
     for (name, body) in PROGRAMS {
         let graph = program(body);
         let axis = graph.find_axis("t").unwrap();
-        let chunked = carry(&graph, axis).unwrap_or_else(|| panic!("{name} is refused"));
+        let chunked = carry(&graph, axis).unwrap_or_else(|uncut| panic!("{name} is refused: {uncut:?}"));
         assert!(verify(&chunked).is_empty(), "{name}: {:?}", verify(&chunked));
         let lengths = [7, 5, 2, 0];
         let whole = feeds_for(&graph, &lengths, 3);
@@ -202,8 +207,13 @@ fn gradients_stay_inside_their_chunk() {
 
 #[test]
 fn what_cannot_be_cut_is_refused() {
-    for (name, body) in REFUSED {
-        let graph = program(body);
-        assert!(carry(&graph, graph.find_axis("t").unwrap()).is_none(), "{name} is cut");
+    for (name, body, words, reason) in REFUSED {
+        let source = text(body);
+        let graph = graph(&source);
+        let uncut = carry(&graph, graph.find_axis("t").unwrap()).expect_err(name);
+        assert!(uncut.reason.contains(reason), "{name}: {uncut:?}");
+        let span = graph.node(uncut.node).origin.span;
+        let place = &source[span.start as usize..span.end as usize];
+        assert_eq!(place, *words, "{name}");
     }
 }

@@ -4,6 +4,7 @@
 mod chunks;
 mod diagnostics;
 mod features;
+mod forward;
 mod gradients;
 #[path = "../conformance/support.rs"]
 mod native;

@@ -2,8 +2,9 @@
 
 use rnnc::driver::front;
 use rnnc::eval::{Feeds, evaluate};
-use rnnc::grad::{grad, gradient_norm};
+use rnnc::grad::{direction, grad, gradient_norm, jvp};
 use rnnc::ir::{Access, Graph, Output, OutputKind, print};
+use rnnc::opt::TIDY;
 use rnnc::testing::{Batch, Options, Sample, feeds, sample};
 
 use super::support::{checked, examples, graph, library, messages, request, tidy_gradient};
@@ -43,7 +44,22 @@ fn is_application(graph: &Graph, output: &Output) -> bool {
         && name.strip_prefix(output.name.as_str()).is_some_and(|rest| rest.starts_with('.'))
 }
 
-/// The program, its gradient and the gradient of its gradient.
+/// The tangents of the program, along a direction of ones.
+fn tangents_parse_back(graph: &Graph, feeds: &Feeds) -> Result<Graph, String> {
+    let names: Vec<String> = graph.params.iter().map(|param| param.name.clone()).collect();
+    let mut feeds = feeds.clone();
+    for param in &graph.params {
+        feeds.params.insert(direction(graph, &param.name), vec![1.0; param.shape.iter().product()]);
+    }
+    let mut tangent = jvp(graph, &names).map_err(|error| error.to_string())?;
+    parses_back(&tangent, &feeds).map_err(|error| format!("raw: {error}"))?;
+    for pass in TIDY {
+        (pass.run)(&mut tangent);
+    }
+    parses_back(&tangent, &feeds)
+}
+
+/// The program, its gradient, the tangents of both and the gradient of its gradient.
 fn holds(sample: &Sample, seed: u64, derivatives: bool) -> Result<(), String> {
     let feeds = feeds(sample, seed, Batch::Ragged);
     let say = |what: &str| {
@@ -56,6 +72,8 @@ fn holds(sample: &Sample, seed: u64, derivatives: bool) -> Result<(), String> {
     }
     let first = tidy_gradient(&sample.graph).map_err(|error| error.to_string())?;
     let again = parses_back(&first, &feeds).map_err(say("its gradient"))?;
+    tangents_parse_back(&sample.graph, &feeds).map_err(say("its tangents"))?;
+    tangents_parse_back(&first, &feeds).map_err(say("the tangents of its gradient"))?;
     for graph in [&first, &again] {
         let norm = gradient_norm(graph).map_err(|error| error.to_string())?;
         let names: Vec<String> = norm.params.iter().map(|param| param.name.clone()).collect();

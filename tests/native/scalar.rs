@@ -52,7 +52,7 @@ macro_rules! number {
                     BinaryInst::Add => a + b,
                     BinaryInst::Subtract => a - b,
                     BinaryInst::Multiply => a * b,
-                    BinaryInst::Divide => a / b,
+                    BinaryInst::Divide | BinaryInst::DivideByModerate => a / b,
                     BinaryInst::Min | BinaryInst::Max if a.is_nan() || b.is_nan() => <$type>::NAN,
                     BinaryInst::Min => a.min(b),
                     BinaryInst::Max => a.max(b),

@@ -8,10 +8,12 @@ use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{
     BlockArg, FuncRef, InstBuilder, MemFlagsData, StackSlot, StackSlotData, StackSlotKind, Type, Value, types,
 };
+use cranelift_codegen::isa::CallConv;
 use cranelift_frontend::FunctionBuilder;
 
 use super::context::{SLOT_BYTES, Slots};
 use super::emit::EmitError;
+use super::tiling::Tiling;
 use crate::plan::{BufferId, Plan, Precision};
 
 /// Memory that does not change while a function runs: the optimiser may merge and move such loads.
@@ -76,6 +78,10 @@ pub struct Code<'f> {
     pub precision: Precision,
     /// Machine types.
     pub types: Types,
+    /// How functions of the target are called.
+    pub call_conv: CallConv,
+    /// Sizes of product tiles.
+    pub tiling: Tiling,
     /// Whether the machine multiplies and adds in one instruction.
     pub fma: bool,
     /// The function's parameters.
@@ -90,6 +96,11 @@ impl Code<'_> {
     /// The context pointer.
     pub fn context(&self) -> Value {
         self.params[0]
+    }
+
+    /// The columns that a kernel function is to work on, where they are divided.
+    pub fn columns(&self) -> (Value, Value) {
+        (self.params[4], self.params[5])
     }
 
     /// The number of the running step, in kernel functions.
@@ -273,21 +284,17 @@ impl Code<'_> {
         Ok(())
     }
 
-    /// Writes zeros into a matrix of reals with `pitch` elements from row to row.
+    /// Writes zeros into the rows `from..to` of a matrix of reals with `pitch` elements from row to row.
     pub fn clear(
         &mut self,
         address: Value,
-        rows: usize,
+        (from, to): (Value, Value),
         columns: usize,
         pitch: usize,
     ) -> Result<(), EmitError> {
         let types = self.types;
-        let (rows, columns) = match pitch == columns {
-            true => (1, rows * columns),
-            false => (rows, columns),
-        };
         let whole = columns / types.lanes * types.lanes;
-        self.count_constant(rows, 1, |code, row| {
+        self.count(from, to, 1, |code, row| {
             let row = code.element(address, row, pitch * types.bytes);
             code.count_constant(whole, types.lanes, |code, column| {
                 let at = code.element(row, column, types.bytes);

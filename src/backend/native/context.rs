@@ -10,11 +10,16 @@
 //! 6 7    rows           number of rows of each space
 //! 8 9    step offsets   pointer to u32, one a step and one behind (null without a major axis)
 //! 10 11  steps          number of steps along each axis
+//! 12     cells          where workers count how often they met, 64 bytes each (null for a single one)
+//! 13     pause          a function without parameters, called while waiting for long (null: none)
 //! ```
 //!
 //! The emitter, the runtime and the C header take slot numbers from here and from nowhere else.
 
 use crate::plan::{BufferId, ListId, MapId, Plan, SpaceId};
+
+/// Bytes of a worker's cell.
+pub const CELL_BYTES: usize = 64;
 
 /// Bytes of a slot.
 pub const SLOT_BYTES: usize = 8;
@@ -38,7 +43,7 @@ impl Slots {
         let rows = lists + 2 * plan.lists.len();
         let step_offsets = rows + plan.spaces.len();
         let steps = step_offsets + plan.spaces.len();
-        Slots { maps, lists, rows, step_offsets, steps, len: steps + plan.axes.len() }
+        Slots { maps, lists, rows, step_offsets, steps, len: steps + plan.axes.len() + 2 }
     }
 
     /// The shared zeros.
@@ -79,6 +84,21 @@ impl Slots {
     /// The number of steps along an axis.
     pub fn steps(&self, axis: usize) -> usize {
         self.steps + axis
+    }
+
+    /// The readings of the clock (see [`super::clock`]): behind all slots, in a profiled program only.
+    pub fn readings(&self) -> usize {
+        self.len
+    }
+
+    /// The cells of workers.
+    pub fn cells(&self) -> usize {
+        self.len - 2
+    }
+
+    /// What is called while a worker waits.
+    pub fn pause(&self) -> usize {
+        self.len - 1
     }
 
     /// Slots in all.

@@ -1,22 +1,27 @@
 //! From a plan to functions in a Cranelift module.
 //!
 //! Kernel 3 of the plan `Net_loss`, a product, becomes the local function `Net_loss_3_gemm`; the
-//! product tiles it calls are `Net_loss_tile_4x2` and so on, made once a plan; `Net_loss` itself is the
+//! product tiles it calls are `Net_loss_tile_4x2_1` and so on, made once a plan; `Net_loss` itself is the
 //! entry point. What each kind of kernel looks like inside is in the file of that name.
 
 use std::collections::{HashMap, HashSet};
 
 use cranelift_codegen::ir::{AbiParam, Function, InstBuilder, UserFuncName, types};
+use cranelift_codegen::isa::TargetIsa;
 use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext};
 use cranelift_module::{FuncId, Linkage, Module, ModuleError};
 use thiserror::Error;
 
 use super::code::{Code, Types};
 use super::context::Slots;
-use super::{combine, entry, gemm, outer, pack, random, rows, scatter, tile};
+use super::share::{Division, Share, divisions};
+use super::tile::{self, Shape};
+use super::tiling::Tiling;
+use super::wide::{self, Width};
+use super::{clock, combine, entry, gemm, outer, pack, random, rows, scatter};
 use crate::plan::places::{Access, places};
 use crate::plan::verify::verify;
-use crate::plan::{BufferId, Plan, Precision, Work};
+use crate::plan::{BufferId, Kernel, Plan, Precision, Work};
 
 /// Why a plan became no code.
 #[derive(Debug, Error)]
@@ -49,24 +54,45 @@ pub struct Emitted {
 
 /// Compiles a plan into a module.
 pub fn emit(module: &mut dyn Module, plan: &Plan, precision: Precision) -> Result<Emitted, EmitError> {
+    write(module, plan, precision, false)
+}
+
+/// The same with a clock that is read after every kernel (see [`super::clock`]).
+pub fn emit_profiled(
+    module: &mut dyn Module,
+    plan: &Plan,
+    precision: Precision,
+) -> Result<Emitted, EmitError> {
+    write(module, plan, precision, true)
+}
+
+fn write(
+    module: &mut dyn Module,
+    plan: &Plan,
+    precision: Precision,
+    profiled: bool,
+) -> Result<Emitted, EmitError> {
     let problems = verify(plan);
     if !problems.is_empty() {
         return Err(EmitError::Plan(problems.join("; ")));
     }
     let mut emitter = Emitter::new(module, plan, precision);
+    // Row kernels in wide code can work on some columns.
+    let divisions = divisions(plan, |kernel| {
+        emitter.width.is_some_and(|width| wide::rows::supports(plan, kernel, width))
+    });
     let mut functions = Vec::new();
-    let mut number = 0;
-    for region in &plan.regions {
-        let mut of_region = Vec::new();
-        for kernel in entry::kernels(region) {
-            of_region.push(emitter.kernel(number, &kernel.work, &kernel.equations)?);
-            number += 1;
-        }
-        functions.push(of_region);
+    for (number, kernel) in plan.regions.iter().flat_map(entry::kernels).enumerate() {
+        functions.push(emitter.kernel(number, kernel, divisions[number])?);
     }
-    let entry = emitter.entry(&functions)?;
+    let entry = emitter.entry(&functions, &divisions, profiled)?;
     Ok(Emitted { entry, clif: emitter.clif })
 }
+
+/// Parameters of a kernel's function: context, first row and end, step, first column and end.
+const PARAMS: usize = 6;
+/// Parameters of the entry point: context, worker, workers.
+const ENTRY_PARAMS: usize = 3;
 
 /// The functions of one plan.
 pub struct Emitter<'m> {
@@ -74,39 +100,44 @@ pub struct Emitter<'m> {
     plan: &'m Plan,
     precision: Precision,
     fma: bool,
-    tiles: HashMap<tile::Shape, FuncId>,
+    width: Option<Width>,
+    tiling: Tiling,
+    tiles: HashMap<Shape, FuncId>,
     clif: Vec<(String, String)>,
 }
 
 impl<'m> Emitter<'m> {
     fn new(module: &'m mut dyn Module, plan: &'m Plan, precision: Precision) -> Emitter<'m> {
         let isa = module.isa();
-        // On other targets than x86-64 the instruction is always there.
-        let fma = match isa.name() {
-            "x64" => {
-                isa.isa_flags().iter().any(|flag| flag.name == "has_fma" && flag.as_bool() == Some(true))
-            }
-            _ => true,
-        };
-        Emitter { module, plan, precision, fma, tiles: HashMap::new(), clif: Vec::new() }
+        let fma = has_fma(isa);
+        let width = wide::width(isa).filter(|_| precision == Precision::F32);
+        let tiling = Tiling::new(precision, width);
+        Emitter { module, plan, precision, fma, width, tiling, tiles: HashMap::new(), clif: Vec::new() }
     }
 
-    fn kernel(&mut self, number: usize, work: &Work, equations: &[String]) -> Result<FuncId, EmitError> {
+    fn kernel(&mut self, number: usize, kernel: &Kernel, division: Division) -> Result<FuncId, EmitError> {
+        let Kernel { work, equations } = kernel;
         let (kind, callees) = match work {
             Work::Rows(_) => ("rows", Vec::new()),
-            Work::Gemm(gemm) => ("gemm", gemm::tiles(gemm, self.precision)),
+            Work::Gemm(gemm) => ("gemm", gemm::tiles(gemm, self.tiling)),
             Work::Pack(_) => ("pack", Vec::new()),
-            Work::Outer(outer) => ("outer", outer::tiles(outer, self.precision)),
+            Work::Outer(outer) => ("outer", outer::tiles(outer, self.tiling)),
             Work::Combine(_) => ("combine", Vec::new()),
             Work::Scatter(_) => ("scatter", Vec::new()),
             Work::Random(_) => ("random", Vec::new()),
         };
         let callees = callees.into_iter().map(|shape| self.tile(shape)).collect::<Result<Vec<_>, _>>()?;
         let name = format!("{}_{number}_{kind}", symbol(&self.plan.name));
-        self.define(&name, Linkage::Local, 4, equations, &callees, written(work), |code| match work {
+        if let (Work::Rows(kernel), Some(width)) = (work, self.width)
+            && let Some(bytes) =
+                wide::rows::rows(self.plan, kernel, width, matches!(division.share, Share::Columns(_)))?
+        {
+            return self.define_bytes(&name, PARAMS, &bytes);
+        }
+        self.define(&name, Linkage::Local, PARAMS, equations, &callees, written(work), |code| match work {
             Work::Rows(kernel) => rows::rows(code, kernel),
-            Work::Gemm(gemm) => gemm::gemm(code, gemm),
-            Work::Pack(pack) => pack::pack(code, pack),
+            Work::Gemm(gemm) => gemm::gemm(code, gemm, division.period),
+            Work::Pack(pack) => pack::pack(code, pack, division.period),
             Work::Outer(outer) => outer::outer(code, outer),
             Work::Combine(combine) => combine::combine(code, combine),
             Work::Scatter(scatter) => scatter::scatter(code, scatter),
@@ -115,23 +146,44 @@ impl<'m> Emitter<'m> {
     }
 
     /// The product tile of a shape, made when it is first asked for.
-    fn tile(&mut self, shape: tile::Shape) -> Result<FuncId, EmitError> {
+    fn tile(&mut self, shape: Shape) -> Result<FuncId, EmitError> {
         if let Some(&function) = self.tiles.get(&shape) {
             return Ok(function);
         }
-        let name = format!("{}_tile_{}x{}", symbol(&self.plan.name), shape.rows, shape.vectors);
-        let function =
-            self.define(&name, Linkage::Local, tile::PARAMS, &[], &[], HashSet::new(), |code| {
+        let Shape { rows, vectors, stride } = shape;
+        let name = format!("{}_tile_{rows}x{vectors}_{stride}", symbol(&self.plan.name));
+        let function = match self.width {
+            Some(width) => self.define_bytes(&name, tile::PARAMS, &wide::product::tile(width, shape)?)?,
+            None => self.define(&name, Linkage::Local, tile::PARAMS, &[], &[], HashSet::new(), |code| {
                 tile::tile(code, shape)
-            })?;
+            })?,
+        };
         self.tiles.insert(shape, function);
         Ok(function)
     }
 
-    fn entry(&mut self, functions: &[Vec<FuncId>]) -> Result<FuncId, EmitError> {
-        let callees: Vec<FuncId> = functions.iter().flatten().copied().collect();
+    fn entry(
+        &mut self,
+        functions: &[FuncId],
+        divisions: &[Division],
+        profiled: bool,
+    ) -> Result<FuncId, EmitError> {
+        let mut callees = functions.to_vec();
         let name = symbol(&self.plan.name);
-        self.define(&name, Linkage::Export, 1, &[], &callees, HashSet::new(), entry::entry)
+        if profiled {
+            callees.push(clock::define(self.module, &format!("{name}_clock"))?);
+        }
+        let body = |code: &mut Code| entry::entry(code, divisions, profiled);
+        self.define(&name, Linkage::Export, ENTRY_PARAMS, &[], &callees, HashSet::new(), body)
+    }
+
+    /// Places a function of `params` 64-bit parameters that is machine code already.
+    fn define_bytes(&mut self, name: &str, params: usize, bytes: &[u8]) -> Result<FuncId, EmitError> {
+        let mut signature = self.module.make_signature();
+        signature.params = vec![AbiParam::new(types::I64); params];
+        let function = self.module.declare_function(name, Linkage::Local, &signature)?;
+        self.module.define_function_bytes(function, 64, bytes, &[])?;
+        Ok(function)
     }
 
     /// Builds, keeps the text of and compiles one function of `params` 64-bit parameters.
@@ -168,6 +220,8 @@ impl<'m> Emitter<'m> {
             slots: Slots::new(self.plan),
             precision: self.precision,
             types: Types::new(self.precision),
+            call_conv: self.module.isa().default_call_conv(),
+            tiling: self.tiling,
             fma: self.fma,
             params,
             callees,
@@ -182,6 +236,12 @@ impl<'m> Emitter<'m> {
         self.module.define_function(function, &mut context)?;
         Ok(function)
     }
+}
+
+/// Whether a machine multiplies and adds in one instruction: always, on other targets than x86-64.
+pub(super) fn has_fma(isa: &dyn TargetIsa) -> bool {
+    isa.name() != "x64"
+        || isa.isa_flags().iter().any(|flag| flag.name == "has_fma" && flag.as_bool() == Some(true))
 }
 
 /// A name as the linker and C take it: letters, digits and underscores.

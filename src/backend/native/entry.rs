@@ -1,20 +1,30 @@
-//! The entry point: regions in order, loops step by step, every kernel over its rows.
+//! The entry point `f(context, worker, workers)`: regions in order, loops step by step, every kernel over its
+//! rows, or this worker's part of it.
 //!
 //! ```text
-//! flat:  k0(context, 0, rows, 0); k1(context, 0, rows, 0)
-//! loop:  for step in 0..steps: k2(context, first[step], first[step + 1], step); …
+//! flat:  k0(context, 0, rows, 0, 0, columns); k1(context, 0, rows, 0, 0, columns)
+//! loop:  for step in 0..steps: k2(context, first[step], first[step + 1], step, 0, columns); …
 //! ```
+//!
+//! Several workers on one group do what [`super::share`] says, and wait for each other where it says so.
 //!
 //! Kernels whose rows are all of nothing are skipped, but not those that reduce over rows: a sum over
 //! no rows is zero and must be written.
 
 use cranelift_codegen::ir::condcodes::IntCC;
-use cranelift_codegen::ir::{InstBuilder, Value, types};
+use cranelift_codegen::ir::{BlockArg, InstBuilder, Signature, Value, types};
+use cranelift_frontend::Variable;
 
+use super::clock;
 use super::code::{CHANGING, Code};
+use super::context::CELL_BYTES;
 use super::emit::EmitError;
+use super::share::{Division, Share};
 use crate::plan::places::{places, references};
-use crate::plan::{BufferId, Element, GemmRows, Kernel, Region, Residency, Role, SpaceId, Work};
+use crate::plan::{BufferId, Element, GemmRows, Kernel, PANEL, Region, Residency, Role, SpaceId, Work};
+
+/// Looks at another worker's cell before it is time to let other threads run: a power of two.
+const PATIENCE: i64 = 1 << 12;
 
 /// The kernels of a region.
 pub fn kernels(region: &Region) -> &[Kernel] {
@@ -23,20 +33,36 @@ pub fn kernels(region: &Region) -> &[Kernel] {
     }
 }
 
-/// Emits the entry point; its callees are the functions of all kernels in order.
-pub fn entry(code: &mut Code) -> Result<(), EmitError> {
+/// Emits the entry point; its callees are the functions of all kernels in order, and behind them the clock
+/// if every kernel is timed.
+pub fn entry(code: &mut Code, divisions: &[Division], profiled: bool) -> Result<(), EmitError> {
     let plan = code.plan;
+    let team = Team::new(code);
+    if profiled {
+        clock::start(code);
+    }
+    let timed = |code: &mut Code, kernel: usize| {
+        if profiled {
+            clock::add(code, kernel);
+        }
+    };
     let mut first = 0;
     for (number, region) in plan.regions.iter().enumerate() {
-        for buffer in zero_rows(code, number) {
-            clear_zero_row(code, buffer)?;
+        let zero_rows = zero_rows(code, number);
+        if !zero_rows.is_empty() {
+            // Another buffer may have lain there, which somebody still reads: all have met since.
+            code.when(team.first, |code| {
+                zero_rows.into_iter().try_for_each(|buffer| clear_zero_row(code, buffer))
+            })?;
+            team.meet(code)?;
         }
         let kernels = kernels(region);
         match region {
             Region::Flat(_) => {
                 let step = code.int(0);
                 for (index, kernel) in kernels.iter().enumerate() {
-                    call(code, first + index, kernel, None, step)?;
+                    call(code, &team, (first + index, divisions[first + index]), kernel, None, step)?;
+                    timed(code, first + index);
                 }
             }
             Region::Loop { axis, backward, .. } => {
@@ -52,7 +78,15 @@ pub fn entry(code: &mut Code) -> Result<(), EmitError> {
                         }
                     };
                     for (index, kernel) in kernels.iter().enumerate() {
-                        call(code, first + index, kernel, Some(*axis), step)?;
+                        call(
+                            code,
+                            &team,
+                            (first + index, divisions[first + index]),
+                            kernel,
+                            Some(*axis),
+                            step,
+                        )?;
+                        timed(code, first + index);
                     }
                     Ok(())
                 })?;
@@ -63,43 +97,164 @@ pub fn entry(code: &mut Code) -> Result<(), EmitError> {
     Ok(())
 }
 
-/// Calls a kernel over all its rows, or over those of one step of its space along `axis`.
+/// Calls a kernel over all its rows, or over those of one step of its space along `axis`: this worker's part.
 fn call(
     code: &mut Code,
-    callee: usize,
+    team: &Team,
+    (callee, division): (usize, Division),
     kernel: &Kernel,
     axis: Option<usize>,
     step: Value,
 ) -> Result<(), EmitError> {
     let callee = code.callees[callee];
     let context = code.context();
-    let Some((space, skip)) = rows_of(&kernel.work) else {
-        let (begin, end) = (code.int(0), code.int(1));
-        code.build.ins().call(callee, &[context, begin, end, step]);
-        return Ok(());
+    let rows = rows_of(&kernel.work);
+    let (begin, end) = match rows {
+        None => (code.int(0), code.int(1)),
+        Some((space, _)) => match axis {
+            Some(axis) if code.plan.spaces[space].major == Some(axis) => {
+                let offsets = code.slots.step_offsets(space);
+                let offsets = code.slot(offsets);
+                let next = code.plus(step, 1);
+                (code.table(offsets, step, false), code.table(offsets, next, false))
+            }
+            _ => {
+                let rows = code.slots.rows(space);
+                (code.int(0), code.slot(rows))
+            }
+        },
     };
-    let (begin, end) = match axis {
-        Some(axis) if code.plan.spaces[space].major == Some(axis) => {
-            let offsets = code.slots.step_offsets(space);
-            let offsets = code.slot(offsets);
-            let next = code.plus(step, 1);
-            (code.table(offsets, step, false), code.table(offsets, next, false))
+    let zero = code.int(0);
+    let (part, columns) = match division.share {
+        Share::Rows => (team.part(code, begin, end, code.tiling.rows), (zero, zero)),
+        Share::Columns(width) => {
+            let width = code.int(width as i64);
+            ((begin, end), team.part(code, zero, width, PANEL))
         }
-        _ => {
-            let rows = code.slots.rows(space);
-            (code.int(0), code.slot(rows))
-        }
+        Share::All => ((begin, end), (zero, zero)),
     };
-    let invoke = |code: &mut Code| {
-        code.build.ins().call(callee, &[context, begin, end, step]);
+    let mut any = match rows {
+        Some((_, true)) => code.build.ins().icmp(IntCC::SignedLessThan, part.0, part.1),
+        _ => code.build.ins().iconst(types::I8, 1),
+    };
+    match division.share {
+        Share::Rows => {}
+        Share::Columns(_) => {
+            let some = code.build.ins().icmp(IntCC::SignedLessThan, columns.0, columns.1);
+            any = code.build.ins().band(any, some);
+        }
+        Share::All => any = code.build.ins().band(any, team.first),
+    }
+    code.when(any, |code| {
+        code.build.ins().call(callee, &[context, part.0, part.1, step, columns.0, columns.1]);
         Ok(())
-    };
-    match skip {
-        false => invoke(code),
-        true => {
-            let any = code.build.ins().icmp(IntCC::SignedLessThan, begin, end);
-            code.when(any, invoke)
-        }
+    })?;
+    if division.meets { team.meet(code) } else { Ok(()) }
+}
+
+/// The workers on one group.
+struct Team {
+    worker: Value,
+    workers: Value,
+    /// Whether this is the first of them.
+    first: Value,
+    /// How often they have met, in all runs.
+    met: Variable,
+}
+
+impl Team {
+    fn new(code: &mut Code) -> Team {
+        let (worker, workers) = (code.params[1], code.params[2]);
+        let zero = code.int(0);
+        let first = code.build.ins().icmp(IntCC::Equal, worker, zero);
+        let met = code.build.declare_var(types::I64);
+        code.build.def_var(met, zero);
+        let team = Team { worker, workers, first, met };
+        let several = team.several(code);
+        // A single worker has no cells.
+        let _ = code.when(several, |code| {
+            let cell = team.cell(code, worker);
+            let before = code.build.ins().load(types::I64, CHANGING, cell, 0);
+            code.build.def_var(met, before);
+            Ok(())
+        });
+        team
+    }
+
+    fn several(&self, code: &mut Code) -> Value {
+        let one = code.int(1);
+        code.build.ins().icmp(IntCC::SignedGreaterThan, self.workers, one)
+    }
+
+    /// This worker's part of `begin..end`, in multiples of `unit` from `begin` on.
+    fn part(&self, code: &mut Code, begin: Value, end: Value, unit: usize) -> (Value, Value) {
+        let length = code.build.ins().isub(end, begin);
+        let up = code.plus(length, unit as i64 - 1);
+        let unit = code.int(unit as i64);
+        let units = code.build.ins().udiv(up, unit);
+        let next = code.plus(self.worker, 1);
+        let mut bound = |worker: Value| {
+            let share = code.build.ins().imul(units, worker);
+            let share = code.build.ins().udiv(share, self.workers);
+            let at = code.build.ins().imul(share, unit);
+            let at = code.build.ins().iadd(begin, at);
+            code.build.ins().smin(at, end)
+        };
+        (bound(self.worker), bound(next))
+    }
+
+    /// The cell in which a worker counts its meetings: a cache line of its own.
+    fn cell(&self, code: &mut Code, worker: Value) -> Value {
+        let cells = code.slots.cells();
+        let cells = code.slot(cells);
+        code.element(cells, worker, CELL_BYTES)
+    }
+
+    /// Waits until all workers are here. What they wrote before is then seen by all.
+    fn meet(&self, code: &mut Code) -> Result<(), EmitError> {
+        let several = self.several(code);
+        code.when(several, |code| {
+            let met = code.build.use_var(self.met);
+            let met = code.plus(met, 1);
+            code.build.def_var(self.met, met);
+            let own = self.cell(code, self.worker);
+            code.build.ins().atomic_store(CHANGING, met, own);
+            let zero = code.int(0);
+            code.count(zero, self.workers, 1, |code, other| {
+                let cell = self.cell(code, other);
+                let again = code.build.create_block();
+                let wait = code.build.create_block();
+                let done = code.build.create_block();
+                let turn = code.build.append_block_param(again, types::I64);
+                code.build.ins().jump(again, &[BlockArg::Value(zero)]);
+                code.build.switch_to_block(again);
+                let there = code.build.ins().atomic_load(types::I64, CHANGING, cell);
+                let waiting = code.build.ins().icmp(IntCC::SignedLessThan, there, met);
+                code.build.ins().brif(waiting, wait, &[], done, &[]);
+                code.build.seal_block(wait);
+                code.build.seal_block(done);
+                code.build.switch_to_block(wait);
+                let next = code.plus(turn, 1);
+                let mask = code.int(PATIENCE - 1);
+                let low = code.build.ins().band(next, mask);
+                let long = code.build.ins().icmp(IntCC::Equal, low, zero);
+                code.when(long, |code| {
+                    let pause = code.slots.pause();
+                    let pause = code.slot(pause);
+                    let given = code.build.ins().icmp(IntCC::NotEqual, pause, zero);
+                    code.when(given, |code| {
+                        let signature = Signature::new(code.call_conv);
+                        let signature = code.build.import_signature(signature);
+                        code.build.ins().call_indirect(signature, pause, &[]);
+                        Ok(())
+                    })
+                })?;
+                code.build.ins().jump(again, &[BlockArg::Value(next)]);
+                code.build.seal_block(again);
+                code.build.switch_to_block(done);
+                Ok(())
+            })
+        })
     }
 }
 

@@ -1,7 +1,7 @@
 //! Products of rows with a packed matrix: which tile goes where.
 //!
-//! 11 rows times 3 panels: for each panel the tiles of rows 0..4 and 4..8 (the panel stays in the
-//! nearest cache), then the rest of 3 rows over all panels. Addresses of rows, which may go through maps,
+//! 11 rows times 3 panels with tiles of 4 rows: for each panel the tiles of rows 0..4 and 4..8 (the panel
+//! stays in the nearest cache), then the rest of 3 rows over all panels. Addresses of rows, which may go through maps,
 //! are put into a table first, for up to [`BLOCK`] rows at a time.
 
 use cranelift_codegen::ir::condcodes::IntCC;
@@ -9,55 +9,34 @@ use cranelift_codegen::ir::{FuncRef, InstBuilder, Value};
 
 use super::code::{CHANGING, Code};
 use super::emit::EmitError;
-use super::tile::{Shape, panel_vectors};
-use crate::plan::{Gemm, GemmRows, PANEL, Precision};
+use super::tile::Shape;
+use super::tiling::Tiling;
+use crate::plan::{Gemm, GemmRows, PANEL};
 
-/// Rows of the largest tile.
-pub const TILE_ROWS: usize = 4;
 /// Rows whose addresses are in the table at a time.
-const BLOCK: usize = 16 * TILE_ROWS;
-
-/// The widest tile for a number of rows: fewer rows leave registers for more columns, which a single
-/// row needs to hide the latency of its additions.
-pub fn shape(rows: usize) -> Shape {
-    let vectors = match rows {
-        1 => 8,
-        2 | 3 => 4,
-        _ => 2,
-    };
-    Shape { rows, vectors }
-}
-
-/// The tile for panels that the widest one has no use for.
-pub fn narrow(rows: usize, precision: Precision) -> Shape {
-    let vectors = shape(rows).vectors.min(panel_vectors(precision));
-    Shape { rows, vectors }
-}
+const BLOCK: usize = 64;
 
 /// Numbers of rows that may be left over.
-fn remainders(gemm: &Gemm) -> Vec<usize> {
+fn remainders(gemm: &Gemm, tiling: Tiling) -> Vec<usize> {
     match gemm.rows {
-        GemmRows::Space(_) => (1..TILE_ROWS).collect(),
-        GemmRows::Static(rows) => match rows % TILE_ROWS {
+        GemmRows::Space(_) => (1..tiling.rows).collect(),
+        GemmRows::Static(rows) => match rows % tiling.rows {
             0 => Vec::new(),
             rest => vec![rest],
         },
     }
 }
 
-/// Tiles that a product calls, in the order of its callees: whole tiles, then for each possible rest
-/// the wide and the narrow one.
-pub fn tiles(gemm: &Gemm, precision: Precision) -> Vec<Shape> {
-    let mut all = vec![shape(TILE_ROWS)];
-    for rest in remainders(gemm) {
-        all.push(shape(rest));
-        all.push(narrow(rest, precision));
-    }
-    all
+/// Tiles that a product calls, in the order of its callees: the ladder for whole tiles, then that for each
+/// possible rest.
+pub fn tiles(gemm: &Gemm, tiling: Tiling) -> Vec<Shape> {
+    let rows = std::iter::once(tiling.rows).chain(remainders(gemm, tiling));
+    rows.flat_map(|rows| tiling.ladder(rows, 1)).collect()
 }
 
-/// Emits a product.
-pub fn gemm(code: &mut Code, gemm: &Gemm) -> Result<(), EmitError> {
+/// Emits a product. With a `period`, the columns that the function is given are those of each part of so
+/// many columns; without (0) it works on all.
+pub fn gemm(code: &mut Code, gemm: &Gemm, period: usize) -> Result<(), EmitError> {
     let bytes = code.types.bytes;
     let (begin, end) = match gemm.rows {
         GemmRows::Space(_) => (code.params[1], code.params[2]),
@@ -89,7 +68,16 @@ pub fn gemm(code: &mut Code, gemm: &Gemm) -> Result<(), EmitError> {
         })?;
         let packed = code.base(gemm.packed);
         let product = Product { a_rows, out_rows, packed, k: gemm.k, n: gemm.n, accumulate: gemm.accumulate };
-        product.all_rows(code, rows, &remainders(gemm))
+        let remainders = remainders(gemm, code.tiling);
+        let n = code.int(gemm.n as i64);
+        if period == 0 {
+            return product.all_rows(code, rows, &remainders, (zero, n));
+        }
+        let (from, to) = code.columns();
+        code.count_constant(gemm.n, period, |code, part| {
+            let columns = (code.build.ins().iadd(part, from), code.build.ins().iadd(part, to));
+            product.all_rows(code, rows, &remainders, columns)
+        })
     })
 }
 
@@ -104,38 +92,67 @@ struct Product {
 }
 
 impl Product {
-    /// All `rows` rows of the tables, of which `remainders` may be left over by whole tiles.
-    fn all_rows(&self, code: &mut Code, rows: Value, remainders: &[usize]) -> Result<(), EmitError> {
-        let tile_rows = code.int(TILE_ROWS as i64);
+    /// These columns of all `rows` rows of the tables, of which `remainders` may be left over by whole tiles.
+    fn all_rows(
+        &self,
+        code: &mut Code,
+        rows: Value,
+        remainders: &[usize],
+        columns: (Value, Value),
+    ) -> Result<(), EmitError> {
+        let tile_rows = code.int(code.tiling.rows as i64);
         let rest = code.build.ins().urem(rows, tile_rows);
         let whole = code.build.ins().isub(rows, rest);
-        let whole_tile = code.callees[0];
-        code.count_constant(self.n, PANEL, |code, column| {
-            let zero = code.int(0);
-            code.count(zero, whole, TILE_ROWS as i64, |code, row| {
-                self.call(code, whole_tile, row, column);
-                Ok(())
+        let height = code.tiling.rows;
+        let zero = code.int(0);
+        let any = code.build.ins().icmp(IntCC::SignedGreaterThan, whole, zero);
+        // Panels outside: each stays in the nearest cache for all rows.
+        code.when(any, |code| {
+            self.each_column(code, 0, height, columns, |code, tile, column| {
+                code.count(zero, whole, height as i64, |code, row| {
+                    self.call(code, tile, row, column);
+                    Ok(())
+                })
             })
         })?;
-        for (number, &remainder) in remainders.iter().enumerate() {
-            let wide = code.callees[1 + 2 * number];
-            let narrow = code.callees[2 + 2 * number];
+        let mut first = code.tiling.ladder(height, 1).len();
+        for &remainder in remainders {
+            let own = first;
+            first += code.tiling.ladder(remainder, 1).len();
             let expected = code.int(remainder as i64);
             let is_it = code.build.ins().icmp(IntCC::Equal, rest, expected);
             code.when(is_it, |code| {
-                let at_once = PANEL * shape(remainder).panels(code.precision);
-                let panels = self.n.div_ceil(PANEL) * PANEL;
-                let in_wide = panels / at_once * at_once;
-                code.count_constant(in_wide, at_once, |code, column| {
-                    self.call(code, wide, whole, column);
-                    Ok(())
-                })?;
-                code.count_constant(panels - in_wide, PANEL, |code, column| {
-                    let column = code.plus(column, in_wide as i64);
-                    self.call(code, narrow, whole, column);
+                self.each_column(code, own, remainder, columns, |code, tile, column| {
+                    self.call(code, tile, whole, column);
                     Ok(())
                 })
             })?;
+        }
+        Ok(())
+    }
+
+    /// Goes over columns with the ladder of tiles of a number of rows, the first of which is a certain callee:
+    /// each as far as it has panels enough.
+    fn each_column(
+        &self,
+        code: &mut Code,
+        first: usize,
+        rows: usize,
+        (from, to): (Value, Value),
+        mut body: impl FnMut(&mut Code, FuncRef, Value) -> Result<(), EmitError>,
+    ) -> Result<(), EmitError> {
+        let mut from = from;
+        for (number, shape) in code.tiling.ladder(rows, 1).into_iter().enumerate() {
+            let tile = code.callees[first + number];
+            let at_once = PANEL * code.tiling.panels(shape);
+            let length = code.build.ins().isub(to, from);
+            let up = code.plus(length, PANEL as i64 - 1);
+            let unit = code.int(at_once as i64);
+            let rest = code.build.ins().urem(up, unit);
+            let whole = code.build.ins().isub(up, rest);
+            let end = code.build.ins().iadd(from, whole);
+            code.count(from, end, at_once as i64, |code, column| body(code, tile, column))?;
+            from = end;
         }
         Ok(())
     }
@@ -149,6 +166,7 @@ impl Product {
             out_rows: self.out_rows,
             panel,
             k,
+            pitch: self.k,
             n: self.n,
             accumulate: self.accumulate,
         };
@@ -166,6 +184,8 @@ pub struct TileCall {
     pub panel: Value,
     /// Contracted width.
     pub k: Value,
+    /// Rows from the begin of a panel to that of the next.
+    pub pitch: usize,
     /// Columns of the result.
     pub n: usize,
     /// Adds to what is there.
@@ -179,6 +199,7 @@ impl TileCall {
         let out = code.element(self.out_rows, row, 8);
         let n = code.int(self.n as i64);
         let accumulate = code.int(i64::from(self.accumulate));
-        code.build.ins().call(tile, &[a, out, self.panel, self.k, n, column, accumulate]);
+        let pitch = code.int(self.pitch as i64);
+        code.build.ins().call(tile, &[a, out, self.panel, self.k, n, column, accumulate, pitch]);
     }
 }

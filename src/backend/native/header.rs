@@ -215,8 +215,9 @@ fn binding(plan: &Plan, name: &str, real: &str) -> String {
         plan.axes.iter().skip(1).map(|axis| format!("{}_lengths", symbol(axis))).collect();
     let arguments: String = axes.iter().map(|axis| format!(", const size_t *{axis}")).collect();
     let array: String = axes.iter().map(|axis| format!(", {axis}")).collect();
+    let cells = Slots::new(plan).cells();
     format!(
-        "extern void {name}(const uint64_t *context);\n\n\
+        "extern void {name}(const uint64_t *context, uint64_t worker, uint64_t workers);\n\n\
          /* Bytes of workspace for a batch; 0 if it does not fit in memory. */\n\
          static inline size_t {name}_workspace_size(size_t batch{arguments}) {{\n    \
          const size_t *const lengths[] = {{NULL{array}}};\n    {name}_context c;\n    {name}_begin(&c);\n    \
@@ -227,7 +228,11 @@ fn binding(plan: &Plan, name: &str, real: &str) -> String {
          return rnnc_bind(&c->base, memory, bytes, batch, lengths);\n}}\n\
          static inline void {name}_set_parameters({name}_context *c, const {real} *block) {{ \
          rnnc_set_parameters(&c->base, block); }}\n\
-         static inline void {name}_run(const {name}_context *c) {{ {name}(c->slot); }}\n"
+         static inline void {name}_run(const {name}_context *c) {{ {name}(c->slot, 0, 1); }}\n\
+         /* The same by several threads at once, each with its number: all of them run this. `cells` are 8 words\n\
+            a worker, zero before the first run. */\n\
+         static inline void {name}_run_together({name}_context *c, uint64_t *cells, uint64_t worker, \
+         uint64_t workers) {{\n    c->slot[{cells}] = (uint64_t)(uintptr_t)cells;\n    {name}(c->slot, worker, workers);\n}}\n"
     )
 }
 

@@ -5,13 +5,14 @@ use std::sync::Arc;
 use cranelift_codegen::isa::TargetIsa;
 use cranelift_codegen::settings::{self, Configurable};
 use cranelift_jit::{JITBuilder, JITModule};
-use cranelift_module::default_libcall_names;
+use cranelift_module::{Module, default_libcall_names};
 
-use super::emit::{EmitError, Emitted, emit};
+use super::emit::{EmitError, Emitted, emit, emit_profiled};
 use crate::plan::{Plan, Precision};
 
-/// The type of an entry point: it takes the context (see [`super::context`]).
-pub type Entry = unsafe extern "C" fn(*const u64);
+/// The type of an entry point: it takes the context (see [`super::context`]), the number of this worker and
+/// how many there are.
+pub type Entry = unsafe extern "C" fn(*const u64, u64, u64);
 
 /// Compiled code of one plan, freed when dropped.
 pub struct Jit {
@@ -30,12 +31,24 @@ unsafe impl Sync for Jit {}
 impl Jit {
     /// Compiles a plan for this machine.
     pub fn compile(plan: &Plan, precision: Precision) -> Result<Jit, EmitError> {
+        Jit::of(|module| emit(module, plan, precision))
+    }
+
+    /// The same with a clock that is read after every kernel: its context has a slot more.
+    pub fn profiled(plan: &Plan, precision: Precision) -> Result<Jit, EmitError> {
+        Jit::of(|module| emit_profiled(module, plan, precision))
+    }
+
+    /// Compiles what `write` puts into a module; its entry has the signature of [`Entry`].
+    pub(super) fn of(
+        write: impl FnOnce(&mut dyn Module) -> Result<Emitted, EmitError>,
+    ) -> Result<Jit, EmitError> {
         let builder = JITBuilder::with_isa(host(false)?, default_libcall_names());
         let mut module = JITModule::new(builder);
-        let Emitted { entry, clif } = emit(&mut module, plan, precision)?;
+        let Emitted { entry, clif } = write(&mut module)?;
         module.finalize_definitions()?;
         let code = module.get_finalized_function(entry);
-        // SAFETY: `emit` gave this function the signature of `Entry`.
+        // SAFETY: `write` gave this function the signature of `Entry`.
         let entry = unsafe { std::mem::transmute::<*const u8, Entry>(code) };
         Ok(Jit { module: Some(module), entry, clif })
     }

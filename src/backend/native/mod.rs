@@ -6,16 +6,19 @@
 //! ```
 //!
 //! The emitters write into any Cranelift module, so that code in memory and in an object file differ
-//! only in how they are finished. A kernel function is `f(context, begin, end, step)`: rows
-//! `begin..end` of its space, in step `step` of the running loop. The context is an array of 8-byte
+//! only in how they are finished. A kernel function is `f(context, begin, end, step, from, to)`: rows
+//! `begin..end` of its space, in step `step` of the running loop, columns `from..to` where several workers
+//! divide them. The context is an array of 8-byte
 //! slots ([`context::Slots`]); generated code allocates nothing and calls nothing outside the module.
 
+pub mod clock;
 pub mod code;
 pub mod context;
 pub mod emit;
 pub mod header;
 pub mod jit;
 pub mod object;
+pub mod peak;
 
 mod address;
 mod combine;
@@ -27,6 +30,9 @@ mod point;
 mod random;
 mod rows;
 mod scatter;
+mod share;
 mod tile;
+mod tiling;
+pub mod wide;
 
 pub use emit::{EmitError, Emitted, emit};

@@ -1,46 +1,55 @@
 //! Weight gradients: the sum over rows of `a[r, :]` times `b[r, :]`.
 //!
 //! That is a product whose contracted width is the rows, so it runs on the same tiles. Rows are taken in
-//! blocks of [`BLOCK`]; for each, a piece of `a` is put on the stack transposed and one panel of `b`
-//! packed, both small enough for the nearest caches, and the tiles add to the result. Rows are added in
-//! order, whatever the blocks.
+//! blocks of [`BLOCK`]; for each, strips of `b` and then single panels of `a` are packed, as large as the
+//! caches, and the tiles add to the result. Rows are added in order, whatever the blocks. The columns that a
+//! worker is given are those of `a`: rows of the result.
 
-use cranelift_codegen::ir::{InstBuilder, Value};
+use cranelift_codegen::ir::condcodes::IntCC;
+use cranelift_codegen::ir::{InstBuilder, StackSlot, Value};
 
 use super::code::{CHANGING, Code};
 use super::emit::EmitError;
-use super::gemm::{TILE_ROWS, TileCall, narrow, shape};
+use super::gemm::TileCall;
 use super::pack::copy_padded;
 use super::tile::Shape;
-use crate::plan::{Outer, PANEL, Precision};
+use super::tiling::Tiling;
+use crate::plan::{Outer, PANEL, Place};
 
 /// Rows summed at a time.
-const BLOCK: usize = 128;
-/// Bytes of the transposed piece of `a`.
-const PIECE_BYTES: usize = 32 * 1024;
+const BLOCK: usize = 256;
+/// Panels of `b` packed at a time: with [`BLOCK`] rows of f32 they take 128 KiB.
+const STRIP: usize = 8;
 
-/// Rows of the result worked on at a time.
-fn piece(precision: Precision) -> usize {
-    PIECE_BYTES / (BLOCK * precision.bytes())
+/// Heights of tiles in a panel of `a` with this many columns: (first row, rows).
+fn heights(columns: usize, tiling: Tiling) -> Vec<(usize, usize)> {
+    (0..columns).step_by(tiling.rows).map(|first| (first, tiling.rows.min(columns - first))).collect()
 }
 
-/// Tiles that are called, in the order of the callees: the whole tile, and that of the result's last rows.
-pub fn tiles(outer: &Outer, precision: Precision) -> Vec<Shape> {
-    let mut all = vec![shape(TILE_ROWS)];
-    match outer.m % TILE_ROWS {
-        0 => {}
-        rest => all.push(narrow(rest, precision)),
-    }
-    all
+/// Tiles that are called: those of whole panels of `a`, then those of its last, narrower panel.
+pub fn tiles(outer: &Outer, tiling: Tiling) -> Vec<Shape> {
+    let whole = if outer.m >= PANEL { PANEL } else { 0 };
+    let all = heights(whole, tiling).into_iter().chain(heights(outer.m % PANEL, tiling));
+    all.flat_map(|(_, rows)| tiling.ladder(rows, PANEL)).collect()
 }
 
-/// Stack memory and tables of one kernel.
+/// Stack memory of one kernel.
 struct Buffers {
-    transposed: Value,
-    panel: Value,
-    a_rows: Value,
-    out_rows: Value,
-    out: Value,
+    /// One panel of `a`.
+    left: StackSlot,
+    /// A strip of `b`.
+    right: StackSlot,
+    /// Addresses of the panel's columns, and of the result's rows.
+    tables: StackSlot,
+}
+
+/// Part of the sum: rows `first..first + rows`, columns of `b` from `column` on.
+#[derive(Clone, Copy)]
+struct Part {
+    first: Value,
+    rows: Value,
+    column: Value,
+    panels: usize,
 }
 
 /// Emits the sum of products.
@@ -49,138 +58,149 @@ pub fn outer(code: &mut Code, outer: &Outer) -> Result<(), EmitError> {
     let zero = code.int(0);
     let out = code.place_address(&outer.out, zero, 0)?;
     if !outer.accumulate {
-        code.clear(out, outer.m, outer.n, outer.out.pitch)?;
+        let rows = code.columns();
+        code.clear(out, rows, outer.n, outer.out.pitch)?;
     }
-    let piece = piece(code.precision);
-    let transposed = code.stack(piece * BLOCK * bytes);
-    let panel = code.stack(BLOCK * PANEL * bytes);
-    let tables = code.stack(2 * piece * 8);
-    let a_rows = code.stack_address(tables);
     let buffers = Buffers {
-        transposed: code.stack_address(transposed),
-        panel: code.stack_address(panel),
-        a_rows,
-        out_rows: code.plus(a_rows, (piece * 8) as i64),
-        out,
+        left: code.stack(BLOCK * PANEL * bytes),
+        right: code.stack(STRIP * BLOCK * PANEL * bytes),
+        tables: code.stack(2 * PANEL * 8),
     };
-    code.count_constant(piece, 1, |code, row| {
-        let slot = code.element(buffers.a_rows, row, 8);
-        let address = code.element(buffers.transposed, row, BLOCK * bytes);
-        code.build.ins().store(CHANGING, address, slot, 0);
-        Ok(())
-    })?;
+    let left = code.stack_address(buffers.left);
+    let table = code.stack_address(buffers.tables);
+    for column in 0..PANEL {
+        let address = code.plus(left, (column * bytes) as i64);
+        code.build.ins().store(CHANGING, address, table, 8 * column as i32);
+    }
     let (begin, end) = (code.params[1], code.params[2]);
     code.count(begin, end, BLOCK as i64, |code, first| {
-        let left = code.build.ins().isub(end, first);
+        let still = code.build.ins().isub(end, first);
         let most = code.int(BLOCK as i64);
-        let rows = code.build.ins().smin(left, most);
-        let whole = outer.m / piece * piece;
-        code.count_constant(whole, piece, |code, top| block(code, outer, &buffers, first, rows, top, piece))?;
-        let top = code.int(whole as i64);
-        match outer.m - whole {
+        let rows = code.build.ins().smin(still, most);
+        let (panels, strip) = (outer.n.div_ceil(PANEL), STRIP * PANEL);
+        let whole = panels / STRIP * strip;
+        code.count_constant(whole, strip, |code, column| {
+            part(code, outer, &buffers, out, Part { first, rows, column, panels: STRIP })
+        })?;
+        let column = code.int(whole as i64);
+        match panels % STRIP {
             0 => Ok(()),
-            rest => block(code, outer, &buffers, first, rows, top, rest),
+            panels => part(code, outer, &buffers, out, Part { first, rows, column, panels }),
         }
     })
 }
 
-/// `rows` rows from `first` on, added to the rows `top..top + height` of the result.
-fn block(
-    code: &mut Code,
-    outer: &Outer,
-    buffers: &Buffers,
-    first: Value,
-    rows: Value,
-    top: Value,
-    height: usize,
-) -> Result<(), EmitError> {
+/// Packs a strip of `b` and adds to all rows of the result in these columns.
+fn part(code: &mut Code, outer: &Outer, buffers: &Buffers, out: Value, part: Part) -> Result<(), EmitError> {
     let bytes = code.types.bytes;
-    let zero = code.int(0);
-    code.count(zero, rows, 1, |code, row| {
-        let kernel_row = code.build.ins().iadd(first, row);
-        let from = code.place_address(&outer.a, kernel_row, outer.a.offset + outer.m)?;
-        let from = code.element(from, top, bytes);
-        let to = code.element(buffers.transposed, row, bytes);
-        // Eight a turn: the loop's own work is then small beside the copies.
-        let eights = height / 8 * 8;
-        code.count_constant(eights, 8, |code, index| {
-            let from = code.element(from, index, bytes);
-            let to = code.element(to, index, BLOCK * bytes);
-            copy_transposed(code, from, to, 8);
-            Ok(())
+    let right = code.stack_address(buffers.right);
+    code.count_constant(part.panels * PANEL, PANEL, |code, within| {
+        let column = code.build.ins().iadd(part.column, within);
+        let to = code.element(right, within, BLOCK * bytes);
+        pack(code, &outer.b, outer.n, part, column, to)
+    })?;
+    let (from, to) = code.columns();
+    let whole = outer.m / PANEL * PANEL;
+    let last = code.int(whole as i64);
+    let end = code.build.ins().smin(to, last);
+    if whole > 0 {
+        code.count(from, end, PANEL as i64, |code, top| {
+            band(code, outer, buffers, out, part, top, PANEL, 0)
         })?;
-        let from = code.plus(from, (eights * bytes) as i64);
-        let to = code.plus(to, (eights * BLOCK * bytes) as i64);
-        copy_transposed(code, from, to, height - eights);
-        Ok(())
-    })?;
-    code.count_constant(height, 1, |code, row| {
-        let slot = code.element(buffers.out_rows, row, 8);
-        let row = code.build.ins().iadd(top, row);
-        let address = code.element(buffers.out, row, outer.out.pitch * bytes);
-        code.build.ins().store(CHANGING, address, slot, 0);
-        Ok(())
-    })?;
-    let whole = outer.n / PANEL * PANEL;
-    code.count_constant(whole, PANEL, |code, column| {
-        panel(code, outer, buffers, first, rows, column, PANEL, height)
-    })?;
-    let column = code.int(whole as i64);
-    match outer.n - whole {
+    }
+    match outer.m - whole {
         0 => Ok(()),
-        rest => panel(code, outer, buffers, first, rows, column, rest, height),
+        rest => {
+            let before = if whole > 0 { heights(PANEL, code.tiling) } else { Vec::new() };
+            let callees = before.iter().map(|(_, rows)| code.tiling.ladder(*rows, PANEL).len()).sum();
+            let any = code.build.ins().icmp(IntCC::SignedGreaterThan, to, last);
+            code.when(any, |code| band(code, outer, buffers, out, part, last, rest, callees))
+        }
     }
 }
 
-/// Packs the panel of `b` that begins at `column` and calls the tiles.
+/// The rows `top..top + height` of the result, which are a panel of `a`; their tiles are the callees from
+/// `callee` on.
 #[allow(clippy::too_many_arguments)]
-fn panel(
+fn band(
     code: &mut Code,
     outer: &Outer,
     buffers: &Buffers,
-    first: Value,
-    rows: Value,
-    column: Value,
-    columns: usize,
+    out: Value,
+    part: Part,
+    top: Value,
     height: usize,
+    callee: usize,
 ) -> Result<(), EmitError> {
     let bytes = code.types.bytes;
-    let zero = code.int(0);
-    code.count(zero, rows, 1, |code, row| {
-        let kernel_row = code.build.ins().iadd(first, row);
-        let from = code.place_address(&outer.b, kernel_row, outer.b.offset + outer.n)?;
-        let from = code.element(from, column, bytes);
-        let to = code.element(buffers.panel, row, PANEL * bytes);
-        copy_padded(code, from, 1, to, columns);
-        Ok(())
-    })?;
-    let call = TileCall {
-        a_rows: buffers.a_rows,
-        out_rows: buffers.out_rows,
-        panel: buffers.panel,
-        k: rows,
-        n: outer.n,
-        accumulate: true,
-    };
-    let whole = height / TILE_ROWS * TILE_ROWS;
-    let tile = code.callees[0];
-    code.count_constant(whole, TILE_ROWS, |code, row| {
-        call.emit(code, tile, row, column);
-        Ok(())
-    })?;
-    if height > whole {
-        let tile = code.callees[1];
-        let row = code.int(whole as i64);
-        call.emit(code, tile, row, column);
+    let (left, right) = (code.stack_address(buffers.left), code.stack_address(buffers.right));
+    let a_rows = code.stack_address(buffers.tables);
+    let out_rows = code.plus(a_rows, (PANEL * 8) as i64);
+    pack(code, &outer.a, outer.m, part, top, left)?;
+    for row in 0..height {
+        let at = code.plus(top, row as i64);
+        let address = code.element(out, at, outer.out.pitch * bytes);
+        code.build.ins().store(CHANGING, address, out_rows, 8 * row as i32);
+    }
+    let mut callee = callee;
+    for (first, rows) in heights(height, code.tiling) {
+        let row = code.int(first as i64);
+        let mut done = 0;
+        for shape in code.tiling.ladder(rows, PANEL) {
+            let tile = code.callees[callee];
+            callee += 1;
+            let at_once = code.tiling.panels(shape);
+            let whole = (part.panels - done) / at_once * at_once;
+            code.count_constant(whole * PANEL, at_once * PANEL, |code, within| {
+                let within = code.plus(within, (done * PANEL) as i64);
+                let call = TileCall {
+                    a_rows,
+                    out_rows,
+                    panel: code.element(right, within, BLOCK * bytes),
+                    k: part.rows,
+                    pitch: BLOCK,
+                    n: outer.n,
+                    accumulate: true,
+                };
+                let column = code.build.ins().iadd(part.column, within);
+                call.emit(code, tile, row, column);
+                Ok(())
+            })?;
+            done += whole;
+        }
     }
     Ok(())
 }
 
-/// Copies `count` neighbours into one column of the transposed piece.
-fn copy_transposed(code: &mut Code, from: Value, to: Value, count: usize) {
-    let types = code.types;
-    for index in 0..count {
-        let value = code.build.ins().load(types.real, CHANGING, from, (index * types.bytes) as i32);
-        code.build.ins().store(CHANGING, value, to, (index * BLOCK * types.bytes) as i32);
+/// Copies the panel that begins at `column` of a place of `width` columns, for the rows of a part.
+fn pack(
+    code: &mut Code,
+    place: &Place,
+    width: usize,
+    part: Part,
+    column: Value,
+    to: Value,
+) -> Result<(), EmitError> {
+    let bytes = code.types.bytes;
+    let copy = |code: &mut Code, columns: usize| {
+        let zero = code.int(0);
+        code.count(zero, part.rows, 1, |code, row| {
+            let kernel_row = code.build.ins().iadd(part.first, row);
+            let from = code.place_address(place, kernel_row, place.offset + width)?;
+            let from = code.element(from, column, bytes);
+            let to = code.element(to, row, PANEL * bytes);
+            copy_padded(code, from, 1, to, columns);
+            Ok(())
+        })
+    };
+    let last = width / PANEL * PANEL;
+    match (last, width - last) {
+        (_, 0) => copy(code, PANEL),
+        (0, rest) => copy(code, rest),
+        (_, rest) => {
+            let last = code.int(last as i64);
+            let whole = code.build.ins().icmp(IntCC::SignedLessThan, column, last);
+            code.either(whole, |code| copy(code, PANEL), |code| copy(code, rest))
+        }
     }
 }

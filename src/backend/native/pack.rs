@@ -3,24 +3,34 @@
 //! A 2 x 10 matrix with panels of 8 columns becomes `[row 0: 0..8][row 1: 0..8][row 0: 8 9 and zeros]
 //! [row 1: 8 9 and zeros]`.
 
+use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{InstBuilder, Value};
 
 use super::code::{CHANGING, Code};
 use super::emit::EmitError;
 use crate::plan::{PANEL, Pack, Place};
 
-/// Emits the reordering.
-pub fn pack(code: &mut Code, pack: &Pack) -> Result<(), EmitError> {
+/// Emits the reordering: of each part of `period` columns those that the function is given.
+pub fn pack(code: &mut Code, pack: &Pack, period: usize) -> Result<(), EmitError> {
     let zero = code.int(0);
     let source = code.place_address(&pack.source, zero, 0)?;
     let to = code.base(pack.to);
-    let whole = pack.n / PANEL * PANEL;
-    code.count_constant(whole, PANEL, |code, column| panel(code, pack, source, to, column, PANEL))?;
-    match pack.n - whole {
+    let (from, end) = code.columns();
+    // Only the last part has a panel that is not full.
+    let last = period / PANEL * PANEL;
+    code.count_constant(pack.n, period, |code, part| {
+        let whole = code.int(last as i64);
+        let whole = code.build.ins().smin(end, whole);
+        let (from, whole) = (code.build.ins().iadd(part, from), code.build.ins().iadd(part, whole));
+        code.count(from, whole, PANEL as i64, |code, column| panel(code, pack, source, to, column, PANEL))
+    })?;
+    match period - last {
         0 => Ok(()),
         rest => {
-            let column = code.int(whole as i64);
-            panel(code, pack, source, to, column, rest)
+            let begin = code.int(last as i64);
+            let any = code.build.ins().icmp(IntCC::SignedGreaterThan, end, begin);
+            let column = code.int((pack.n - rest) as i64);
+            code.when(any, |code| panel(code, pack, source, to, column, rest))
         }
     }
 }

@@ -405,7 +405,7 @@ fn binary(code: &mut Code, shape: Shape, op: BinaryInst, a: Value, b: Value) -> 
         BinaryInst::Add => ins.fadd(a, b),
         BinaryInst::Subtract => ins.fsub(a, b),
         BinaryInst::Multiply => ins.fmul(a, b),
-        BinaryInst::Divide => ins.fdiv(a, b),
+        BinaryInst::Divide | BinaryInst::DivideByModerate => ins.fdiv(a, b),
         BinaryInst::Min => ins.fmin(a, b),
         BinaryInst::Max => ins.fmax(a, b),
         BinaryInst::Equal => return compare(code, shape, FloatCC::Equal, a, b),

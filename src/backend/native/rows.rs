@@ -20,7 +20,7 @@ use super::code::Code;
 use super::emit::EmitError;
 use crate::plan::math;
 use crate::plan::places::{Access, places};
-use crate::plan::{Combining, Inst, Phase, Place, Row, RowKernel, Work};
+use crate::plan::{Combining, Inst, Phase, Place, Row, RowKernel, RowRef, Work};
 
 /// Whether an instruction is made for one element or for a vector of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -320,18 +320,19 @@ fn identity(inst: &Inst) -> f64 {
     }
 }
 
-/// Whether the last dimension can be done in vectors: every place dense or constant along it, every
-/// store dense, and no store that a later element would have to see.
 fn vectorises(phase: &Phase, lanes: usize) -> bool {
-    let Some(&extent) = phase.dims.last() else {
-        return false;
-    };
+    phase.dims.last().is_some_and(|&extent| extent >= lanes) && is_elementwise(phase)
+}
+
+/// Whether elements along the last dimension can be done at once: every place dense or constant along it,
+/// every store dense, and no store that a later element would have to see.
+pub fn is_elementwise(phase: &Phase) -> bool {
     let scalar_only = |inst: &Inst| match inst {
         Inst::CopyId(..) | Inst::SelectId(..) | Inst::ArgMax(..) => true,
         Inst::Reduce(..) => phase.reduced == 0,
         _ => false,
     };
-    if extent < lanes || phase.body.iter().any(scalar_only) {
+    if phase.body.iter().any(scalar_only) {
         return false;
     }
     let work = Work::Rows(RowKernel { space: 0, phases: vec![phase.clone()] });
@@ -356,19 +357,26 @@ fn vectorises(phase: &Phase, lanes: usize) -> bool {
             used.access == Access::Read || !stores.contains(&used.place) || last_stride(used.place) == 1;
         // A load from a buffer that the phase stores to must be of the same element, or of another row.
         let apart = used.access == Access::Write
-            || stores.iter().all(|store| {
-                store.at.buffer != used.place.at.buffer
-                    || *store == used.place
-                    || other_row(&used.place.at.row)
-            });
+            || stores.iter().all(|store| *store == used.place || is_apart(&used.place.at, store, used.place));
         let unreduced = used.access == Access::Write || !reduced.contains(&used.place.at.buffer);
         dense && store_dense && apart && unreduced
     })
 }
 
-/// Rows other than the kernel's own are not written by it at the same time.
-fn other_row(row: &Row) -> bool {
-    matches!(row, Row::Map(_))
+/// Whether a row that `load` may read is none that `store` writes at the same time, or the same element of it:
+/// through maps a kernel reads rows that are complete.
+fn is_apart(at: &RowRef, store: &Place, load: &Place) -> bool {
+    let own = match &at.row {
+        Row::Map(_) | Row::MapOr(..) => true,
+        Row::Same => at == &store.at && (load.offset, &load.strides) == (store.offset, &store.strides),
+        Row::Only | Row::Id(_) => false,
+    };
+    let inner = match &at.row {
+        Row::MapOr(_, other) => is_apart(other, store, load),
+        // The id alone; whoever writes ids does so one at a time.
+        Row::Id(_) | Row::Map(_) | Row::Same | Row::Only => true,
+    };
+    (own || at.buffer != store.at.buffer) && inner
 }
 
 impl Code<'_> {

@@ -15,7 +15,8 @@ pub fn scatter(code: &mut Code, scatter: &Scatter) -> Result<(), EmitError> {
     let zero = code.int(0);
     let out = code.place_address(&scatter.out, zero, 0)?;
     if !scatter.accumulate {
-        code.clear(out, scatter.m, scatter.n, scatter.out.pitch)?;
+        let rows = code.int(scatter.m as i64);
+        code.clear(out, (zero, rows), scatter.n, scatter.out.pitch)?;
     }
     let (begin, end) = (code.params[1], code.params[2]);
     code.count(begin, end, 1, |code, row| {

@@ -6,8 +6,9 @@
 //! runs over `k` in order and starts from what is there (or from zero), so a row's result does not
 //! depend on the tile it is in.
 //!
-//! `tile(a rows, out rows, packed, k, n, column, accumulate)`: two tables of row addresses, the panel
-//! that begins at `column` of `n`, and whether to add. Columns beyond `n` are not written.
+//! `tile(a rows, out rows, packed, k, n, column, accumulate, pitch)`: two tables of row addresses, the panel
+//! that begins at `column` of `n`, whether to add, and how many rows of panels lie between the begins of
+//! two. Columns beyond `n` are not written.
 
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{InstBuilder, StackSlot, Value, types};
@@ -15,10 +16,10 @@ use cranelift_frontend::Variable;
 
 use super::code::{CHANGING, CONSTANT, Code};
 use super::emit::EmitError;
-use crate::plan::{PANEL, Precision};
+use crate::plan::PANEL;
 
 /// Number of parameters.
-pub const PARAMS: usize = 7;
+pub const PARAMS: usize = 8;
 /// Steps along `k` in one turn of the loop.
 const UNROLL: usize = 2;
 
@@ -29,25 +30,15 @@ pub struct Shape {
     pub rows: usize,
     /// Vectors of columns worked on at once; more than a panel's if the tile spans several panels.
     pub vectors: usize,
-}
-
-impl Shape {
-    /// Panels that one call works on.
-    pub fn panels(self, precision: Precision) -> usize {
-        (self.vectors / panel_vectors(precision)).max(1)
-    }
-}
-
-/// Vectors in a row of a panel.
-pub fn panel_vectors(precision: Precision) -> usize {
-    PANEL * precision.bytes() / 16
+    /// Elements from one `k` to the next in a row of the left operand.
+    pub stride: usize,
 }
 
 /// Emits a tile function.
 pub fn tile(code: &mut Code, shape: Shape) -> Result<(), EmitError> {
     let width = shape.vectors * code.types.lanes;
     let temporary = code.stack(shape.rows * shape.vectors * 16);
-    let strips = (panel_vectors(code.precision) / shape.vectors).max(1);
+    let strips = (code.tiling.panel_vectors / shape.vectors).max(1);
     let a_rows: Vec<Value> = (0..shape.rows)
         .map(|row| code.build.ins().load(types::I64, CHANGING, code.params[0], 8 * row as i32))
         .collect();
@@ -111,10 +102,10 @@ fn strip(
         },
     )?;
     let k = code.params[3];
-    let panel_bytes = code.scaled(k, PANEL * bytes);
+    let panel_bytes = code.scaled(code.params[7], PANEL * bytes);
     let start = code.element(code.params[2], first, bytes);
     let panels: Vec<Variable> =
-        (0..shape.panels(code.precision)).map(|_| code.build.declare_var(types::I64)).collect();
+        (0..code.tiling.panels(shape)).map(|_| code.build.declare_var(types::I64)).collect();
     let mut at = start;
     for (number, &panel) in panels.iter().enumerate() {
         if number > 0 {
@@ -167,7 +158,7 @@ fn multiply(
     steps: usize,
 ) {
     let (types, bytes) = (code.types, code.types.bytes);
-    let of_panel = panel_vectors(code.precision);
+    let of_panel = code.tiling.panel_vectors;
     let pointers: Vec<Value> = panels.iter().map(|&panel| code.build.use_var(panel)).collect();
     for step in 0..steps {
         let columns: Vec<Value> = (0..shape.vectors)
@@ -177,8 +168,9 @@ fn multiply(
             })
             .collect();
         for (row, &a) in a_rows.iter().enumerate() {
-            let at = code.element(a, index, bytes);
-            let number = code.build.ins().load(types.real, CONSTANT, at, (step * bytes) as i32);
+            let at = code.element(a, index, shape.stride * bytes);
+            let displacement = (step * shape.stride * bytes) as i32;
+            let number = code.build.ins().load(types.real, CONSTANT, at, displacement);
             let number = code.build.ins().splat(types.vector, number);
             for (vector, &column) in columns.iter().enumerate() {
                 let variable = sums[row * shape.vectors + vector];

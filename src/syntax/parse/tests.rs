@@ -143,8 +143,8 @@ fn declarations_group_by_colon() {
     );
     statement("input x: [I] over t, y, z: id(C)", "input x: [I] over t; y+z: id C");
     statement(
-        "input x: [I] over tree n, t, y: [] over n.leaf",
-        "input x: [I] over tree n over t; y: [] over n.leaf",
+        "input x: [I] over tree n, t = 0, y: [] over n.leaf",
+        "input x: [I] over tree n over t = 0; y: [] over n.leaf",
     );
     statement("input tree: [] over tree, y: []", "input tree: [] over tree; y: []");
     statement("f[n, n.child] = h[child]", "f@n@n.child = h[child]");

@@ -1,0 +1,138 @@
+//! How several workers divide a group's work: no two write the same element, and no sum is taken apart, so that
+//! results do not depend on how many there are.
+//!
+//! ```text
+//! flat:  rows of z = x @ W        worker 0: rows 0..56, worker 1: rows 56..100        then all meet
+//! loop:  z = h[t-1] @ W           worker 0: columns 0..64 of each quarter, worker 1: 64..128
+//!        h[t] = o * tanh(c)       the same columns, of which a worker has just made z; then all meet
+//! ```
+//!
+//! Workers meet after a kernel unless the next one reads only what the same worker has written.
+
+use super::rows::is_elementwise;
+use crate::plan::places::{Access, kernels, places};
+use crate::plan::{Gemm, GemmRows, Kernel, PANEL, Plan, Region, Residency, Row, RowKernel, Work};
+
+/// What of a kernel a worker does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Share {
+    /// Some of the rows.
+    Rows,
+    /// Some of the elements of every row, of this many.
+    Columns(usize),
+    /// Everything, but only one worker.
+    All,
+}
+
+/// How a kernel is divided.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Division {
+    /// What each worker does.
+    pub share: Share,
+    /// Whether workers meet afterwards.
+    pub meets: bool,
+    /// For products and their packing: columns are counted anew after so many, so that a worker has the same ones of each part.
+    pub period: usize,
+}
+
+/// Divides all kernels of a plan, in order. `dynamic` says which row kernels can work on some columns.
+pub fn divisions(plan: &Plan, dynamic: impl Fn(&RowKernel) -> bool) -> Vec<Division> {
+    let mut all = Vec::new();
+    for region in &plan.regions {
+        let (kernels, looped) = match region {
+            Region::Flat(kernels) => (kernels, false),
+            Region::Loop { kernels, .. } => (kernels, true),
+        };
+        for (at, kernel) in kernels.iter().enumerate() {
+            let share = share(plan, &kernel.work, looped, &dynamic);
+            let mut division = Division { share, meets: true, period: 0 };
+            if let (Work::Gemm(gemm), Share::Columns(width)) = (&kernel.work, share) {
+                division.period = width;
+                let next = kernels.get(at + 1).filter(|_| looped);
+                if let Some(extent) = next.and_then(|next| shared_columns(plan, gemm, next, &dynamic)) {
+                    division = Division { share: Share::Columns(extent), meets: false, period: extent };
+                }
+            }
+            all.push(division);
+        }
+    }
+    // Who multiplies by some columns of a matrix packs them.
+    let works: Vec<&Work> = kernels(plan).map(|kernel| &kernel.work).collect();
+    for (at, work) in works.iter().enumerate() {
+        let Work::Pack(pack) = work else { continue };
+        let reader = works.iter().zip(&all).find_map(|(work, division)| match (work, division.share) {
+            (Work::Gemm(gemm), Share::Columns(_)) if gemm.packed == pack.to => Some(*division),
+            _ => None,
+        });
+        let division = Division { share: all[at].share, meets: true, period: pack.n };
+        all[at] = reader.map_or(division, |reader| Division { meets: true, ..reader });
+    }
+    all
+}
+
+fn share(plan: &Plan, work: &Work, looped: bool, dynamic: &impl Fn(&RowKernel) -> bool) -> Share {
+    match work {
+        Work::Gemm(gemm) => match gemm.rows {
+            GemmRows::Space(space) if !looped && plan.spaces[space].major.is_some() => Share::Rows,
+            _ => Share::Columns(gemm.n),
+        },
+        Work::Rows(kernel) => match columns(kernel, dynamic) {
+            Some(extent) if looped => Share::Columns(extent),
+            _ if kernel.space == 0 || has_scratch(plan, work) => Share::All,
+            _ => Share::Rows,
+        },
+        Work::Pack(pack) => Share::Columns(pack.n),
+        Work::Outer(outer) => Share::Columns(outer.m),
+        Work::Combine(combine) if combine.list.is_some() => Share::Rows,
+        Work::Random(random) if random.space != 0 => Share::Rows,
+        Work::Combine(_) | Work::Random(_) | Work::Scatter(_) => Share::All,
+    }
+}
+
+/// The elements of a row kernel that can be divided.
+fn columns(kernel: &RowKernel, dynamic: &impl Fn(&RowKernel) -> bool) -> Option<usize> {
+    match &kernel.phases[..] {
+        [phase] if phase.reduced == 0 && is_elementwise(phase) && dynamic(kernel) => match phase.dims[..] {
+            [extent] if extent >= 2 * PANEL => Some(extent),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+/// Rows of one worker would overwrite those of another.
+fn has_scratch(plan: &Plan, work: &Work) -> bool {
+    places(work).iter().any(|used| {
+        used.access == Access::Write && plan.buffers[used.place.at.buffer].residency == Residency::Scratch
+    })
+}
+
+/// The extent of the row kernel behind a product if each of its elements reads only elements of the product
+/// that lie in the same column of its equal parts, and writes nothing that the product still reads.
+fn shared_columns(
+    plan: &Plan,
+    gemm: &Gemm,
+    next: &Kernel,
+    dynamic: &impl Fn(&RowKernel) -> bool,
+) -> Option<usize> {
+    let Work::Rows(kernel) = &next.work else { return None };
+    let extent = columns(kernel, dynamic)?;
+    let GemmRows::Space(space) = gemm.rows else { return None };
+    let parts = gemm.n.is_multiple_of(extent) && extent.is_multiple_of(PANEL) && space == kernel.space;
+    let aligned = places(&next.work).iter().all(|used| {
+        let place = used.place;
+        if place.at.buffer == gemm.a.at.buffer && used.access == Access::Write {
+            // Another row than the product reads, which has been complete for a step.
+            let all = plan.buffers[place.at.buffer].residency == Residency::All;
+            return all && place.at.row == Row::Same && matches!(gemm.a.at.row, Row::Map(_) | Row::MapOr(..));
+        }
+        if place.at.buffer != gemm.out.at.buffer {
+            return true;
+        }
+        let offset = place.offset.checked_sub(gemm.out.offset);
+        place.at.row == Row::Same
+            && place.strides == [1]
+            && offset.is_some_and(|offset| offset.is_multiple_of(extent) && offset < gemm.n)
+    });
+    (parts && aligned).then_some(extent)
+}

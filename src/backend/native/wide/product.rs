@@ -1,0 +1,273 @@
+//! Product tiles in wide vectors: what [`crate::backend::native::tile`] computes, with the same parameters.
+//!
+//! A tile of 8 rows by 2 vectors of 512 bits keeps 16 sums in registers; each step along `k` loads two
+//! vectors of the packed matrix and one number a row, for 16 multiply-adds. That is the shape of LIBXSMM's
+//! kernels (Heinecke et al., 2016); operands are read at about two thirds of what the load ports take.
+
+use iced_x86::code_asm::{
+    AsmRegister64, eax, ecx, edi, k1, ptr, qword_ptr, r8, r9, r10, r11, r12, r13, r14, r15, rax, rbp, rbx,
+    rcx, rdi, rdx, rsi, rsp,
+};
+use iced_x86::{MemoryOperand, Register};
+
+use super::instructions::{Three, Width};
+use super::machine::{Machine, Source, Vector, memory, memory_scaled};
+use crate::backend::native::emit::EmitError;
+use crate::backend::native::tile::Shape;
+use crate::plan::PANEL;
+
+/// Steps along `k` in one turn of the loop.
+const UNROLL: i64 = 4;
+/// Bytes of a panel's row.
+const ROW: i64 = PANEL as i64 * 4;
+
+/// Registers of the left operand's rows.
+const A: [AsmRegister64; 8] = [rax, rbx, rbp, r10, r11, r12, r13, r14];
+/// Preserved for the caller.
+const SAVED: [AsmRegister64; 6] = [rbx, rbp, r12, r13, r14, r15];
+/// Bytes from a panel to the next.
+const PITCH: AsmRegister64 = r15;
+
+/// A tile as it is written.
+struct Tile {
+    machine: Machine,
+    shape: Shape,
+}
+
+/// The machine code of a tile.
+///
+/// # Errors
+/// If the assembler refuses an instruction.
+pub fn tile(width: Width, shape: Shape) -> Result<Vec<u8>, EmitError> {
+    let mut tile = Tile { machine: Machine::new(width)?, shape };
+    tile.write()?;
+    tile.machine.finish()
+}
+
+impl Tile {
+    fn sum(&self, row: usize, vector: usize) -> Vector {
+        Vector((row * self.shape.vectors + vector) as u8)
+    }
+
+    /// The register of a vector of columns, or for tiles of few rows, whose columns are read straight from
+    /// memory, of the number that multiplies them.
+    fn column(&self, vector: usize) -> Vector {
+        Vector((self.shape.rows * self.shape.vectors + vector) as u8)
+    }
+
+    fn vectors_of_panel(&self) -> usize {
+        PANEL / self.machine.width.lanes()
+    }
+
+    /// Base registers of panels: each serves three panels by an index of 0, 1 or 2 pitches.
+    fn bases(&self) -> Vec<AsmRegister64> {
+        let panels = self.shape.vectors.div_ceil(self.vectors_of_panel());
+        [rdx, r14, r13].into_iter().take(panels.div_ceil(3)).collect()
+    }
+
+    /// Where a vector of columns lies, `step` steps from here.
+    fn packed(&self, vector: usize, step: i64) -> MemoryOperand {
+        let (panel, within) = (vector / self.vectors_of_panel(), vector % self.vectors_of_panel());
+        let base: Register = [rdx, r14, r13][panel / 3].into();
+        let displacement = step * ROW + (within * self.machine.width.bytes()) as i64;
+        let pitch: Register = PITCH.into();
+        match panel % 3 {
+            0 => memory(base, None, displacement),
+            times => memory_scaled(base, Some(pitch), times as u32, displacement),
+        }
+    }
+
+    fn write(&mut self) -> Result<(), EmitError> {
+        for register in SAVED {
+            self.machine.asm.push(register)?;
+        }
+        // What was at [rsp + 8] and [rsp + 16] on entry.
+        let [accumulate, pitch] = [1, 2].map(|slot| qword_ptr(rsp + 8 * (SAVED.len() as i32 + slot)));
+        let rows = self.shape.rows;
+        for (row, &register) in A.iter().enumerate().take(rows) {
+            self.machine.asm.mov(register, qword_ptr(rdi + 8 * row as i32))?;
+        }
+        self.machine.asm.mov(PITCH, pitch)?;
+        self.machine.asm.shl(PITCH, 6)?;
+        for pair in self.bases().windows(2) {
+            let asm = &mut self.machine.asm;
+            asm.lea(pair[1], ptr(pair[0] + PITCH * 2))?;
+            asm.add(pair[1], PITCH)?;
+        }
+        // Columns that are left, and from here on r9 in bytes.
+        let asm = &mut self.machine.asm;
+        asm.sub(r8, r9)?;
+        asm.shl(r9, 2)?;
+        asm.cmp(accumulate, 0)?;
+        let mut fresh = asm.create_label();
+        let mut begin = asm.create_label();
+        asm.je(fresh)?;
+        self.each_sum(Motion::In)?;
+        self.machine.asm.jmp(begin)?;
+        self.machine.asm.set_label(&mut fresh)?;
+        for sum in 0..rows * self.shape.vectors {
+            let sum = Vector(sum as u8);
+            self.machine.three(Three::Xor, sum, sum, sum)?;
+        }
+        self.machine.asm.set_label(&mut begin)?;
+        self.products()?;
+        self.each_sum(Motion::Out)?;
+        for register in SAVED.into_iter().rev() {
+            self.machine.asm.pop(register)?;
+        }
+        self.machine.asm.vzeroupper()?;
+        Ok(self.machine.asm.ret()?)
+    }
+
+    /// The loop along `k`.
+    fn products(&mut self) -> Result<(), EmitError> {
+        let asm = &mut self.machine.asm;
+        let mut single = asm.create_label();
+        let mut done = asm.create_label();
+        let mut turn = asm.create_label();
+        let mut rest = asm.create_label();
+        asm.xor(edi, edi)?;
+        asm.sub(rcx, UNROLL as i32)?;
+        asm.jl(single)?;
+        asm.set_label(&mut turn)?;
+        self.steps(UNROLL)?;
+        let asm = &mut self.machine.asm;
+        asm.sub(rcx, UNROLL as i32)?;
+        asm.jge(turn)?;
+        asm.set_label(&mut single)?;
+        asm.add(rcx, UNROLL as i32)?;
+        asm.je(done)?;
+        asm.set_label(&mut rest)?;
+        self.steps(1)?;
+        let asm = &mut self.machine.asm;
+        asm.sub(rcx, 1)?;
+        asm.jne(rest)?;
+        asm.set_label(&mut done)?;
+        Ok(asm.nop()?)
+    }
+
+    fn steps(&mut self, count: i64) -> Result<(), EmitError> {
+        let advance = self.shape.stride as i64 * 4;
+        let Shape { rows, vectors, .. } = self.shape;
+        for step in 0..count {
+            self.prefetch(step)?;
+            // A single row's columns are used once: they are operands in memory.
+            if rows > 1 {
+                for vector in 0..vectors {
+                    let (to, from) = (self.column(vector), self.packed(vector, step));
+                    self.machine.load(to, from)?;
+                }
+            }
+            let number = self.column(if rows > 1 { vectors } else { 0 });
+            for (row, &register) in A.iter().enumerate().take(rows) {
+                let from = memory(register.into(), Some(rdi.into()), step * advance);
+                self.machine.broadcast(number, from)?;
+                for vector in 0..vectors {
+                    let sum = self.sum(row, vector);
+                    if rows > 1 {
+                        self.machine.three(Three::Fma231(false, false), sum, number, self.column(vector))?;
+                    } else {
+                        let columns = Source::Memory(self.packed(vector, step));
+                        self.machine.three(Three::Fma231(false, false), sum, number, columns)?;
+                    }
+                }
+            }
+        }
+        let bases = self.bases();
+        let asm = &mut self.machine.asm;
+        asm.add(rdi, (count * advance) as i32)?;
+        for base in bases {
+            asm.add(base, (count * ROW) as i32)?;
+        }
+        Ok(())
+    }
+
+    /// Asks for the panels that the next tile will read, which lie behind those of this one.
+    fn prefetch(&mut self, step: i64) -> Result<(), EmitError> {
+        if self.shape.rows == 1 {
+            return Ok(());
+        }
+        let panels = self.shape.vectors.div_ceil(self.vectors_of_panel());
+        Ok(self.machine.asm.prefetcht1(ptr(rdx + PITCH * panels.min(2) as i32 + (step * ROW) as i32))?)
+    }
+
+    /// All sums from or to the result's rows: whole vectors, or at the right edge as far as there are columns.
+    fn each_sum(&mut self, motion: Motion) -> Result<(), EmitError> {
+        let columns = (self.shape.vectors * self.machine.width.lanes()) as i32;
+        let asm = &mut self.machine.asm;
+        let mut edge = asm.create_label();
+        let mut done = asm.create_label();
+        asm.cmp(r8, columns)?;
+        asm.jl(edge)?;
+        for row in 0..self.shape.rows {
+            // On the way in the registers of rows are taken; rdi, the table they came from, is not.
+            self.machine.asm.mov(rdi, qword_ptr(rsi + 8 * row as i32))?;
+            for vector in 0..self.shape.vectors {
+                let at = self.result(vector);
+                let sum = self.sum(row, vector);
+                match motion {
+                    Motion::In => self.machine.load(sum, at)?,
+                    Motion::Out => self.machine.store(at, sum)?,
+                }
+            }
+        }
+        let asm = &mut self.machine.asm;
+        asm.jmp(done)?;
+        asm.set_label(&mut edge)?;
+        let lanes = self.column(0);
+        for vector in 0..self.shape.vectors {
+            self.lanes_left(vector, lanes)?;
+            for row in 0..self.shape.rows {
+                self.machine.asm.mov(rdi, qword_ptr(rsi + 8 * row as i32))?;
+                let at = self.result(vector);
+                let sum = self.sum(row, vector);
+                match motion {
+                    Motion::In => self.machine.load_masked(sum, at, lanes)?,
+                    Motion::Out => self.machine.store_masked(at, sum, lanes)?,
+                }
+            }
+        }
+        let asm = &mut self.machine.asm;
+        asm.set_label(&mut done)?;
+        Ok(asm.nop()?)
+    }
+
+    /// A vector of the result row in rdi.
+    fn result(&self, vector: usize) -> MemoryOperand {
+        memory(rdi.into(), Some(r9.into()), (vector * self.machine.width.bytes()) as i64)
+    }
+
+    /// Makes the mask of the columns of a vector that exist, of which r8 are left from the first vector on.
+    fn lanes_left(&mut self, vector: usize, lanes: Vector) -> Result<(), EmitError> {
+        let count = self.machine.width.lanes() as i32;
+        let asm = &mut self.machine.asm;
+        // min(max(r8 - first column, 0), lanes); eax and ecx may hold a row and k.
+        asm.push(rax)?;
+        asm.push(rcx)?;
+        asm.lea(rax, ptr(r8 - vector as i32 * count))?;
+        asm.xor(ecx, ecx)?;
+        asm.cmp(rax, 0)?;
+        asm.cmovl(rax, rcx)?;
+        asm.mov(ecx, count)?;
+        asm.cmp(rax, rcx)?;
+        asm.cmovg(rax, rcx)?;
+        match self.machine.width {
+            Width::Zmm => {
+                asm.mov(ecx, -1)?;
+                asm.bzhi(eax, ecx, eax)?;
+                asm.kmovw(k1, eax)?;
+            }
+            Width::Ymm => self.machine.lanes_below(lanes, rax, rcx)?,
+        }
+        let asm = &mut self.machine.asm;
+        asm.pop(rcx)?;
+        Ok(asm.pop(rax)?)
+    }
+}
+
+/// Between registers and the result.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Motion {
+    In,
+    Out,
+}

@@ -1,0 +1,620 @@
+//! Row kernels in wide vectors: what [`crate::backend::native::rows`] computes, with the same parameters.
+//!
+//! ```text
+//! for row: { addresses of all rows that are touched; for each phase: loops over its dimensions, the last
+//!            one in vectors, its rest in a masked one }
+//! ```
+//!
+//! Where elements of the last dimension do not lie side by side, or a later one reads what an earlier one
+//! stored, the same body runs on one lane at a time.
+
+use std::collections::HashMap;
+
+use iced_x86::Register;
+use iced_x86::code_asm::{
+    AsmRegister64, dword_ptr, eax, ecx, ptr, qword_ptr, r8, r9, r12, r13, r14, r15, rax, rbp, rbx, rcx, rdi,
+    rdx, rsi, rsp,
+};
+
+use super::body::{Accumulator, BASES, Body, Frame, INDEX, Lanes, Place as Spot, identity};
+use super::instructions::{Three, Two, Width};
+use super::machine::{Machine, Vector, memory};
+use super::steps::{Step, Work, steps};
+use crate::backend::native::context::{SLOT_BYTES, Slots};
+use crate::backend::native::emit::EmitError;
+use crate::backend::native::rows::is_elementwise;
+use crate::plan::places::{references, span};
+use crate::plan::{
+    Combining, Inst, Phase, Place, Plan, Precision, Residency, Row, RowKernel, RowRef, SpaceId, math,
+};
+
+/// Preserved for the caller.
+const SAVED: [AsmRegister64; 6] = [rbx, rbp, r12, r13, r14, r15];
+/// Words of the frame before the pointers.
+const WORDS: i32 = 8 * 6;
+/// Where the frame keeps what a kernel is called with, and the caller's stack pointer.
+const CONTEXT: i32 = 0;
+const ROW: i32 = 8;
+const END: i32 = 16;
+const STACK: i32 = 24;
+/// The columns to work on, in bytes of a word.
+const FROM: i32 = 32;
+const TO: i32 = 40;
+
+/// A row that is touched, as a key: which one, its pitch, and how far it is read if named by an id.
+type Pointer = (RowRef, usize, usize);
+/// Where elements begin once outer dimensions are fixed: a pointer and its strides along them.
+type Base = (usize, Vec<usize>);
+
+/// One phase, ready to be written.
+struct PhaseCode {
+    dims: Vec<usize>,
+    reduced: usize,
+    /// The last dimension in vectors, else one lane at a time.
+    vectors: bool,
+    steps: Vec<Work>,
+    places: HashMap<Step, Spot>,
+    bases: Vec<Base>,
+    /// Reductions: instruction, how (none: the largest's index), accumulator, where to.
+    reductions: Vec<(usize, Option<Combining>, Accumulator, Place)>,
+    /// Registers taken by accumulators and the mask.
+    reserved: u8,
+}
+
+/// A kernel as it is written.
+struct Kernel<'p> {
+    machine: Machine,
+    plan: &'p Plan,
+    slots: Slots,
+    divided: bool,
+    pointers: Vec<Pointer>,
+    /// Spaces whose running step's first row is needed.
+    firsts: Vec<SpaceId>,
+    phases: Vec<PhaseCode>,
+    /// Counters that are needed.
+    rank: usize,
+    bases: usize,
+}
+
+/// Whether a row kernel has wide code.
+pub fn supports(plan: &Plan, kernel: &RowKernel, width: Width) -> bool {
+    matches!(Kernel::new(plan, kernel, width, false), Ok(Some(_)))
+}
+
+/// The machine code of a row kernel, which if `divided` works on the columns that it is given; `None` if it has distances that no instruction can hold.
+///
+/// # Errors
+/// If the kernel contradicts itself or the assembler refuses an instruction.
+pub fn rows(
+    plan: &Plan,
+    kernel: &RowKernel,
+    width: Width,
+    divided: bool,
+) -> Result<Option<Vec<u8>>, EmitError> {
+    // How many vectors go to the stack is known when all is written.
+    let mut vectors = 0;
+    loop {
+        let Some(mut code) = Kernel::new(plan, kernel, width, divided)? else { return Ok(None) };
+        let needed = code.write(vectors)?;
+        if needed <= vectors {
+            return code.machine.finish().map(Some);
+        }
+        vectors = needed;
+    }
+}
+
+impl<'p> Kernel<'p> {
+    fn new(
+        plan: &'p Plan,
+        kernel: &RowKernel,
+        width: Width,
+        divided: bool,
+    ) -> Result<Option<Kernel<'p>>, EmitError> {
+        let mut code = Kernel {
+            machine: Machine::new(width)?,
+            plan,
+            slots: Slots::new(plan),
+            divided,
+            pointers: Vec::new(),
+            firsts: Vec::new(),
+            phases: Vec::new(),
+            rank: 0,
+            bases: 0,
+        };
+        for phase in &kernel.phases {
+            let outer = &phase.dims[..phase.dims.len() - phase.reduced];
+            if outer.contains(&0) {
+                continue;
+            }
+            let phase = math::expand(phase, Precision::F32);
+            let Some(phase) = code.phase(&phase)? else { return Ok(None) };
+            code.rank = code.rank.max(phase.dims.len());
+            code.bases = code.bases.max(phase.bases.len());
+            code.phases.push(phase);
+        }
+        Ok(Some(code))
+    }
+
+    fn phase(&mut self, phase: &Phase) -> Result<Option<PhaseCode>, EmitError> {
+        let width = self.machine.width;
+        let steps = steps(phase, width)?;
+        let mut code = PhaseCode {
+            dims: phase.dims.clone(),
+            reduced: phase.reduced,
+            vectors: !phase.dims.is_empty() && is_elementwise(phase),
+            steps,
+            places: HashMap::new(),
+            bases: Vec::new(),
+            reductions: Vec::new(),
+            reserved: 0,
+        };
+        for (at, work) in code.steps.iter().enumerate() {
+            let (Work::Load(place) | Work::Store(place, _)) = work else { continue };
+            let Some(spot) = self.spot(&mut code.bases, phase, place) else { return Ok(None) };
+            code.places.insert(at, spot);
+        }
+        for (number, inst) in phase.body.iter().enumerate() {
+            let (how, place) = match inst {
+                Inst::Reduce(how, _, place) if phase.reduced > 0 => (Some(*how), place),
+                Inst::ArgMax(_, place) => (None, place),
+                _ => continue,
+            };
+            let value = Vector(code.reserved);
+            let index = how.is_none().then(|| Vector(code.reserved + 1));
+            code.reserved += 1 + u8::from(index.is_some());
+            code.reductions.push((number, how, Accumulator { value, index }, place.clone()));
+            self.pointer(phase, place);
+        }
+        if width == Width::Ymm {
+            code.reserved += 1;
+        }
+        // Some registers must be left for the body.
+        Ok((code.reserved <= width.registers() - 8).then_some(code))
+    }
+
+    /// The base and displacement of a place.
+    fn spot(&mut self, bases: &mut Vec<Base>, phase: &Phase, place: &Place) -> Option<Spot> {
+        let pointer = self.pointer(phase, place);
+        let outer = phase.dims.len().saturating_sub(1);
+        let base = (pointer, place.strides.iter().take(outer).copied().collect());
+        let base = bases.iter().position(|known| *known == base).unwrap_or_else(|| {
+            bases.push(base);
+            bases.len() - 1
+        });
+        let stride = if phase.dims.is_empty() { 0 } else { place.strides.last().copied().unwrap_or(0) };
+        let displacement = i32::try_from(place.offset * 4).ok()?;
+        let farthest = phase.dims.iter().zip(&place.strides).map(|(dim, stride)| dim * stride).max();
+        i32::try_from(farthest.unwrap_or(0) * 4).ok()?;
+        Some(Spot { base, displacement, stride })
+    }
+
+    fn pointer(&mut self, phase: &Phase, place: &Place) -> usize {
+        let reach = if matches!(place.at.row, Row::Id(_)) { span(place, &phase.dims) } else { 0 };
+        let pointer = (place.at.clone(), place.pitch, reach);
+        self.pointers.iter().position(|known| *known == pointer).unwrap_or_else(|| {
+            self.pointers.push(pointer);
+            self.pointers.len() - 1
+        })
+    }
+
+    /// Writes the function with that many vectors in the frame; how many it wants.
+    fn write(&mut self, vectors: usize) -> Result<usize, EmitError> {
+        self.find_firsts();
+        let pointers = WORDS;
+        let firsts = pointers + 8 * self.pointers.len() as i32;
+        let temporaries = firsts + 8 * self.firsts.len() as i32;
+        let depth = self.pointers.iter().map(|pointer| nesting(&pointer.0)).max().unwrap_or(0);
+        let counters = temporaries + 8 * depth as i32;
+        let bases = counters + 8 * self.rank as i32;
+        let words = (bases + 8 * self.bases as i32 + 63) & -64;
+        let size = words + (vectors * self.machine.width.bytes()) as i32;
+        let frame = Frame { bases, counters, vectors: words };
+        let layout = Layout { pointers, firsts, temporaries };
+        let asm = &mut self.machine.asm;
+        for register in SAVED {
+            asm.push(register)?;
+        }
+        asm.mov(rax, rsp)?;
+        asm.sub(rsp, size)?;
+        asm.and(rsp, -64)?;
+        asm.mov(qword_ptr(rsp + STACK), rax)?;
+        asm.mov(qword_ptr(rsp + CONTEXT), rdi)?;
+        asm.mov(qword_ptr(rsp + ROW), rsi)?;
+        asm.mov(qword_ptr(rsp + END), rdx)?;
+        if self.divided {
+            asm.shl(r8, 2)?;
+            asm.shl(r9, 2)?;
+            asm.mov(qword_ptr(rsp + FROM), r8)?;
+            asm.mov(qword_ptr(rsp + TO), r9)?;
+        }
+        self.machine.address_pool()?;
+        // rcx is still the step.
+        for (number, space) in self.firsts.clone().into_iter().enumerate() {
+            let offsets = (self.slots.step_offsets(space) * SLOT_BYTES) as i32;
+            let asm = &mut self.machine.asm;
+            asm.mov(rax, qword_ptr(rdi + offsets))?;
+            asm.mov(eax, dword_ptr(rax + rcx * 4))?;
+            asm.mov(qword_ptr(rsp + (firsts + 8 * number as i32)), rax)?;
+        }
+        let (mut next, mut done) = (self.machine.asm.create_label(), self.machine.asm.create_label());
+        let asm = &mut self.machine.asm;
+        asm.cmp(rsi, rdx)?;
+        asm.jge(done)?;
+        let by_id = |pointer: &usize| is_by_id(&self.pointers[*pointer].0);
+        let plain: Vec<usize> = (0..self.pointers.len()).filter(|pointer| !by_id(pointer)).collect();
+        let (fixed, moving): (Vec<usize>, Vec<usize>) =
+            plain.into_iter().partition(|&pointer| self.is_fixed(pointer));
+        self.addresses(&fixed, layout)?;
+        self.machine.asm.set_label(&mut next)?;
+        self.addresses(&moving, layout)?;
+        let mut needed = 0;
+        for phase in std::mem::take(&mut self.phases) {
+            needed = needed.max(self.write_phase(&phase, frame, layout)?);
+        }
+        let asm = &mut self.machine.asm;
+        asm.inc(qword_ptr(rsp + ROW))?;
+        asm.mov(rax, qword_ptr(rsp + ROW))?;
+        asm.cmp(rax, qword_ptr(rsp + END))?;
+        asm.jl(next)?;
+        asm.set_label(&mut done)?;
+        asm.mov(rsp, qword_ptr(rsp + STACK))?;
+        for register in SAVED.into_iter().rev() {
+            asm.pop(register)?;
+        }
+        asm.vzeroupper()?;
+        asm.ret()?;
+        Ok(needed)
+    }
+
+    /// Whether a pointer is the same for all rows.
+    fn is_fixed(&self, pointer: usize) -> bool {
+        let (at, ..) = &self.pointers[pointer];
+        match at.row {
+            Row::Only => true,
+            Row::Same => self.plan.buffers[at.buffer].residency == Residency::Scratch,
+            _ => false,
+        }
+    }
+
+    fn find_firsts(&mut self) {
+        let mut firsts = Vec::new();
+        for (at, ..) in &self.pointers {
+            let mut todo = vec![at];
+            while let Some(at) = todo.pop() {
+                let buffer = &self.plan.buffers[at.buffer];
+                if buffer.residency == Residency::Step
+                    && self.plan.spaces[buffer.space].major.is_some()
+                    && !firsts.contains(&buffer.space)
+                {
+                    firsts.push(buffer.space);
+                }
+                if let Row::MapOr(_, inner) | Row::Id(inner) = &at.row {
+                    todo.push(inner);
+                }
+            }
+        }
+        self.firsts = firsts;
+    }
+
+    /// Puts the addresses of rows into the frame.
+    fn addresses(&mut self, pointers: &[usize], layout: Layout) -> Result<(), EmitError> {
+        if pointers.is_empty() {
+            return Ok(());
+        }
+        self.machine.asm.mov(rdx, qword_ptr(rsp + CONTEXT))?;
+        self.machine.asm.mov(rcx, qword_ptr(rsp + ROW))?;
+        for &pointer in pointers {
+            let (at, pitch, reach) = self.pointers[pointer].clone();
+            self.row_address(&at, pitch, reach, layout, 0)?;
+            self.machine.asm.mov(qword_ptr(rsp + (layout.pointers + 8 * pointer as i32)), rax)?;
+        }
+        Ok(())
+    }
+
+    /// The address of a row in rax; rdx is the context, rcx the kernel's row. Spends r8 and r9.
+    fn row_address(
+        &mut self,
+        at: &RowRef,
+        pitch: usize,
+        reach: usize,
+        layout: Layout,
+        depth: usize,
+    ) -> Result<(), EmitError> {
+        let base = qword_ptr(rdx + (self.slots.buffer(at.buffer) * SLOT_BYTES) as i32);
+        let buffer = &self.plan.buffers[at.buffer];
+        let bytes = i32::try_from(buffer.width * 4)
+            .map_err(|_| EmitError::Codegen(format!("rows of `{}` are beyond 2 GiB", buffer.name)))?;
+        let (residency, first) = (buffer.residency, self.first(buffer.space, layout));
+        let width = buffer.width;
+        let asm = &mut self.machine.asm;
+        let temporary = qword_ptr(rsp + (layout.temporaries + 8 * depth as i32));
+        match &at.row {
+            Row::Only => asm.mov(rax, base)?,
+            Row::Same => match residency {
+                Residency::Scratch => asm.mov(rax, base)?,
+                Residency::All | Residency::Step => {
+                    asm.mov(rax, rcx)?;
+                    if let (Residency::Step, Some(first)) = (residency, first) {
+                        asm.sub(rax, qword_ptr(rsp + first))?;
+                    }
+                    asm.imul_3(rax, rax, bytes)?;
+                    asm.add(rax, base)?;
+                }
+            },
+            Row::Map(map) | Row::MapOr(map, _) => {
+                if let Row::MapOr(_, other) = &at.row {
+                    self.row_address(other, pitch, reach, layout, depth + 1)?;
+                    self.machine.asm.mov(temporary, rax)?;
+                }
+                let table = (self.slots.map(*map) * SLOT_BYTES) as i32;
+                let asm = &mut self.machine.asm;
+                asm.mov(r8, qword_ptr(rdx + table))?;
+                asm.movsxd(r8, dword_ptr(r8 + rcx * 4))?;
+                asm.mov(rax, r8)?;
+                match (residency, first) {
+                    (Residency::Scratch, _) => asm.xor(eax, eax)?,
+                    (Residency::Step, Some(first)) => {
+                        asm.mov(r9, r8)?;
+                        asm.sub(r9, qword_ptr(rsp + first))?;
+                        asm.test(r8, r8)?;
+                        asm.cmovns(rax, r9)?;
+                    }
+                    _ => {}
+                }
+                asm.imul_3(rax, rax, bytes)?;
+                asm.add(rax, base)?;
+                if let Row::MapOr(..) = &at.row {
+                    asm.test(r8, r8)?;
+                    asm.cmovs(rax, temporary)?;
+                }
+            }
+            Row::Id(inner) => {
+                self.row_address(inner, 0, 1, layout, depth + 1)?;
+                // The largest u32 is no row of any matrix, nor is an id that lies behind the end.
+                let rows = match (width.checked_sub(reach), pitch) {
+                    (None, _) => 0,
+                    (Some(_), 0) => 1,
+                    (Some(rest), pitch) => rest / pitch + 1,
+                };
+                let (rows, pitch) = (i32::try_from(rows), i32::try_from(pitch * 4));
+                let (Ok(rows), Ok(pitch)) = (rows, pitch) else {
+                    return Err(EmitError::Codegen("a table beyond 2 GiB".into()));
+                };
+                let zeros = (self.slots.zeros() * SLOT_BYTES) as i32;
+                let asm = &mut self.machine.asm;
+                asm.mov(eax, dword_ptr(rax))?;
+                asm.imul_3(r8, rax, pitch)?;
+                asm.add(r8, base)?;
+                asm.cmp(rax, rows)?;
+                asm.mov(rax, r8)?;
+                asm.cmovae(rax, qword_ptr(rdx + zeros))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Where the frame holds the first row of the running step of a space.
+    fn first(&self, space: SpaceId, layout: Layout) -> Option<i32> {
+        let number = self.firsts.iter().position(|&known| known == space)?;
+        Some(layout.firsts + 8 * number as i32)
+    }
+
+    fn write_phase(&mut self, phase: &PhaseCode, frame: Frame, layout: Layout) -> Result<usize, EmitError> {
+        let accumulators =
+            phase.reductions.iter().map(|(number, _, accumulator, _)| (*number, *accumulator)).collect();
+        let lanes = Vector(phase.reserved.saturating_sub(1));
+        let body = Body {
+            steps: &phase.steps,
+            places: &phase.places,
+            accumulators: &accumulators,
+            lanes,
+            reserved: phase.reserved,
+            frame,
+            rank: phase.dims.len(),
+        };
+        let extent = phase.dims.last().copied().unwrap_or(1);
+        let some = if phase.vectors { extent % self.machine.width.lanes() } else { 1 };
+        if some > 0 {
+            self.machine.first_lanes(some, lanes)?;
+        }
+        // An id may have been found by the phase before.
+        let by_id: Vec<usize> = (0..self.pointers.len())
+            .filter(|&pointer| is_by_id(&self.pointers[pointer].0))
+            .filter(|pointer| phase.bases.iter().any(|(used, _)| used == pointer))
+            .collect();
+        self.addresses(&by_id, layout)?;
+        self.level(phase, &body, layout, 0)
+    }
+
+    /// The loops from dimension `level` on.
+    fn level(
+        &mut self,
+        phase: &PhaseCode,
+        body: &Body,
+        layout: Layout,
+        level: usize,
+    ) -> Result<usize, EmitError> {
+        let rank = phase.dims.len();
+        let reduces = phase.reduced > 0 && level == rank - phase.reduced;
+        if reduces {
+            self.start(phase)?;
+        }
+        let needed = match rank - level {
+            _ if phase.dims[level..].contains(&0) => 0,
+            0 | 1 => {
+                self.load_bases(phase, body.frame, layout)?;
+                self.last(phase, body)?
+            }
+            _ => {
+                let counter = qword_ptr(rsp + (body.frame.counters + 8 * level as i32));
+                let extent = i32::try_from(phase.dims[level])
+                    .map_err(|_| EmitError::Codegen("a dimension beyond 32 bits".into()))?;
+                let mut again = self.machine.asm.create_label();
+                self.machine.asm.mov(counter, 0)?;
+                self.machine.asm.set_label(&mut again)?;
+                let needed = self.level(phase, body, layout, level + 1)?;
+                self.machine.asm.inc(counter)?;
+                self.machine.asm.cmp(counter, extent)?;
+                self.machine.asm.jl(again)?;
+                needed
+            }
+        };
+        if reduces {
+            self.finish(phase, body.frame, layout)?;
+        }
+        Ok(needed)
+    }
+
+    /// Addresses for the innermost loop, in registers as far as there are any.
+    fn load_bases(&mut self, phase: &PhaseCode, frame: Frame, layout: Layout) -> Result<(), EmitError> {
+        for (number, (pointer, strides)) in phase.bases.iter().enumerate() {
+            self.offset_pointer(*pointer, strides, frame, layout)?;
+            match BASES.get(number) {
+                Some(&register) => self.machine.asm.mov(register, rax)?,
+                None => {
+                    self.machine.asm.mov(qword_ptr(rsp + (frame.bases + 8 * number as i32)), rax)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// A pointer moved along the dimensions that have counters, in rax.
+    fn offset_pointer(
+        &mut self,
+        pointer: usize,
+        strides: &[usize],
+        frame: Frame,
+        layout: Layout,
+    ) -> Result<(), EmitError> {
+        let asm = &mut self.machine.asm;
+        asm.mov(rax, qword_ptr(rsp + (layout.pointers + 8 * pointer as i32)))?;
+        for (dim, &stride) in strides.iter().enumerate().filter(|(_, stride)| **stride > 0) {
+            let bytes = i32::try_from(stride * 4)
+                .map_err(|_| EmitError::Codegen("a stride beyond 32 bits".into()))?;
+            asm.imul_3(rdx, qword_ptr(rsp + (frame.counters + 8 * dim as i32)), bytes)?;
+            asm.add(rax, rdx)?;
+        }
+        Ok(())
+    }
+
+    /// The loop over this worker's part of the last dimension: whole vectors, then the rest if it has it.
+    fn part(&mut self, phase: &PhaseCode, body: &Body) -> Result<usize, EmitError> {
+        let lanes = self.machine.width.lanes();
+        let extent = phase.dims.last().copied().unwrap_or(1);
+        let bytes = |elements: usize| {
+            i32::try_from(4 * elements).map_err(|_| EmitError::Codegen("a dimension beyond 32 bits".into()))
+        };
+        let (whole, end) = (bytes(extent / lanes * lanes)?, bytes(extent)?);
+        let asm = &mut self.machine.asm;
+        let (mut again, mut rest) = (asm.create_label(), asm.create_label());
+        let mut done = asm.create_label();
+        asm.mov(INDEX, qword_ptr(rsp + FROM))?;
+        asm.set_label(&mut again)?;
+        asm.lea(rax, ptr(INDEX + 4 * lanes as i32))?;
+        asm.cmp(rax, qword_ptr(rsp + TO))?;
+        asm.jg(rest)?;
+        let mut needed = body.write(&mut self.machine, Lanes::All)?;
+        self.machine.asm.add(INDEX, 4 * lanes as i32)?;
+        self.machine.asm.jmp(again)?;
+        self.machine.asm.set_label(&mut rest)?;
+        if whole < end {
+            self.machine.asm.cmp(INDEX, qword_ptr(rsp + TO))?;
+            self.machine.asm.jge(done)?;
+            needed = needed.max(body.write(&mut self.machine, Lanes::Some)?);
+            self.machine.asm.set_label(&mut done)?;
+        }
+        self.machine.asm.nop()?;
+        Ok(needed)
+    }
+
+    /// The loop over the last dimension.
+    fn last(&mut self, phase: &PhaseCode, body: &Body) -> Result<usize, EmitError> {
+        if self.divided {
+            return self.part(phase, body);
+        }
+        let extent = phase.dims.last().copied().unwrap_or(1);
+        let at_once = if phase.vectors { self.machine.width.lanes() } else { 1 };
+        let lanes = if phase.vectors { Lanes::All } else { Lanes::Some };
+        let whole = extent / at_once * at_once;
+        let mut needed = 0;
+        self.machine.asm.xor(ecx, ecx)?;
+        if whole > 0 {
+            let mut again = self.machine.asm.create_label();
+            self.machine.asm.set_label(&mut again)?;
+            needed = body.write(&mut self.machine, lanes)?;
+            if whole > at_once || whole < extent {
+                self.machine.asm.add(INDEX, 4 * at_once as i32)?;
+            }
+            if whole > at_once {
+                let end = i32::try_from(4 * whole)
+                    .map_err(|_| EmitError::Codegen("a dimension beyond 32 bits".into()))?;
+                self.machine.asm.cmp(INDEX, end)?;
+                self.machine.asm.jl(again)?;
+            }
+        }
+        if whole < extent {
+            needed = needed.max(body.write(&mut self.machine, Lanes::Some)?);
+        }
+        Ok(needed)
+    }
+
+    /// Puts what reductions start from into their accumulators.
+    fn start(&mut self, phase: &PhaseCode) -> Result<(), EmitError> {
+        for (_, how, accumulator, _) in &phase.reductions {
+            let start = self.machine.number(identity(how.unwrap_or(Combining::Max)));
+            self.machine.two(Two::Copy, accumulator.value, start)?;
+            if let Some(index) = accumulator.index {
+                self.machine.three(Three::Xor, index, index, index)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Stores the results of reductions.
+    fn finish(&mut self, phase: &PhaseCode, frame: Frame, layout: Layout) -> Result<(), EmitError> {
+        let outer = phase.dims.len() - phase.reduced;
+        for (_, how, accumulator, place) in &phase.reductions {
+            let Accumulator { value, index } = *accumulator;
+            // The body's registers are free here.
+            let spare = [Vector(phase.reserved), Vector(phase.reserved + 1)];
+            if let Some(how) = how {
+                for round in 0..self.machine.width.lanes().trailing_zeros() as usize {
+                    self.machine.exchange(round, spare[0], value)?;
+                    self.machine.combine(*how, value, spare[0], spare)?;
+                }
+            }
+            let reach = 0;
+            let key = (place.at.clone(), place.pitch, reach);
+            let Some(pointer) = self.pointers.iter().position(|known| *known == key) else {
+                return Err(EmitError::Codegen("a result without address".into()));
+            };
+            self.offset_pointer(pointer, &place.strides[..outer.min(place.strides.len())], frame, layout)?;
+            let base: Register = rax.into();
+            let at = memory(base, None, (place.offset * 4) as i64);
+            self.machine.store_lowest(at, index.unwrap_or(value))?;
+        }
+        Ok(())
+    }
+}
+
+/// Offsets of the frame's words.
+#[derive(Clone, Copy)]
+struct Layout {
+    pointers: i32,
+    firsts: i32,
+    temporaries: i32,
+}
+
+/// Whether a row depends on an id, which the kernel itself may find.
+fn is_by_id(at: &RowRef) -> bool {
+    references(at).iter().any(|(reference, _)| matches!(reference.row, Row::Id(_)))
+}
+
+/// How many addresses wait while that of a row is found.
+fn nesting(at: &RowRef) -> usize {
+    match &at.row {
+        Row::MapOr(_, inner) | Row::Id(inner) => 1 + nesting(inner),
+        Row::Same | Row::Only | Row::Map(_) => 0,
+    }
+}

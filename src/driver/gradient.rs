@@ -1,0 +1,191 @@
+//! A compiled gradient program: the loss and the gradient of all parameters on a batch.
+//!
+//! ```text
+//! groups of the batch, on all threads ─▶ losses, gradients of each ─▶ one loss, one flat gradient
+//! ```
+//!
+//! Losses and gradients are added over the batch's groups in their order, so that their bits depend on the
+//! batch alone. What becomes of the gradient is the caller's business.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use rayon::ThreadPool;
+
+use super::batch::{Batch, BatchError, Feed};
+use super::compile::{CompileError, Pipeline};
+use super::evaluate::{parameter_ranges, slices};
+use crate::ir::{Graph, OutputKind};
+use crate::runtime::parameters::Parameters;
+
+/// The program and the memory of its runs.
+pub(super) struct GradientProgram {
+    batch: Batch<f32>,
+    /// Parameters in the program's order.
+    ranges: Vec<Range<usize>>,
+    losses: Vec<String>,
+    /// Outputs and where they go in the flat gradient.
+    places: Vec<(String, Range<usize>)>,
+    /// Laid out as the parameters are.
+    gradient: Vec<f32>,
+}
+
+impl GradientProgram {
+    /// Compiles `graph`, which has gradients.
+    ///
+    /// # Errors
+    /// It cannot be compiled.
+    pub fn new(
+        pipeline: &mut Pipeline,
+        graph: &Graph,
+        parameters: &Parameters,
+        pool: &Arc<ThreadPool>,
+    ) -> Result<GradientProgram, CompileError> {
+        let name = format!("{}_train", graph.name);
+        let kinds = [OutputKind::Loss, OutputKind::Gradient, OutputKind::Carry];
+        let program = pipeline.program::<f32>(graph, &kinds, &name)?;
+        let places: Vec<(String, Range<usize>)> = graph
+            .outputs_of(OutputKind::Gradient)
+            .filter_map(|output| {
+                let range = parameters.range(parameters.index(&output.name)?);
+                Some((format!("gradient:{}", output.name), range))
+            })
+            .collect();
+        let losses = graph.outputs_of(OutputKind::Loss).map(|output| format!("loss:{}", output.name));
+        Ok(GradientProgram {
+            ranges: parameter_ranges(&program, parameters),
+            losses: losses.collect(),
+            batch: Batch::new(program, Arc::clone(pool)),
+            places,
+            gradient: vec![0.0; parameters.values().len()],
+        })
+    }
+
+    /// The batch last run.
+    pub fn batch(&self) -> &Batch<f32> {
+        &self.batch
+    }
+
+    /// The batch, to lay out.
+    pub fn batch_mut(&mut self) -> &mut Batch<f32> {
+        &mut self.batch
+    }
+
+    /// The gradient last computed, laid out as the parameters are; zero for what is not trained.
+    pub fn gradient(&mut self) -> &mut [f32] {
+        &mut self.gradient
+    }
+
+    /// Computes loss and gradient on the batch as it is laid out; gives the loss.
+    ///
+    /// # Errors
+    /// Data that do not fit.
+    pub fn run(&mut self, parameters: &Parameters, feeds: &[(&str, Feed<f32>)]) -> Result<f64, BatchError> {
+        self.batch.run(feeds, &slices(parameters, &self.ranges))?;
+        let mut loss = 0.0;
+        for name in &self.losses {
+            loss += self.batch.number(name)?;
+        }
+        for (name, range) in &self.places {
+            self.batch.add_up(name, &mut self.gradient[range.clone()])?;
+        }
+        Ok(loss)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::check::Mode;
+    use crate::driver::batch::threads;
+    use crate::driver::session::{Model, parameter_specs};
+    use crate::runtime::layout::Lengths;
+
+    const MODEL: &str = "model M(I = 150, H = 130) {
+      input x: [I] over t
+      h = RNN(I, H)(x)
+      loss squares = sum(sum(h^2) over t)
+    }";
+
+    /// The flat gradient on so many threads, and what the program's outputs add up to.
+    fn gradient(count: usize) -> (Vec<f32>, Vec<f32>) {
+        let mut pipeline = Pipeline::default();
+        let checked = pipeline.check(&Model::new("m.rnn", MODEL), Mode::Train).unwrap();
+        let graph = pipeline.trained(&checked.graph).unwrap();
+        let parameters = Parameters::initialize(parameter_specs(&graph), 1).unwrap();
+        let pool = threads(count).unwrap();
+        let mut program = GradientProgram::new(&mut pipeline, &graph, &parameters, &pool).unwrap();
+        program.batch_mut().lay_out(&Lengths::uniform(40, &[2])).unwrap();
+        let x: Vec<f32> = (0..40 * 2 * 150).map(|i| (i as f32 * 0.7).sin()).collect();
+        program.run(&parameters, &[("x", Feed::Real(&x))]).unwrap();
+        let mut added = vec![0.0; parameters.values().len()];
+        for (name, range) in &program.places {
+            added[range.clone()].copy_from_slice(&program.batch.values(name).unwrap());
+        }
+        (program.gradient().to_vec(), added)
+    }
+
+    #[test]
+    fn gradients_of_groups_add_up_to_the_same_bits_on_any_number_of_threads() {
+        let (one, added) = gradient(1);
+        // Longer than what one thread adds up at once, and not a multiple of it.
+        assert!(one.len() > 1 << 15 && one.iter().all(|&value| value != 0.0));
+        assert!(one.iter().zip(&added).all(|(a, b)| (a - b).abs() <= 1e-5 * b.abs().max(1e-3)));
+        assert_eq!(gradient(3).0, one);
+    }
+
+    #[test]
+    fn workers_on_one_group_give_the_bits_of_one() {
+        for hidden in [64, 150] {
+            workers_agree(hidden);
+        }
+    }
+
+    fn workers_agree(hidden: usize) {
+        let source = &format!(
+            "model M(I = 70, H = {hidden}) {{
+          input x: [I] over t
+          h = LSTM(I, H)(x)
+          g = GRU(H, H)(h, backward)
+          k = LayerNormLSTM(H, H)(g)
+          loss squares = sum(sum(k^2) over t)
+        }}"
+        );
+        let gradient = |count: usize, examples: usize| {
+            let mut pipeline = Pipeline::default();
+            let checked = pipeline.check(&Model::new("m.rnn", source), Mode::Train).unwrap();
+            let graph = pipeline.trained(&checked.graph).unwrap();
+            let parameters = Parameters::initialize(parameter_specs(&graph), 1).unwrap();
+            let pool = threads(count).unwrap();
+            let mut program = GradientProgram::new(&mut pipeline, &graph, &parameters, &pool).unwrap();
+            program.batch_mut().lay_out(&Lengths::uniform(examples, &[9])).unwrap();
+            let x: Vec<f32> = (0..examples * 9 * 70).map(|i| (i as f32 * 0.7).sin()).collect();
+            // More than once: workers go on counting how often they have met.
+            let losses: Vec<f64> =
+                (0..3).map(|_| program.run(&parameters, &[("x", Feed::Real(&x))]).unwrap()).collect();
+            (losses, program.gradient().to_vec())
+        };
+        for examples in [1, 3, 8] {
+            let one = gradient(1, examples);
+            assert!(one.1.iter().all(|value| value.is_finite()));
+            for count in [2, 3, 5] {
+                assert!(gradient(count, examples) == one, "{examples} examples on {count} threads");
+            }
+        }
+    }
+
+    #[test]
+    fn an_output_of_another_size_is_refused() {
+        let mut pipeline = Pipeline::default();
+        let checked = pipeline.check(&Model::new("m.rnn", MODEL), Mode::Train).unwrap();
+        let graph = pipeline.trained(&checked.graph).unwrap();
+        let parameters = Parameters::initialize(parameter_specs(&graph), 1).unwrap();
+        let mut program =
+            GradientProgram::new(&mut pipeline, &graph, &parameters, &threads(1).unwrap()).unwrap();
+        program.batch_mut().lay_out(&Lengths::uniform(1, &[2])).unwrap();
+        for wrong in [129, 131] {
+            let error = program.batch.add_up("gradient:h.b_h", &mut vec![0.0; wrong]).unwrap_err();
+            assert!(error.to_string().contains("130"), "{error}");
+        }
+    }
+}
