@@ -24,8 +24,13 @@
 //! value at every position. An edge says where its operand is read: at the same position, `k` earlier or
 //! later, at the first or the last. A delayed edge is what makes a cycle legal; a cycle is a loop.
 //!
-//! The notation is closed under differentiation. The adjoint of a value read at `t-1` is read at `t+1`,
-//! that of a value repeated along an axis is a sum along it, and so on. A gradient is therefore a graph
+//! A tree is one more axis: its positions are nodes, a value is read at a child or at the parent instead of
+//! earlier or later, and a loop runs along its levels. The children of each node are an axis of their own,
+//! so that a sum over them is a sum like any other.
+//!
+//! The notation is closed under differentiation. The adjoint of a value read at `t-1` is read at `t+1`, that
+//! of one read at the left child is read at the parent, that of a value repeated along an axis is a sum along
+//! it, and so on. A gradient is therefore a graph
 //! like any other: it prints as equations, is interpreted, optimised, compiled, and differentiated again.
 //!
 //! # The way of a program
@@ -38,14 +43,14 @@
 //! ```
 //!
 //! A [`plan::Plan`] is over *rows*. The positions of an axis over a whole batch are packed in step order
-//! (all first steps, then all second steps of the examples that have one), so that a step is a range of
-//! rows and ragged lengths need no mask.
+//! (all first steps, then all second steps of the examples that have one; of trees all leaves, then level by
+//! level), so that a step is a range of rows and ragged lengths need no mask.
 //!
 //! # The folders, lowest first
 //!
 //! | folder | holds | may call |
 //! | --- | --- | --- |
-//! | [`base`] | spans, diagnostics, random numbers | nothing |
+//! | [`base`] | spans, diagnostics, random numbers, shapes of trees | nothing |
 //! | [`library`] (`src/std`) | cells written in the language | nothing |
 //! | [`syntax`] | text to tree, tree to text | base |
 //! | [`ir`] | the graph, its verifier and printer | base |

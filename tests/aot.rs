@@ -48,7 +48,8 @@ fn a_c_program_computes_the_same_gradients() {
     let graph = grad(&graph, &wrt).unwrap();
     let kinds = [OutputKind::Loss, OutputKind::Gradient];
     let program = program::<f32>(&graph, &kinds, "sentiment_gradient").unwrap();
-    let lengths = Lengths { examples: LENGTHS.len(), axes: vec![Vec::new(), LENGTHS.to_vec()] };
+    let lengths =
+        Lengths { examples: LENGTHS.len(), axes: vec![Vec::new(), LENGTHS.to_vec()], ..Lengths::default() };
     let mut instance = Instance::new(&program, &lengths, 0..LENGTHS.len()).unwrap();
     let words: Vec<u32> = (0..LENGTHS.len() * 6).map(|at| (at * 5 % 11) as u32).collect();
     let labels = [0u32, 2, 1, 1, 0];

@@ -468,7 +468,7 @@ fn plans_of_random_programs() {
         let kinds = [OutputKind::Value, OutputKind::Loss];
         let Ok(plan) = planned(&sample.graph, &kinds, "sample") else { continue };
         let examples = 7;
-        let mut lengths = Lengths { examples, axes: vec![vec![]] };
+        let mut lengths = Lengths { examples, axes: vec![vec![]], ..Lengths::default() };
         for axis in 1..plan.axes.len() {
             lengths.axes.push((0..examples).map(|example| (example * 5 + axis * 3) % 5).collect());
         }

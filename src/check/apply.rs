@@ -133,7 +133,7 @@ impl<'a> Checker<'a> {
             .flatten()
             .flat_map(|declaration| declaration.names.iter().map(move |name| (name, declaration)))
             .collect();
-        let mut bound: HashMap<&str, (Operand, Span)> = HashMap::new();
+        let mut bound: HashMap<&'a str, (Operand, Span)> = HashMap::new();
         let mut starts: Vec<(&'a ast::Ident, Operand)> = Vec::new();
         let mut along: Option<AxisId> = None;
         let mut backward = false;
@@ -203,7 +203,18 @@ impl<'a> Checker<'a> {
                 return None;
             }
         }
-        let axes = self.running_axis(caller, applied, &inputs, &bound, along, span)?;
+        let is_tree = block.axis.as_ref().is_some_and(|axis| axis.tree);
+        let axes = match is_tree {
+            true => self.running_tree(caller, applied, &inputs, &mut bound, along, span)?,
+            false => self.running_axis(caller, applied, &inputs, &bound, along, span)?,
+        };
+        if backward && is_tree {
+            let diagnostic = Diagnostic::error("arguments", span, "a tree is not run backward")
+                .help("a cell that reads `h[parent]` runs from the root to the leaves");
+            self.report(caller, diagnostic);
+            self.fail(applied);
+            return None;
+        }
         if backward {
             self.frames[applied].backward = !self.frames[applied].backward;
         }
@@ -219,7 +230,7 @@ impl<'a> Checker<'a> {
         Some(())
     }
 
-    fn fail(&mut self, applied: usize) {
+    pub(super) fn fail(&mut self, applied: usize) {
         for symbol in self.frames[applied].symbols.values_mut() {
             *symbol = Symbol::Failed;
         }
@@ -279,6 +290,11 @@ impl<'a> Checker<'a> {
             self.fail(applied);
             return None;
         }
+        if let Some(axis) = chosen
+            && !self.state_nodes(applied).is_empty()
+        {
+            self.check_sequence(caller, applied, axis, span)?;
+        }
         let inner = &mut self.frames[applied];
         inner.axis = chosen;
         if chosen != outer {
@@ -288,7 +304,7 @@ impl<'a> Checker<'a> {
         if let Some(axis) = chosen {
             let local = block.axis.as_ref().map_or("t", |axis| axis.name.text.as_str());
             inner.axes.insert(local.to_string(), axis);
-            axes = axes.with(axis);
+            axes = self.graph.closed(axes.with(axis));
         }
         Some(axes)
     }
@@ -391,7 +407,22 @@ impl<'a> Checker<'a> {
                     continue;
                 }
                 for (local, axis) in declaration.over.iter().zip(own) {
-                    self.frames[applied].axes.insert(local.text.clone(), axis);
+                    let wanted = self.own_derived(applied, local);
+                    let fits = match wanted {
+                        Some(wanted) => wanted == axis,
+                        None => !local.tree || self.settle(axis, true),
+                    };
+                    if !fits {
+                        let message = format!(
+                            "`{}` is declared over {}, this is over {}",
+                            name.text,
+                            local.name.text,
+                            self.graph.axis_label(axis)
+                        );
+                        self.report(caller, Diagnostic::error("axis-mismatch", place, message));
+                        sound = false;
+                    }
+                    self.frames[applied].axes.insert(local.name.text.clone(), axis);
                 }
             }
             self.define(applied, name, Symbol::Known(Thing::Value(operand)));

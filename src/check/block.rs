@@ -4,8 +4,7 @@ use std::collections::HashMap;
 
 use crate::base::{Diagnostic, Span};
 use crate::ir::{
-    Access, AxisId, AxisKind, AxisSet, BATCH, InputSpec, Node, NodeId, Op, Operand, Origin, ParamSpec,
-    ValueType,
+    Access, AxisId, AxisSet, BATCH, InputSpec, Node, NodeId, Op, Operand, Origin, ParamSpec, ValueType,
 };
 use crate::syntax::ast::{self, Arg, Expr, ExprKind, Statement};
 
@@ -81,24 +80,6 @@ impl<'a> Checker<'a> {
         self.frames.len() - 1
     }
 
-    /// Axes that a model's declarations name.
-    fn declare_axes(&mut self, frame: usize) {
-        for statement in &self.frames[frame].block.statements {
-            let (Statement::Input(list) | Statement::State(list)) = statement else { continue };
-            for name in list.iter().flat_map(|declaration| &declaration.over) {
-                match self.graph.axis(&name.text, AxisKind::Time) {
-                    Some(axis) => {
-                        self.frames[frame].axes.insert(name.text.clone(), axis);
-                    }
-                    None => {
-                        let diagnostic = Diagnostic::error("too-large", name.span, "more than 63 axes");
-                        self.report(frame, diagnostic);
-                    }
-                }
-            }
-        }
-    }
-
     /// Enters states, parameters and equations of a block; inputs are bound by whoever applies it.
     pub(super) fn declare(&mut self, frame: usize) {
         let block = self.frames[frame].block;
@@ -131,8 +112,8 @@ impl<'a> Checker<'a> {
     fn states(&mut self, frame: usize, declaration: &'a ast::Declaration) {
         let typed = self.declared_type(frame, &declaration.ty);
         let mut axes = AxisSet::BATCH;
-        for name in &declaration.over {
-            axes = self.axis_named(frame, name).map_or(axes, |axis| axes.with(axis));
+        for axis in &declaration.over {
+            axes = self.axis_named(frame, &axis.name).map_or(axes, |axis| self.graph.closed(axes.with(axis)));
         }
         for name in &declaration.names {
             let Some((shape, element)) = typed.clone() else {
@@ -259,11 +240,9 @@ impl<'a> Checker<'a> {
             let Statement::Input(list) = statement else { continue };
             for declaration in list {
                 let typed = self.declared_type(frame, &declaration.ty);
-                let over = declaration
-                    .over
-                    .iter()
-                    .filter_map(|name| self.frames[frame].axes.get(&name.text).copied());
-                let axes: AxisSet = over.chain([BATCH]).collect();
+                let over = declaration.over.iter();
+                let over: AxisSet = over.filter_map(|axis| self.axis_in(frame, &axis.name.text)).collect();
+                let axes = self.graph.closed(over.with(BATCH));
                 for name in &declaration.names {
                     let Some((shape, element)) = typed.clone() else {
                         self.define(frame, name, Symbol::Failed);
@@ -397,9 +376,7 @@ impl<'a> Checker<'a> {
                 format!("the equation gives a value for each position of {names}, the state has one"),
             )
             .label(declared, "declared here")
-            .help(format!(
-                "declare the state over {names}, too, or reduce the value: sum(… over {names}), mean, max or a softmax-weighted sum"
-            ));
+            .help(self.help_for_stray(stray));
             self.report(frame, diagnostic);
             return;
         }
@@ -440,7 +417,8 @@ impl<'a> Checker<'a> {
         }
         self.depth += 1;
         self.frames[frame].symbols.insert(name.to_string(), Symbol::Working { frame: None, target });
-        let outer = self.random_over.replace(self.target_axes(frame, target));
+        let own = self.target_axes(frame, target);
+        let outer = self.random_over.replace(own);
         let thing = if is_gradient(self.frames[frame].block, name) {
             self.gradient_value(frame, value)
         } else {
@@ -492,7 +470,7 @@ impl<'a> Checker<'a> {
         let before = axes;
         for name in &target.index {
             if let Some(axis) = self.axis_named(frame, name) {
-                axes = axes.with(axis).with(BATCH);
+                axes = self.graph.closed(axes.with(axis).with(BATCH));
             }
         }
         if axes == before {
@@ -502,9 +480,10 @@ impl<'a> Checker<'a> {
         }
     }
 
-    fn target_axes(&self, frame: usize, target: &ast::Target) -> AxisSet {
-        let axes = target.index.iter().filter_map(|name| self.frames[frame].axes.get(&name.text).copied());
-        axes.chain([BATCH]).collect()
+    fn target_axes(&mut self, frame: usize, target: &ast::Target) -> AxisSet {
+        let axes = target.index.iter().filter_map(|name| self.axis_in(frame, &name.text));
+        let axes: AxisSet = axes.collect();
+        self.graph.closed(axes.with(BATCH))
     }
 
     /// A copy of a value along more axes.
@@ -516,7 +495,7 @@ impl<'a> Checker<'a> {
 
     /// The axis a name means in this frame.
     pub(super) fn axis_named(&mut self, frame: usize, name: &ast::Ident) -> Option<AxisId> {
-        let found = self.frames[frame].axes.get(&name.text).copied();
+        let found = self.axis_in(frame, &name.text);
         if name.text == "batch" && found.is_none() {
             return Some(BATCH);
         }

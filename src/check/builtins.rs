@@ -7,6 +7,7 @@ use crate::ir::{Along, AxisSet, BATCH, Binary, Element, Op, Operand, Reduction, 
 use crate::syntax::ast::{self, Arg, Expr, ExprKind};
 
 use super::block::arg_value;
+use super::expression::dotted;
 use super::frame::{Frame, Symbol, Thing};
 use super::{Checker, Mode};
 
@@ -109,6 +110,13 @@ impl<'a> Checker<'a> {
             }
             "initially" => {
                 let operands: [(Operand, Span); 2] = self.values(frame, name, args, span)?;
+                if operands[0].0.access.is_total() {
+                    let message = "this value is there at every position: nothing stands in for it";
+                    let diagnostic = Diagnostic::error("arguments", operands[0].1, message)
+                        .help("read it at a position that may not exist: `initially(h[t-1], start)`");
+                    self.report(frame, diagnostic);
+                    return None;
+                }
                 self.apply(frame, Op::Initially, &operands, span)
             }
             "dropout" => self.dropout(frame, args, span),
@@ -129,11 +137,12 @@ impl<'a> Checker<'a> {
             "length" => {
                 let axis = self.axis_arg(frame, name, args, span)?.iter().find(|&axis| axis != BATCH);
                 let Some(axis) = axis else { return self.usage(frame, name, span) };
-                let ty = ValueType::real(Vec::new(), AxisSet::BATCH);
+                let ty = ValueType::real(Vec::new(), self.graph.length_axes(axis));
                 Some(self.graph.leaf(Op::Length(axis), ty, origin, None).into())
             }
             "count" => {
                 let axes = self.axis_arg(frame, name, args, span)?.with(BATCH);
+                let axes = self.graph.closed(axes);
                 let ty = ValueType::real(Vec::new(), AxisSet::NONE);
                 Some(self.graph.leaf(Op::Count(axes), ty, origin, None).into())
             }
@@ -225,11 +234,12 @@ impl<'a> Checker<'a> {
     fn axis_arg(&mut self, frame: usize, name: &str, args: &'a [Arg], span: Span) -> Option<AxisSet> {
         let mut axes = AxisSet::NONE;
         for arg in args {
-            let Some(Expr { kind: ExprKind::Name(axis), span }) = arg_value(arg) else {
+            let named = arg_value(arg).and_then(|value| Some((dotted(value)?, value.span)));
+            let Some((text, place)) = named else {
                 self.usage(frame, name, span);
                 return None;
             };
-            axes = axes.with(self.axis_named(frame, &ast::Ident { text: axis.clone(), span: *span })?);
+            axes = axes.with(self.axis_named(frame, &ast::Ident { text, span: place })?);
         }
         if axes.is_empty() {
             self.usage(frame, name, span);
@@ -261,8 +271,10 @@ impl<'a> Checker<'a> {
                     over = over.with(BATCH);
                 }
                 let has = self.graph.type_at(operand).axes;
+                self.whole_trees(frame, has, over, span)?;
                 if !has.covers(over) && reduces {
-                    operand = self.spread(operand, over.with(BATCH), self.origin(frame, span)).into();
+                    let wide = self.graph.closed(over.with(BATCH));
+                    operand = self.spread(operand, wide, self.origin(frame, span)).into();
                 }
                 Some(((operand, value.span), Along::Axes(over)))
             }

@@ -2,7 +2,8 @@
 
 use crate::base::{Diagnostic, Span};
 use crate::ir::{
-    Access, AxisSet, Binary, Contract, Element, InferError, Node, NodeId, Op, Operand, Unary, ValueType,
+    Access, AxisId, AxisSet, Binary, Contract, Element, InferError, Node, NodeId, Op, Operand, Unary,
+    ValueType,
 };
 use crate::syntax::ast::{self, Arg, BinaryOp, Expr, ExprKind};
 
@@ -104,11 +105,10 @@ impl<'a> Checker<'a> {
         if let Some(&value) = self.frames[frame].dims.get(name) {
             return Some(Thing::Value(self.graph.constant(value as f64, &[], origin).into()));
         }
-        if let Some(&axis) = self.frames[frame].axes.get(name) {
-            let ty = ValueType::real(Vec::new(), AxisSet::BATCH.with(axis));
-            let position = self.graph.leaf(Op::Position(axis), ty, origin, None);
+        if let Some(axis) = self.axis_in(frame, name) {
+            let position = self.position_on(frame, axis, span);
             if !self.frames[frame].backward {
-                return Some(Thing::Value(position.into()));
+                return Some(Thing::Value(position));
             }
             // Seen from the end: length - 1 - position.
             let ty = ValueType::real(Vec::new(), AxisSet::BATCH);
@@ -117,12 +117,7 @@ impl<'a> Checker<'a> {
             let minus = Op::Binary(Binary::Subtract);
             let last =
                 self.apply(frame, minus.clone(), &[(length.into(), span), (one.into(), span)], span)?;
-            return Some(Thing::Value(self.apply(
-                frame,
-                minus,
-                &[(last, span), (position.into(), span)],
-                span,
-            )?));
+            return Some(Thing::Value(self.apply(frame, minus, &[(last, span), (position, span)], span)?));
         }
         let constant = match name {
             "inf" => Some(f64::INFINITY),
@@ -147,12 +142,22 @@ impl<'a> Checker<'a> {
         None
     }
 
+    /// The number of a position on an axis.
+    fn position_on(&mut self, frame: usize, axis: AxisId, span: Span) -> Operand {
+        let ty = ValueType::real(Vec::new(), self.graph.closed(AxisSet::BATCH.with(axis)));
+        let origin = self.origin(frame, span);
+        self.graph.leaf(Op::Position(axis), ty, origin, None).into()
+    }
+
     fn field_of(&mut self, frame: usize, inner: &'a Expr, field: &'a ast::Ident) -> Option<Thing<'a>> {
         // A dotted path may be a declared name (`h.W_f` in a printed gradient).
         if let Some(path) = dotted(inner) {
             let full = format!("{path}.{}", field.text);
             if self.frames[frame].symbols.contains_key(&full) {
                 return self.lookup(frame, &full, inner.span.to(field.span));
+            }
+            if let Some(axis) = self.axis_in(frame, &full) {
+                return Some(Thing::Value(self.position_on(frame, axis, inner.span.to(field.span))));
             }
         }
         let applied = match &inner.kind {
@@ -474,7 +479,7 @@ impl<'a> Checker<'a> {
     }
 
     pub(super) fn axes_text(&self, axes: AxisSet) -> String {
-        axes.iter().map(|axis| self.graph.axis_name(axis)).collect::<Vec<_>>().join(", ")
+        axes.iter().map(|axis| self.graph.axis_label(axis)).collect::<Vec<_>>().join(", ")
     }
 
     /// A value at an access; for a state read before its first position that is its start.
@@ -493,13 +498,11 @@ impl<'a> Checker<'a> {
                 Operand { node: self.graph.insert(shell, &[operand]), access }
             }
         };
-        let back = match composed.access {
-            Access::Delay { by, .. } => i64::from(by),
-            Access::Advance { by, .. } => -i64::from(by),
-            Access::Here | Access::First(_) | Access::Last(_) => return Some(composed),
-        };
+        if composed.access.direction().is_none() || composed.access.is_total() {
+            return Some(composed);
+        }
         let Some((owner, start)) = self.start_of(composed.node) else { return Some(composed) };
-        let key = (composed.node, back);
+        let key = (composed.node, composed.access);
         if let Some(&known) = self.frames[owner].starts.get(&key) {
             return Some(known.into());
         }
@@ -596,7 +599,7 @@ fn clash(contract: &Contract, left: &[usize], right: &[usize]) -> Option<String>
 }
 
 /// `a.b.c` as a path, if it is nothing but names.
-fn dotted(expr: &Expr) -> Option<String> {
+pub(super) fn dotted(expr: &Expr) -> Option<String> {
     match &expr.kind {
         ExprKind::Name(name) => Some(name.clone()),
         ExprKind::Field(inner, field) => dotted(inner).map(|path| format!("{path}.{}", field.text)),

@@ -4,7 +4,9 @@
 use std::collections::HashMap;
 
 use crate::base::{Diagnostic, Severity};
-use crate::ir::{Access, NodeId, Op, Operand, ScheduleError, schedule, verify};
+use crate::ir::{
+    Access, AxisKind, AxisSet, NodeId, Op, Operand, ScheduleError, ValueType, position, schedule, verify,
+};
 use crate::syntax::ast::{self, Statement};
 
 use super::frame::{Frame, Instance, Symbol, Thing};
@@ -48,16 +50,28 @@ impl<'a> Checker<'a> {
     /// A cycle without a delay, or one that no direction can compute, with the cycle shown.
     fn causality(&mut self) {
         let Err(error) = schedule(&self.graph) else { return };
-        let (nodes, message, help) = match &error {
-            ScheduleError::Instant(nodes) => (
-                nodes,
-                "values depend on each other at the same position",
+        let (ScheduleError::Instant(nodes) | ScheduleError::Mixed(nodes)) = &error;
+        let places = self.places_in(nodes);
+        let on_tree = nodes.iter().any(|&node| {
+            self.graph.ty(node).axes.iter().any(|axis| self.graph.axis_kind(axis) == AxisKind::Tree)
+        });
+        let (message, help) = match (&error, on_tree) {
+            (ScheduleError::Instant(_), false) => (
+                "values depend on each other at the same position".to_string(),
                 "a cycle needs a delay: read one of them at an earlier position, `h[t-1]`",
             ),
-            ScheduleError::Mixed(nodes) => (
-                nodes,
-                "values depend on each other both ways, or along two axes, or through their own last position",
+            (ScheduleError::Instant(_), true) => (
+                "values depend on each other at the same node".to_string(),
+                "a cycle needs a delay: read one of them at the children, `h[child]`, or at the parent, `h[parent]`",
+            ),
+            (ScheduleError::Mixed(_), false) => (
+                "values depend on each other both ways, or along two axes, or through their own last position"
+                    .to_string(),
                 "a cycle runs along one axis in one direction: all its delays are `t-k`, or all are `t+k`",
+            ),
+            (ScheduleError::Mixed(_), true) => (
+                format!("values depend on each other without order, through {places}"),
+                "a cycle over a tree goes through children (`left`, `right`, `child`) or through `parent`, not both",
             ),
         };
         let named: Vec<NodeId> =
@@ -79,6 +93,21 @@ impl<'a> Checker<'a> {
             diagnostic = diagnostic.label(self.graph.node(*node).origin.span, "then through this");
         }
         self.diagnostics.push(diagnostic);
+    }
+
+    /// How the nodes of a cycle read each other at other positions: `left` and `parent`.
+    fn places_in(&self, nodes: &[NodeId]) -> String {
+        let mut words: Vec<String> = Vec::new();
+        for &node in nodes {
+            for operand in self.graph.operands(node) {
+                if nodes.contains(&operand.node) && operand.access != Access::Here {
+                    words.push(format!("`{}`", position(&self.graph, operand.access)));
+                }
+            }
+        }
+        words.sort();
+        words.dedup();
+        words.join(" and ")
     }
 
     /// States were made before their equations as copies of them: read the equations themselves.
@@ -179,11 +208,13 @@ impl<'a> Checker<'a> {
         let outer = self.push_frame(Frame::new(block, String::new(), String::new(), dims.clone()));
         let instance = Instance { block, dims, path: String::new(), library: false };
         let Some(applied) = self.open(outer, &instance, String::new(), block.name.span) else { return };
-        let Some(axis) = self.graph.axis("t", crate::ir::AxisKind::Time) else { return };
-        self.frames[applied].axis = Some(axis);
+        let is_tree = block.axis.as_ref().is_some_and(|axis| axis.tree);
         let local = block.axis.as_ref().map_or("t", |axis| axis.name.text.as_str());
+        let Some(axis) = self.graph.axis(if is_tree { local } else { "t" }, AxisKind::Time) else { return };
+        self.settle(axis, is_tree);
+        self.frames[applied].axis = Some(axis);
         self.frames[applied].axes.insert(local.to_string(), axis);
-        let axes = crate::ir::AxisSet::BATCH.with(axis);
+        let axes = AxisSet::BATCH.with(axis);
         for node in self.state_nodes(applied) {
             self.graph.node_mut(node).ty.axes = axes;
         }
@@ -191,15 +222,20 @@ impl<'a> Checker<'a> {
             let Statement::Input(list) = statement else { continue };
             for declaration in list {
                 let mut its = axes;
-                for name in &declaration.over {
-                    if let Some(axis) = self.graph.axis(&name.text, crate::ir::AxisKind::Time) {
-                        self.frames[applied].axes.insert(name.text.clone(), axis);
-                        its = if its == axes { crate::ir::AxisSet::BATCH.with(axis) } else { its.with(axis) };
+                for declared in &declaration.over {
+                    let name = declared.name.text.as_str();
+                    let own = self.own_derived(applied, declared);
+                    if let Some(axis) = own.or_else(|| self.graph.axis(name, AxisKind::Time)) {
+                        if declared.tree {
+                            self.settle(axis, true);
+                        }
+                        self.frames[applied].axes.insert(name.to_string(), axis);
+                        its = if its == axes { AxisSet::BATCH.with(axis) } else { its.with(axis) };
                     }
                 }
                 let Some((shape, element)) = self.declared_type(applied, &declaration.ty) else { continue };
                 for name in &declaration.names {
-                    let ty = crate::ir::ValueType { shape: shape.clone(), element, axes: its };
+                    let ty = ValueType { shape: shape.clone(), element, axes: its };
                     let spec = crate::ir::InputSpec { name: name.text.clone(), ty: ty.clone() };
                     self.graph.inputs.push(spec);
                     let origin = crate::ir::Origin::forward(name.span);

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::rc::Rc;
 
 use crate::base::{Diagnostic, Span};
-use crate::ir::{AxisId, NodeId, Operand};
+use crate::ir::{Access, AxisId, NodeId, Operand};
 use crate::syntax::ast;
 
 use super::{Checker, nearest};
@@ -81,8 +81,8 @@ pub(super) struct Frame<'a> {
     pub order: Vec<String>,
     /// Applications whose states have been asked for before their arguments.
     pub opened: HashMap<String, usize>,
-    /// Already-made starts of states, by node and steps back, so that equal reads are one node.
-    pub starts: HashMap<(NodeId, i64), NodeId>,
+    /// Already-made starts of states, by node and access, so that equal reads are one node.
+    pub starts: HashMap<(NodeId, Access), NodeId>,
 }
 
 impl<'a> Frame<'a> {

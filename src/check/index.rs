@@ -5,7 +5,9 @@ use crate::ir::{Access, AxisId, AxisSet, BATCH, Binary, Element, Op, Operand, Or
 use crate::syntax::ast::{BinaryOp, Expr, ExprKind, Index};
 
 use super::Checker;
+use super::expression::dotted;
 use super::frame::Thing;
+use super::trees::NodePlace;
 
 /// A position as written.
 enum Position {
@@ -13,6 +15,8 @@ enum Position {
     Shift(AxisId, i64),
     /// `first`, `last`, `s.last`.
     End { axis: Option<AxisId>, last: bool },
+    /// `left`, `n.parent`, `root`.
+    Node(AxisId, NodePlace),
 }
 
 impl<'a> Checker<'a> {
@@ -45,7 +49,7 @@ impl<'a> Checker<'a> {
                     operand = self.slice(frame, operand, dim, (from.as_ref(), to.as_ref()), span)?;
                     dim += 1;
                 }
-                Index::At(expr) => match self.position(frame, expr) {
+                Index::At(expr) => match self.position(frame, operand, expr) {
                     Some(position) => operand = self.at(frame, operand, &position, expr.span)?,
                     None => operand = self.element(frame, operand, dim, expr, span)?,
                 },
@@ -55,7 +59,7 @@ impl<'a> Checker<'a> {
     }
 
     /// Reads an index entry as a position, if its names are axes.
-    fn position(&mut self, frame: usize, expr: &'a Expr) -> Option<Position> {
+    fn position(&mut self, frame: usize, operand: Operand, expr: &'a Expr) -> Option<Position> {
         let axis_of = |this: &Self, name: &str| this.frames[frame].axes.get(name).copied();
         match &expr.kind {
             ExprKind::Name(name) => match axis_of(self, name) {
@@ -63,20 +67,14 @@ impl<'a> Checker<'a> {
                 None if name == "first" || name == "last" => {
                     Some(Position::End { axis: None, last: name == "last" })
                 }
-                None => None,
+                None => self.node_position(frame, operand, expr),
             },
             ExprKind::Field(inner, field) if field.text == "first" || field.text == "last" => {
-                match &inner.kind {
-                    ExprKind::Name(name) => {
-                        let axis = axis_of(self, name)?;
-                        Some(Position::End { axis: Some(axis), last: field.text == "last" })
-                    }
-                    _ => None,
-                }
+                let axis = self.axis_in(frame, &dotted(inner)?)?;
+                Some(Position::End { axis: Some(axis), last: field.text == "last" })
             }
             ExprKind::Binary(op @ (BinaryOp::Add | BinaryOp::Subtract), a, b) => {
-                let ExprKind::Name(name) = &a.kind else { return None };
-                let axis = axis_of(self, name)?;
+                let axis = self.axis_in(frame, &dotted(a)?)?;
                 let by = self.number(frame, b, false)?;
                 if by.fract() != 0.0 || by.abs() > 1e6 {
                     return None;
@@ -84,15 +82,24 @@ impl<'a> Checker<'a> {
                 let back = if *op == BinaryOp::Subtract { by as i64 } else { -(by as i64) };
                 Some(Position::Shift(axis, back))
             }
-            _ => None,
+            _ => self.node_position(frame, operand, expr),
         }
+    }
+
+    fn node_position(&mut self, frame: usize, operand: Operand, expr: &'a Expr) -> Option<Position> {
+        self.node_place(frame, operand, expr).map(|(tree, place)| Position::Node(tree, place))
     }
 
     fn at(&mut self, frame: usize, operand: Operand, position: &Position, span: Span) -> Option<Operand> {
         let axes = self.graph.type_at(operand).axes;
         let backward = self.frames[frame].backward;
         match *position {
+            Position::Node(tree, place) => self.at_node(frame, operand, (tree, place), span),
             Position::Shift(axis, back) => {
+                if back != 0 && !self.settle(axis, false) {
+                    return self.no_steps(frame, axis, span);
+                }
+                let operand = self.at_nodes(frame, operand, axis, span);
                 let operand = self.on_axis(frame, operand, axis, back, span)?;
                 let running = self.frames[frame].axis == Some(axis);
                 let access = Access::shift(axis, if backward && running { -back } else { back });
@@ -131,6 +138,9 @@ impl<'a> Checker<'a> {
                         return None;
                     }
                 };
+                if !self.settle(axis, false) {
+                    return self.no_steps(frame, axis, span);
+                }
                 let reversed = backward && self.frames[frame].axis == Some(axis);
                 let access = if last != reversed { Access::Last(axis) } else { Access::First(axis) };
                 self.moved(frame, operand, access, span)
@@ -138,8 +148,18 @@ impl<'a> Checker<'a> {
         }
     }
 
+    /// Nodes of a tree are not one after the other.
+    fn no_steps(&mut self, frame: usize, axis: AxisId, span: Span) -> Option<Operand> {
+        let name = self.graph.axis_label(axis).to_string();
+        let message = format!("{name} is no sequence: its positions have none before and none behind them");
+        let diagnostic = Diagnostic::error("axis-mismatch", span, message)
+            .help("positions on a tree are `left`, `right`, `child`, `parent` and `root`");
+        self.report(frame, diagnostic);
+        None
+    }
+
     /// Makes sure that the value has positions on the axis.
-    fn on_axis(
+    pub(super) fn on_axis(
         &mut self,
         frame: usize,
         operand: Operand,

@@ -7,6 +7,7 @@
 //!
 //! - `frame`: names of one application; `block`: its statements; `apply`: applying a cell
 //! - `expression`, `index`, `builtins`: values; `dims`: static arithmetic
+//! - `trees`: axes that are trees and positions on them
 //! - `observe`: `~`, losses and metrics; `finish`: what is asked of the whole graph
 
 mod apply;
@@ -19,11 +20,12 @@ mod frame;
 mod index;
 mod observe;
 mod settings;
+mod trees;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use crate::base::{Diagnostic, Span};
-use crate::ir::{AxisSet, Graph, NodeId, Origin};
+use crate::ir::{AxisId, AxisSet, Graph, NodeId, Origin};
 use crate::syntax::ast;
 
 pub use settings::Setting;
@@ -115,6 +117,8 @@ struct Checker<'a> {
     closed: HashMap<NodeId, usize>,
     /// Where parameters are declared, for warnings.
     declared: Vec<(NodeId, Span, String)>,
+    /// Axes that have been declared or used as a tree, or used as a sequence.
+    settled: HashSet<AxisId>,
     /// Definitions being inlined, outermost first.
     active: Vec<&'a str>,
     /// Cells that were applied somewhere.
@@ -167,6 +171,7 @@ impl<'a> Checker<'a> {
             params: HashMap::new(),
             closed: HashMap::new(),
             declared: Vec::new(),
+            settled: HashSet::new(),
             active: Vec::new(),
             applied: Vec::new(),
             streams: 0,

@@ -98,7 +98,7 @@ impl<R: Real> Batch<R> {
     ) -> Lengths {
         let axis = |name: &String| named(name).map_or(vec![0; examples], <[usize]>::to_vec);
         let axes = self.plan().axes.iter().skip(1).map(axis);
-        Lengths { examples, axes: std::iter::once(Vec::new()).chain(axes).collect() }
+        Lengths { examples, axes: std::iter::once(Vec::new()).chain(axes).collect(), ..Lengths::default() }
     }
 
     /// Makes room for examples of these lengths; inputs are to be set anew where they changed.

@@ -19,7 +19,7 @@ use crate::backend::native::emit::EmitError as CodeError;
 use crate::backend::native::listing::{self, Function};
 use crate::check::Mode;
 use crate::grad::{GradError, grad};
-use crate::ir::{self, Graph, OriginKind, OutputKind, ScheduleError, listing};
+use crate::ir::{self, AxisKind, Graph, OriginKind, OutputKind, ScheduleError, Tree, listing};
 use crate::opt::TIDY;
 use crate::plan::{self, Precision};
 use crate::syntax::parse;
@@ -65,7 +65,8 @@ pub enum EmitError {
     Schedule(#[from] ScheduleError),
 }
 
-/// The text of a stage; `unroll` turns every axis of `graph` and `dot` into so many copies.
+/// The text of a stage; `unroll` turns every axis of `graph` and `dot` into so many copies, a tree into a
+/// complete binary one of so many nodes.
 ///
 /// # Errors
 /// The model is wrong or does not come as far as this stage.
@@ -104,11 +105,22 @@ fn unrolled(mut graph: Graph, steps: Option<usize>) -> Result<Graph, ScheduleErr
     let Some(steps) = steps else { return Ok(graph) };
     let names: Vec<String> = graph.axes.iter().skip(1).map(|axis| axis.name.clone()).collect();
     for name in names {
-        if let Some(axis) = graph.find_axis(&name) {
-            graph = ir::unroll(&graph, axis, steps)?;
-        }
+        let Some(axis) = graph.find_axis(&name) else { continue };
+        graph = match graph.axis_kind(axis) {
+            AxisKind::Tree => ir::unroll_tree(&graph, axis, &complete(steps))?,
+            // These go with their tree.
+            AxisKind::Children(_) | AxisKind::Leaves(_) => continue,
+            AxisKind::Batch | AxisKind::Time => ir::unroll(&graph, axis, steps)?,
+        };
     }
     Ok(graph)
+}
+
+/// The tree of so many nodes, each with two children while they last, level by level.
+fn complete(nodes: usize) -> Tree {
+    let parent =
+        |node: usize| node.checked_sub(1).and_then(|above| i64::try_from(above / 2).ok()).unwrap_or(-1);
+    Tree::new(&(0..nodes).map(parent).collect::<Vec<i64>>()).unwrap_or_default()
 }
 
 /// The program of training and its outputs.

@@ -114,7 +114,8 @@ mod tests {
 
     #[test]
     fn what_a_batch_counts() {
-        let lengths = Lengths { examples: 3, axes: vec![vec![], vec![2, 0, 5], vec![3, 1, 1]] };
+        let lengths =
+            Lengths { examples: 3, axes: vec![vec![], vec![2, 0, 5], vec![3, 1, 1]], ..Lengths::default() };
         assert_eq!(positions(&lengths, &[]), 3.0);
         assert_eq!(positions(&lengths, &[1]), 7.0);
         assert_eq!(positions(&lengths, &[1, 2]), 11.0);

@@ -108,6 +108,7 @@ fn compare(graph: &Graph, seed: u64) -> Result<Report, GradcheckError> {
     let feeds = Feeds {
         examples,
         lengths,
+        trees: BTreeMap::new(),
         inputs: data.for_interpreter(),
         settings: BTreeMap::from([("temperature".to_string(), 1.0)]),
         seed,

@@ -192,7 +192,7 @@ impl Model {
             ast::ExprKind::Name(dim) if block.dims.iter().any(|d| d.name.text == *dim) => Some(dim.clone()),
             _ => None,
         };
-        Ok(TextInput { name: name.text.clone(), axis: axis.text.clone(), dimension })
+        Ok(TextInput { name: name.text.clone(), axis: axis.name.text.clone(), dimension })
     }
 
     fn block<'a>(&self, file: &'a ast::File) -> Option<&'a ast::Block> {

@@ -9,7 +9,7 @@ use super::arithmetic;
 use super::feeds::{Feeds, InputData};
 use super::storage::{Place, Value, Values};
 use super::{EvalError, random};
-use crate::ir::{Along, AxisSet, BATCH, Graph, NodeId, Op, Operand, ValueType};
+use crate::ir::{Along, AxisId, AxisKind, AxisSet, BATCH, Graph, NodeId, Op, Operand, ValueType};
 
 /// What an operation may look at.
 pub(super) struct Context<'a> {
@@ -35,7 +35,7 @@ pub(super) fn apply(
         Op::Param(name) => feeds.params.get(name).cloned().unwrap_or_default(),
         Op::Constant(value) => vec![*value; ty.size()],
         Op::Position(axis) => vec![place[usize::from(axis.0)] as f64],
-        Op::Length(axis) => vec![values.lengths().of(*axis, place[0]) as f64],
+        Op::Length(axis) => vec![length(values, *axis, place) as f64],
         Op::Count(axes) => {
             let lengths = values.lengths();
             let count: usize = (0..lengths.examples()).map(|example| lengths.positions(*axes, example)).sum();
@@ -132,12 +132,14 @@ fn owned(value: Value) -> Value<'static> {
 
 /// The positions on `axes` that agree with `place` on those that are not summed over.
 fn within(values: &Values, axes: AxisSet, over: AxisSet, place: &Place) -> Vec<Place> {
-    let example = (!over.contains(BATCH)).then_some(place[0]);
-    let mut places = values.places(axes, example);
-    places.retain(|there| {
-        axes.minus(over).iter().all(|axis| there[usize::from(axis.0)] == place[usize::from(axis.0)])
-    });
-    places
+    let summed = axes.minus(axes.minus(over));
+    let examples = if over.contains(BATCH) { 0..values.lengths().examples() } else { place[0]..place[0] + 1 };
+    let of = |example: usize| {
+        let mut start = place.clone();
+        start[0] = example;
+        values.places_from(summed.without(BATCH), start)
+    };
+    examples.flat_map(of).collect()
 }
 
 /// For each element of an operand: `combine` of that element at all `places`.
@@ -201,9 +203,16 @@ fn uniform(context: &Context, stream: u32, ty: &ValueType, place: &Place) -> Vec
     (0..ty.size()).map(|column| random::number(seed, step, stream, example, position, word(column))).collect()
 }
 
+/// How many positions an axis has, seen from a place.
+fn length(values: &Values, axis: AxisId, place: &Place) -> usize {
+    let lengths = values.lengths();
+    match (lengths.kind(axis), lengths.tree(axis, place[0])) {
+        (AxisKind::Children(tree), Some(nodes)) => nodes.arity(place[usize::from(tree.0)]),
+        _ => lengths.of(axis, place[0]),
+    }
+}
+
 /// The number of a position among those of its example on `axes`, row-major.
 fn position(values: &Values, axes: AxisSet, place: &Place) -> usize {
-    axes.without(BATCH)
-        .iter()
-        .fold(0, |number, axis| number * values.lengths().of(axis, place[0]) + place[usize::from(axis.0)])
+    values.lengths().row(axes, place).unwrap_or(0)
 }

@@ -7,7 +7,7 @@ use super::EvalError;
 use super::apply::{Context, apply};
 use super::feeds::{Feeds, Lengths, check};
 use super::storage::{Place, Values};
-use crate::ir::{AxisSet, BATCH, Graph, NodeId, Operand, Stage, schedule, verify};
+use crate::ir::{AxisKind, BATCH, Graph, NodeId, Operand, Stage, schedule, verify};
 
 /// The values of all nodes of `graph`, given `feeds`.
 ///
@@ -64,14 +64,18 @@ impl<'a> Program<'a> {
                     }
                 }
                 Stage::Loop { axis, backward, nodes } => {
+                    // Of a tree the parents come first, and the loop forwards begins at the leaves.
+                    let descends = *backward != (self.graph.axis_kind(*axis) == AxisKind::Tree);
                     for example in 0..values.lengths().examples() {
                         let length = values.lengths().of(*axis, example);
                         for count in 0..length {
-                            let step = if *backward { length - 1 - count } else { count };
+                            let step = if descends { length - 1 - count } else { count };
+                            let mut start = vec![0; self.graph.axes.len()];
+                            start[0] = example;
+                            start[usize::from(axis.0)] = step;
                             for &node in nodes {
-                                let axes = self.graph.ty(node).axes;
-                                for mut place in self.others(axes.without(*axis), example, &values) {
-                                    place[usize::from(axis.0)] = step;
+                                let others = self.graph.ty(node).axes.without(*axis).without(BATCH);
+                                for place in values.places_from(others, start.clone()) {
                                     self.compute(node, &place, feeds, &mut values)?;
                                 }
                             }
@@ -81,11 +85,6 @@ impl<'a> Program<'a> {
             }
         }
         Ok(values)
-    }
-
-    /// The positions of a node of a loop at one step: those on its other axes.
-    fn others(&self, axes: AxisSet, example: usize, values: &Values) -> Vec<Place> {
-        values.places(axes.with(BATCH), Some(example))
     }
 
     fn compute(

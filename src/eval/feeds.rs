@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use super::EvalError;
-use crate::ir::{AxisId, BATCH, Element, Graph, Op, ValueType};
+use crate::ir::{AxisId, AxisKind, AxisSet, BATCH, Element, Graph, Op, Tree, ValueType};
 
 /// The data of an input: per example its positions (row-major over the axes other than the batch, in
 /// the graph's order), each with its elements (row-major over the shape), one after the other. An
@@ -24,8 +24,11 @@ pub enum InputData {
 pub struct Feeds {
     /// Number of examples in the batch.
     pub examples: usize,
-    /// By name of the axis: the length of every example, which may be zero.
+    /// By name of the axis: the length of every example, which may be zero. Not for trees and what comes
+    /// from them.
     pub lengths: BTreeMap<String, Vec<usize>>,
+    /// By name of the axis: the tree of every example.
+    pub trees: BTreeMap<String, Vec<Tree>>,
     /// By path: a parameter's elements, row-major.
     pub params: BTreeMap<String, Vec<f64>>,
     /// By name.
@@ -38,17 +41,20 @@ pub struct Feeds {
     pub step: u32,
 }
 
-/// Lengths by axis and example, checked against the graph.
+/// Lengths and trees by axis and example, checked against the graph.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Lengths {
     examples: usize,
+    kinds: Vec<AxisKind>,
+    /// Empty for trees and what comes from them.
     by_axis: Vec<Vec<usize>>,
+    trees: Vec<Vec<Tree>>,
 }
 
 impl Lengths {
     /// Of the axes of `graph` that some node has.
     pub(super) fn new(graph: &Graph, feeds: &Feeds) -> Result<Lengths, EvalError> {
-        let mut used = crate::ir::AxisSet::NONE;
+        let mut used = AxisSet::NONE;
         for node in graph.ids() {
             used = used.union(graph.ty(node).axes);
             match graph.op(node) {
@@ -58,16 +64,24 @@ impl Lengths {
             }
         }
         let mut by_axis = vec![vec![1; feeds.examples]; graph.axes.len()];
+        let mut trees = vec![Vec::new(); graph.axes.len()];
         for axis in used.without(BATCH).iter() {
-            let name = graph.axis_name(axis);
-            let given = feeds
-                .lengths
-                .get(name)
-                .ok_or_else(|| EvalError::Missing { kind: "lengths of axis", name: name.to_string() })?;
-            size(|| format!("the lengths of axis `{name}`"), feeds.examples, given.len())?;
-            by_axis[usize::from(axis.0)].clone_from(given);
+            let at = usize::from(axis.0);
+            let tree = graph.axis_kind(axis).tree(axis);
+            let name = graph.axis_name(tree.unwrap_or(axis));
+            let missing = |kind| EvalError::Missing { kind, name: name.to_string() };
+            let Some(tree) = tree else {
+                let given = feeds.lengths.get(name).ok_or_else(|| missing("lengths of axis"))?;
+                size(|| format!("the lengths of axis `{name}`"), feeds.examples, given.len())?;
+                by_axis[at].clone_from(given);
+                continue;
+            };
+            let given = feeds.trees.get(name).ok_or_else(|| missing("trees of axis"))?;
+            size(|| format!("the trees of axis `{name}`"), feeds.examples, given.len())?;
+            trees[usize::from(tree.0)].clone_from(given);
         }
-        Ok(Lengths { examples: feeds.examples, by_axis })
+        let kinds = graph.axes.iter().map(|axis| axis.kind).collect();
+        Ok(Lengths { examples: feeds.examples, kinds, by_axis, trees })
     }
 
     /// Number of examples.
@@ -75,19 +89,82 @@ impl Lengths {
         self.examples
     }
 
-    /// How many positions an example has on an axis other than the batch.
+    /// What the positions of an axis are.
+    pub(super) fn kind(&self, axis: AxisId) -> AxisKind {
+        self.kinds[usize::from(axis.0)]
+    }
+
+    /// The tree of an example that an axis is or comes from.
+    pub(super) fn tree(&self, axis: AxisId, example: usize) -> Option<&Tree> {
+        let tree = self.kind(axis).tree(axis)?;
+        self.trees[usize::from(tree.0)].get(example)
+    }
+
+    /// How many positions an example has on an axis other than the batch; on an axis of children: how
+    /// many a node has at most.
     pub(super) fn of(&self, axis: AxisId, example: usize) -> usize {
-        self.by_axis[usize::from(axis.0)].get(example).copied().unwrap_or(0)
+        match (self.kind(axis), self.tree(axis, example)) {
+            (AxisKind::Tree, Some(tree)) => tree.len(),
+            (AxisKind::Children(_), Some(tree)) => tree.largest_arity(),
+            (AxisKind::Leaves(_), Some(tree)) => tree.leaves().len(),
+            (AxisKind::Batch | AxisKind::Time, _) => {
+                self.by_axis[usize::from(axis.0)].get(example).copied().unwrap_or(0)
+            }
+            (AxisKind::Tree | AxisKind::Children(_) | AxisKind::Leaves(_), None) => 0,
+        }
     }
 
     /// The most positions that any example has on an axis.
     pub(super) fn longest(&self, axis: AxisId) -> usize {
-        self.by_axis[usize::from(axis.0)].iter().copied().max().unwrap_or(0)
+        (0..self.examples).map(|example| self.of(axis, example)).max().unwrap_or(0)
     }
 
     /// How many positions an example has on these axes together, the batch not counted.
-    pub(super) fn positions(&self, axes: crate::ir::AxisSet, example: usize) -> usize {
-        axes.without(BATCH).iter().map(|axis| self.of(axis, example)).product()
+    pub(super) fn positions(&self, axes: AxisSet, example: usize) -> usize {
+        axes.without(BATCH)
+            .iter()
+            .map(|axis| match self.children_in(axes, axis) {
+                // A node and its children together are the tree's edges.
+                Some(_) => self.tree(axis, example).map_or(0, Tree::edges),
+                None if self.counted_with_nodes(axes, axis) => 1,
+                None => self.of(axis, example),
+            })
+            .product()
+    }
+
+    /// The axis of the children of `axis` among `axes`, if that is a tree.
+    pub(super) fn children_in(&self, axes: AxisSet, axis: AxisId) -> Option<AxisId> {
+        axes.iter().find(|&other| self.kind(other) == AxisKind::Children(axis))
+    }
+
+    /// True for an axis of children whose tree is among `axes`.
+    pub(super) fn counted_with_nodes(&self, axes: AxisSet, axis: AxisId) -> bool {
+        matches!(self.kind(axis), AxisKind::Children(tree) if axes.contains(tree))
+    }
+
+    /// The number of a position among those of its example, row-major, a node and its child as one number;
+    /// `None` if there is no such position.
+    pub(super) fn row(&self, axes: AxisSet, place: &[usize]) -> Option<usize> {
+        let mut row = 0;
+        for axis in axes.without(BATCH).iter() {
+            let coordinate = place[usize::from(axis.0)];
+            if self.counted_with_nodes(axes, axis) {
+                continue;
+            }
+            let (number, length) = match self.children_in(axes, axis) {
+                Some(children) => {
+                    let tree = self.tree(axis, place[0])?;
+                    let child = place[usize::from(children.0)];
+                    (tree.child(coordinate, child).map(|_| tree.edge(coordinate, child))?, tree.edges())
+                }
+                None => (coordinate, self.of(axis, place[0])),
+            };
+            if number >= length {
+                return None;
+            }
+            row = row * length + number;
+        }
+        Some(row)
     }
 }
 

@@ -38,7 +38,7 @@ pub enum EvalError {
     /// Nothing was given under this name.
     #[error("no {kind} `{name}` was given")]
     Missing {
-        /// `parameter`, `input`, `setting` or `lengths of axis`.
+        /// `parameter`, `input`, `setting`, `lengths of axis` or `trees of axis`.
         kind: &'static str,
         /// Its name.
         name: String,

@@ -6,7 +6,9 @@
 use std::borrow::Cow;
 
 use super::feeds::Lengths;
-use crate::ir::{Access, AxisId, AxisSet, BATCH, Element, Graph, NodeId, Operand, Output, OutputKind};
+use crate::ir::{
+    Access, AxisId, AxisKind, AxisSet, BATCH, Element, Graph, NodeId, Operand, Output, OutputKind,
+};
 
 /// A value at one position.
 #[derive(Clone, Debug, PartialEq)]
@@ -143,18 +145,8 @@ impl Values {
         let Some(stored) = self.stored.get(operand.node.index()).and_then(Option::as_ref) else {
             return Value::Real(Cow::Borrowed(&[]));
         };
-        let found = match operand.access.axis() {
-            None => self.stored_at(stored, place),
-            Some(axis) => {
-                let at = usize::from(axis.0);
-                let length = self.lengths.of(axis, place[0]);
-                moved(operand.access, place[at], length).and_then(|coordinate| {
-                    let mut there = place.clone();
-                    there[at] = coordinate;
-                    self.stored_at(stored, &there)
-                })
-            }
-        };
+        let found = moved(operand.access, place, &self.lengths);
+        let found = found.and_then(|there| self.stored_at(stored, &there));
         found.unwrap_or_else(|| match stored.examples.first() {
             Some(Elements::Ids(_)) => Value::Id(None),
             _ => Value::Real(Cow::Owned(vec![0.0; stored.shape.iter().product()])),
@@ -163,27 +155,11 @@ impl Values {
 
     /// True if the position that an access reads exists.
     pub(super) fn exists(&self, access: Access, place: &Place) -> bool {
-        access.axis().is_none_or(|axis| {
-            moved(access, place[usize::from(axis.0)], self.lengths.of(axis, place[0])).is_some()
-        })
-    }
-
-    /// The row of a position in its example; `None` if the example has no such position.
-    fn row(&self, axes: AxisSet, place: &Place) -> Option<usize> {
-        let mut row = 0;
-        for axis in axes.without(BATCH).iter() {
-            let length = self.lengths.of(axis, place[0]);
-            let coordinate = place[usize::from(axis.0)];
-            if coordinate >= length {
-                return None;
-            }
-            row = row * length + coordinate;
-        }
-        Some(row)
+        moved(access, place, &self.lengths).is_some()
     }
 
     fn stored_at<'a>(&'a self, stored: &'a Stored, place: &Place) -> Option<Value<'a>> {
-        let row = self.row(stored.axes, place)?;
+        let row = self.lengths.row(stored.axes, place)?;
         let example = if stored.axes.contains(BATCH) { place[0] } else { 0 };
         match stored.examples.get(example)? {
             Elements::Real(numbers) => {
@@ -197,7 +173,7 @@ impl Values {
     /// Sets a node's value at a position.
     pub(super) fn set(&mut self, node: NodeId, place: &Place, value: &Value) {
         let Some(axes) = self.stored[node.index()].as_ref().map(|stored| stored.axes) else { return };
-        let Some(row) = self.row(axes, place) else { return };
+        let Some(row) = self.lengths.row(axes, place) else { return };
         let example = if axes.contains(BATCH) { place[0] } else { 0 };
         let Some(stored) = &mut self.stored[node.index()] else { return };
         match (&mut stored.examples[example], value) {
@@ -217,22 +193,38 @@ impl Values {
             None if axes.contains(BATCH) => 0..self.lengths.examples(),
             None => 0..1,
         };
-        let steps: Vec<AxisId> = axes.without(BATCH).iter().collect();
         let mut found = Vec::new();
         for example in examples {
-            for row in 0..self.lengths.positions(axes, example) {
-                let mut place = vec![0; self.number_of_axes];
-                place[0] = example;
-                let mut rest = row;
-                for &axis in steps.iter().rev() {
-                    let length = self.lengths.of(axis, example);
-                    place[usize::from(axis.0)] = rest % length;
-                    rest /= length;
-                }
-                found.push(place);
-            }
+            let mut place = vec![0; self.number_of_axes];
+            place[0] = example;
+            found.extend(self.places_from(axes.without(BATCH), place));
         }
         found
+    }
+
+    /// All positions on `axes` of one example, row-major; its other coordinates are those of `place`.
+    pub(super) fn places_from(&self, axes: AxisSet, mut place: Place) -> Vec<Place> {
+        let mut found = Vec::new();
+        self.positions(axes, &mut place, &mut found);
+        found
+    }
+
+    fn positions(&self, axes: AxisSet, place: &mut Place, found: &mut Vec<Place>) {
+        // An axis of children comes after its tree, whose position it depends on.
+        let Some(axis) = axes.iter().next() else {
+            found.push(place.clone());
+            return;
+        };
+        let example = place[0];
+        let length = match (self.lengths.kind(axis), self.lengths.tree(axis, example)) {
+            (AxisKind::Children(tree), Some(nodes)) => nodes.arity(place[usize::from(tree.0)]),
+            _ => self.lengths.of(axis, example),
+        };
+        for coordinate in 0..length {
+            place[usize::from(axis.0)] = coordinate;
+            self.positions(axes.without(axis), place, found);
+        }
+        place[usize::from(axis.0)] = 0;
     }
 
     /// An operand at all positions, as a rectangular array with zeros (or no id) in the padding.
@@ -274,13 +266,44 @@ impl Values {
     }
 }
 
-/// The coordinate that an access reads, seen from `here`; `None` beyond the ends.
-fn moved(access: Access, here: usize, length: usize) -> Option<usize> {
+/// The position that an access reads, seen from `here`; `None` where there is none.
+fn moved(access: Access, here: &Place, lengths: &Lengths) -> Option<Place> {
+    let example = here[0];
+    let at = |axis: AxisId| here[usize::from(axis.0)];
+    let along = |axis: AxisId, coordinate: Option<usize>| {
+        let coordinate = coordinate.filter(|&at| at < lengths.of(axis, example))?;
+        let mut there = here.clone();
+        there[usize::from(axis.0)] = coordinate;
+        Some(there)
+    };
     match access {
-        Access::Here => Some(here),
-        Access::Delay { by, .. } => here.checked_sub(by as usize),
-        Access::Advance { by, .. } => here.checked_add(by as usize).filter(|&at| at < length),
-        Access::First(_) => (length > 0).then_some(0),
-        Access::Last(_) => length.checked_sub(1),
+        Access::Here => Some(here.clone()),
+        Access::Delay { axis, by } => along(axis, at(axis).checked_sub(by as usize)),
+        Access::Advance { axis, by } => along(axis, at(axis).checked_add(by as usize)),
+        Access::First(axis) => along(axis, Some(0)),
+        Access::Last(axis) => along(axis, lengths.of(axis, example).checked_sub(1)),
+        Access::Nth { tree, number } => {
+            along(tree, lengths.tree(tree, example)?.child(at(tree), number as usize))
+        }
+        Access::NthOf { tree, number } => {
+            let nodes = lengths.tree(tree, example)?;
+            let parent = nodes.parent(at(tree)).filter(|_| nodes.rank(at(tree)) == number as usize);
+            along(tree, parent)
+        }
+        Access::Parent(tree) => along(tree, lengths.tree(tree, example)?.parent(at(tree))),
+        Access::Child { tree, children } => {
+            along(tree, lengths.tree(tree, example)?.child(at(tree), at(children)))
+        }
+        Access::Edge { tree, children } => {
+            let nodes = lengths.tree(tree, example)?;
+            let mut there = along(tree, nodes.parent(at(tree)))?;
+            there[usize::from(children.0)] = nodes.rank(at(tree));
+            Some(there)
+        }
+        Access::AtNode { tree, leaves } => along(leaves, lengths.tree(tree, example)?.leaf_number(at(tree))),
+        Access::AtLeaf { tree, leaves } => {
+            let node = lengths.tree(tree, example)?.leaves().get(at(leaves)).copied();
+            along(tree, node.map(|node| node as usize))
+        }
     }
 }

@@ -5,7 +5,8 @@
 
 use super::GradError;
 use crate::ir::{
-    Access, Along, Binary, Contract, Graph, NodeId, Op, Operand, Origin, OriginKind, Reduction, Unary,
+    Access, Along, AxisSet, BATCH, Binary, Contract, Graph, NodeId, Op, Operand, Origin, OriginKind,
+    Reduction, Unary,
 };
 
 /// Where the nodes of a derivative go.
@@ -83,7 +84,7 @@ impl<'a> Rules<'a> {
             left: labels[..kept.len()].to_vec(),
             right: labels[kept.len()..].to_vec(),
             out: labels,
-            over: crate::ir::AxisSet::NONE,
+            over: AxisSet::NONE,
             mean: false,
         };
         self.op(Op::Contract(contract), &[value, ones])
@@ -288,7 +289,7 @@ fn gather(rules: &mut Rules, table: Operand, id: Operand, g: Operand) -> Result<
         left: labels[..1].to_vec(),
         right: labels[1..].to_vec(),
         out: labels,
-        over: crate::ir::AxisSet::NONE,
+        over: AxisSet::NONE,
         mean: false,
     };
     rules.op(Op::Contract(contract), &[onehot, g])
@@ -338,7 +339,7 @@ fn contracted(
         left: contract.out.clone(),
         right: other_labels.clone(),
         out: own.clone(),
-        over: crate::ir::AxisSet::NONE,
+        over: AxisSet::NONE,
         mean: false,
     };
     // Matrices first, and an outer product in the order of its result.
@@ -426,15 +427,15 @@ fn initially(
             Ok(Operand { node: g.node, access: Access::Last(axis) })
         }
         Access::Delay { axis, by } => {
-            let position = rules.leaf(Op::Position(axis), crate::ir::AxisSet::BATCH.with(axis));
+            let position = rules.leaf(Op::Position(axis), AxisSet::BATCH.with(axis));
             let by = rules.constant(f64::from(by), &[]);
             let early = rules.binary(Binary::Less, position, by)?;
             let zero = rules.constant(0.0, &[]);
             rules.select(early, g, zero)
         }
         Access::Advance { axis, by } => {
-            let position = rules.leaf(Op::Position(axis), crate::ir::AxisSet::BATCH.with(axis));
-            let length = rules.leaf(Op::Length(axis), crate::ir::AxisSet::BATCH);
+            let position = rules.leaf(Op::Position(axis), AxisSet::BATCH.with(axis));
+            let length = rules.leaf(Op::Length(axis), AxisSet::BATCH);
             let by = rules.constant(f64::from(by), &[]);
             let bound = rules.binary(Binary::Subtract, length, by)?;
             let late = rules.binary(Binary::GreaterEqual, position, bound)?;
@@ -442,11 +443,27 @@ fn initially(
             rules.select(late, g, zero)
         }
         Access::First(axis) | Access::Last(axis) => {
-            let length = rules.leaf(Op::Length(axis), crate::ir::AxisSet::BATCH);
+            let length = rules.leaf(Op::Length(axis), AxisSet::BATCH);
             let zero = rules.constant(0.0, &[]);
             let empty = rules.binary(Binary::Equal, length, zero)?;
             rules.select(empty, g, zero)
         }
-        Access::Here => Ok(g),
+        Access::Parent(tree) if single(rules, tree) => {
+            Ok(Operand { node: g.node, access: Access::First(tree) })
+        }
+        // Where there is nothing to read, a one reads as zero.
+        Access::Nth { tree, .. } | Access::NthOf { tree, .. } | Access::Parent(tree) => {
+            absent(rules, x.access, AxisSet::one(tree), g)
+        }
+        Access::Edge { .. } | Access::AtNode { .. } => absent(rules, x.access, x.access.needs(), g),
+        Access::Here | Access::Child { .. } | Access::AtLeaf { .. } => Ok(rules.constant(0.0, &[])),
     }
+}
+
+/// `g` where a read finds nothing, else zero.
+fn absent(rules: &mut Rules, access: Access, axes: AxisSet, g: Operand) -> Result<Operand, GradError> {
+    let one = rules.constant(1.0, &[]);
+    let ones = rules.on_axes(one, axes.with(BATCH))?;
+    let zero = rules.constant(0.0, &[]);
+    rules.op(Op::Select, &[Operand { node: ones.node, access }, zero, g])
 }

@@ -1,7 +1,8 @@
 //! The accumulation: adjoints of all nodes between the seeds and the parameters.
 //!
 //! The adjoint of a value is the sum, over its readers, of what the rule says at the reader's
-//! position, moved to the value's own: the adjoint of "read k steps back" is "k steps on", of the last
+//! position, moved to the value's own: the adjoint of "read k steps back" is "k steps on", of "at my left
+//! child" "at the parent whose left child I am", of "at the parent" a sum over the children, of the last
 //! position a value that is there only at the last position, of a repetition along an axis a sum.
 
 use std::collections::{HashMap, HashSet};
@@ -37,11 +38,11 @@ pub fn adjoints(
         };
         adjoint.insert(node, graph.insert(shell, &[]));
     }
-    let mut terms: HashMap<NodeId, Vec<Operand>> = HashMap::new();
+    let mut terms: HashMap<NodeId, Vec<Term>> = HashMap::new();
     for (value, seed) in seeds {
         if active.contains(&value.node) {
             let mut at = Rules::new(graph, value.node);
-            let term = back(&mut at, *value, *seed)?;
+            let term = received(&mut at, *value, *seed)?;
             terms.entry(value.node).or_default().push(term);
         }
     }
@@ -55,7 +56,7 @@ pub fn adjoints(
             let flowing = Operand::from(adjoint[&reader]);
             let mut rules = Rules::new(graph, operand.node);
             if let Some(term) = derivative(&mut rules, reader, index, flowing)? {
-                let term = back(&mut rules, operand, term)?;
+                let term = received(&mut rules, operand, term)?;
                 terms.entry(operand.node).or_default().push(term);
             }
         }
@@ -127,25 +128,62 @@ fn passes(op: &Op) -> bool {
     }
 }
 
-/// A term at the reader's position, moved to the position of what it read.
-fn back(rules: &mut Rules, operand: Operand, term: Operand) -> Result<Operand, GradError> {
+/// What flows back to a value from one of its readers, at the reader's position.
+#[derive(Clone, Copy, Debug)]
+struct Term {
+    /// How the reader reads the value.
+    access: Access,
+    /// What flows.
+    flow: Operand,
+}
+
+/// A term without the axes along which the value that was read is the same.
+fn received(rules: &mut Rules, operand: Operand, flow: Operand) -> Result<Term, GradError> {
     let own = rules.graph.ty(operand.node).axes;
     let read = operand.access.remaining(own);
-    let has = rules.graph.type_at(term).axes;
-    let extra = has.minus(read);
-    let mut term = term;
-    if !extra.is_empty() {
-        term = rules.op(Op::Reduce(Reduction::Sum, Along::Axes(extra)), &[term])?;
-    }
-    match operand.access {
-        Access::Here => Ok(term),
-        Access::Delay { axis, by } => {
-            let term = rules.on_axes(term, AxisSet::BATCH.with(axis))?;
-            Ok(Operand { node: term.node, access: Access::Advance { axis, by } })
+    let extra = rules.graph.type_at(flow).axes.minus(read);
+    let flow = match extra.is_empty() {
+        true => flow,
+        false => rules.op(Op::Reduce(Reduction::Sum, Along::Axes(extra)), &[flow])?,
+    };
+    Ok(Term { access: operand.access, flow })
+}
+
+/// What many readers at nodes of a tree send the same way is added up before it goes: it goes once.
+fn gathered(rules: &mut Rules, terms: Vec<Term>) -> Result<Vec<Term>, GradError> {
+    let mut found: Vec<Term> = Vec::new();
+    for term in terms {
+        let sequence = matches!(term.access, Access::Here | Access::Delay { .. } | Access::Advance { .. });
+        let same = found.iter_mut().find(|other| !sequence && other.access == term.access);
+        match same {
+            Some(other) => other.flow = rules.binary(Binary::Add, other.flow, term.flow)?,
+            None => found.push(term),
         }
-        Access::Advance { axis, by } => {
-            let term = rules.on_axes(term, AxisSet::BATCH.with(axis))?;
-            Ok(Operand { node: term.node, access: Access::Delay { axis, by } })
+    }
+    Ok(found)
+}
+
+/// A term moved to the position of what its reader read.
+fn back(rules: &mut Rules, Term { access, flow: term }: Term) -> Result<Operand, GradError> {
+    let from = |rules: &mut Rules, access: Access| {
+        let term = rules.on_axes(term, access.needs().with(BATCH))?;
+        Ok(Operand { node: term.node, access })
+    };
+    match access {
+        Access::Here => Ok(term),
+        Access::Delay { axis, by } => from(rules, Access::Advance { axis, by }),
+        Access::Advance { axis, by } => from(rules, Access::Delay { axis, by }),
+        Access::Nth { tree, number } => from(rules, Access::NthOf { tree, number }),
+        Access::NthOf { tree, number } => from(rules, Access::Nth { tree, number }),
+        Access::Child { tree, children } => from(rules, Access::Edge { tree, children }),
+        Access::Edge { tree, children } => from(rules, Access::Child { tree, children }),
+        Access::AtNode { tree, leaves } => from(rules, Access::AtLeaf { tree, leaves }),
+        Access::AtLeaf { tree, leaves } => from(rules, Access::AtNode { tree, leaves }),
+        Access::Parent(tree) => {
+            let children = rules.graph.children_of(tree);
+            let children = children.ok_or_else(|| GradError::Internal("too many axes".into()))?;
+            let of_children = from(rules, Access::Child { tree, children })?;
+            rules.op(Op::Reduce(Reduction::Sum, Along::Axes(AxisSet::one(children))), &[of_children])
         }
         Access::First(axis) => {
             let position = rules.leaf(Op::Position(axis), AxisSet::BATCH.with(axis));
@@ -165,8 +203,12 @@ fn back(rules: &mut Rules, operand: Operand, term: Operand) -> Result<Operand, G
     }
 }
 
-fn total(graph: &mut Graph, node: NodeId, terms: Vec<Operand>) -> Result<Operand, GradError> {
-    total_of(&mut Rules::new(graph, node), node, terms)
+/// The sum of an adjoint's terms, with the shape of the value.
+fn total(graph: &mut Graph, node: NodeId, terms: Vec<Term>) -> Result<Operand, GradError> {
+    let mut rules = Rules::new(graph, node);
+    let terms = gathered(&mut rules, terms)?;
+    let terms = terms.into_iter().map(|term| back(&mut rules, term)).collect::<Result<Vec<_>, _>>()?;
+    total_of(&mut rules, node, terms)
 }
 
 /// The sum of the terms of a node's derivative, with the shape of the value.
@@ -271,22 +313,15 @@ impl Rules<'_> {
         self.graph.leaf(op, ValueType::real(Vec::new(), axes), self.origin, None).into()
     }
 
-    /// How many positions `over` has: of the whole batch if that is in it, else of the example.
+    /// How many positions `over` has: of the whole batch if that is in it, else of the example, where nothing
+    /// counts as one, lest what flows nowhere is no number.
     pub(super) fn positions(&mut self, over: AxisSet) -> Result<Operand, GradError> {
+        let made = self.graph.positions(over, self.origin);
+        let positions = made.map_err(|error| GradError::Internal(error.to_string()))?.into();
         if over.contains(BATCH) {
-            return Ok(self.leaf(Op::Count(over), AxisSet::NONE));
+            return Ok(positions);
         }
-        let mut product: Option<Operand> = None;
-        for axis in over.iter() {
-            let length = self.leaf(Op::Length(axis), AxisSet::BATCH);
-            product = Some(match product {
-                None => length,
-                Some(product) => self.binary(Binary::Multiply, product, length)?,
-            });
-        }
-        match product {
-            Some(product) => Ok(product),
-            None => Ok(self.constant(1.0, &[])),
-        }
+        let one = self.constant(1.0, &[]);
+        self.binary(Binary::Max, positions, one)
     }
 }

@@ -1,11 +1,11 @@
-//! The graph as a picture in Graphviz' language: nodes are operations, delayed edges are dashed.
+//! The graph as a picture in Graphviz' language: nodes are operations, edges from other positions are dashed.
 
 use std::fmt::Write as _;
 
 use super::graph::{Graph, OriginKind};
-use super::print::{listing, live};
+use super::print::{listing, live, position};
 use super::schedule::{Stage, schedule};
-use super::types::Access;
+use super::types::{Access, AxisKind};
 
 /// DOT text of the nodes that the outputs need; loops are clusters.
 pub fn dot(graph: &Graph) -> String {
@@ -30,7 +30,12 @@ pub fn dot(graph: &Graph) -> String {
             Stage::Flat(node) if live.contains(node) => describe(&mut text, "  ", *node),
             Stage::Flat(_) => {}
             Stage::Loop { axis, backward, nodes } => {
-                let direction = if *backward { "backward" } else { "forward" };
+                let direction = match (graph.axis_kind(*axis), *backward) {
+                    (AxisKind::Tree, false) => "leaves to root",
+                    (AxisKind::Tree, true) => "root to leaves",
+                    (_, false) => "forward",
+                    (_, true) => "backward",
+                };
                 let _ = writeln!(
                     text,
                     "  subgraph cluster_{number} {{\n    label=\"loop over {}, {direction}\";",
@@ -49,8 +54,7 @@ pub fn dot(graph: &Graph) -> String {
                 Access::Here => String::new(),
                 Access::Delay { by, .. } => format!(" [style=dashed, label=\"-{by}\"]"),
                 Access::Advance { by, .. } => format!(" [style=dashed, label=\"+{by}\"]"),
-                Access::First(_) => " [style=dashed, label=\"first\"]".into(),
-                Access::Last(_) => " [style=dashed, label=\"last\"]".into(),
+                other => format!(" [style=dashed, label=\"{}\"]", position(graph, other)),
             };
             let _ = writeln!(text, "  n{} -> n{}{label};", operand.node.index(), node.index());
         }

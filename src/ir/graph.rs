@@ -7,8 +7,8 @@ use petgraph::stable_graph::{NodeIndex, StableDiGraph};
 use petgraph::visit::EdgeRef;
 
 use super::infer::{InferError, infer};
-use super::op::Op;
-use super::types::{Access, Axis, AxisId, AxisKind, AxisSet, Element, ValueType};
+use super::op::{Along, Binary, Op, Reduction};
+use super::types::{Access, Axis, AxisId, AxisKind, AxisSet, BATCH, Element, ValueType};
 use crate::base::Span;
 
 /// A node of a graph; stays the same while others come and go.
@@ -209,6 +209,49 @@ impl Graph {
         u8::try_from(index).ok().map(AxisId)
     }
 
+    /// What the positions of an axis are.
+    pub fn axis_kind(&self, axis: AxisId) -> AxisKind {
+        self.axes.get(usize::from(axis.0)).map_or(AxisKind::Batch, |axis| axis.kind)
+    }
+
+    /// The axis of the children of each node of a tree, made if there is none. `None` if there are too
+    /// many axes.
+    pub fn children_of(&mut self, tree: AxisId) -> Option<AxisId> {
+        let name = format!("{}.child", self.axis_name(tree));
+        self.axis(&name, AxisKind::Children(tree))
+    }
+
+    /// The axis of the leaves of a tree, made if there is none. `None` if there are too many axes.
+    pub fn leaves_of(&mut self, tree: AxisId) -> Option<AxisId> {
+        let name = format!("{}.leaf", self.axis_name(tree));
+        self.axis(&name, AxisKind::Leaves(tree))
+    }
+
+    /// The axes without which these are not: the children of a node are nobody's without the node.
+    pub fn closed(&self, axes: AxisSet) -> AxisSet {
+        axes.iter().fold(axes, |axes, axis| match self.axis_kind(axis) {
+            AxisKind::Children(tree) => axes.with(tree),
+            _ => axes,
+        })
+    }
+
+    /// The axes along which the number of positions of an axis differs: the examples, for children also
+    /// the nodes.
+    pub fn length_axes(&self, axis: AxisId) -> AxisSet {
+        self.closed(AxisSet::BATCH.with(axis)).without(axis)
+    }
+
+    /// How an axis is written: `child` and `leaf` go without their tree where there is only one.
+    pub fn axis_label(&self, axis: AxisId) -> &str {
+        let name = self.axis_name(axis);
+        let derived = matches!(self.axis_kind(axis), AxisKind::Children(_) | AxisKind::Leaves(_));
+        let single = self.axes.iter().filter(|axis| axis.kind == AxisKind::Tree).count() == 1;
+        match name.rsplit_once('.') {
+            Some((_, short)) if derived && single && self.find_axis(short).is_none() => short,
+            _ => name,
+        }
+    }
+
     /// The name of an axis.
     pub fn axis_name(&self, axis: AxisId) -> &str {
         self.axes.get(usize::from(axis.0)).map_or("?", |axis| axis.name.as_str())
@@ -240,6 +283,43 @@ impl Graph {
     /// An id-typed or real-typed leaf.
     pub fn leaf(&mut self, op: Op, ty: ValueType, origin: Origin, name: Option<String>) -> NodeId {
         self.insert(Node { op, ty, origin, name }, &[])
+    }
+
+    /// How many positions there are on these axes together: of the whole batch if that is among them, else
+    /// of each example.
+    ///
+    /// # Errors
+    /// None for axes that the graph has.
+    pub fn positions(&mut self, over: AxisSet, origin: Origin) -> Result<NodeId, InferError> {
+        if over.contains(BATCH) {
+            let ty = ValueType::real(Vec::new(), AxisSet::NONE);
+            return Ok(self.leaf(Op::Count(over), ty, origin, None));
+        }
+        let mut product: Option<NodeId> = None;
+        for axis in over.iter() {
+            // The children of all nodes are counted node by node.
+            let counted = over.iter().any(|other| self.axis_kind(other) == AxisKind::Children(axis));
+            if counted {
+                continue;
+            }
+            let ty = ValueType::real(Vec::new(), self.length_axes(axis));
+            let mut length = self.leaf(Op::Length(axis), ty, origin, None);
+            let nodes = match self.axis_kind(axis) {
+                AxisKind::Children(tree) if over.contains(tree) => AxisSet::one(tree),
+                _ => AxisSet::NONE,
+            };
+            if !nodes.is_empty() {
+                let sum = Op::Reduce(Reduction::Sum, Along::Axes(nodes));
+                length = self.apply(sum, &[length.into()], origin)?;
+            }
+            product = Some(match product {
+                None => length,
+                Some(product) => {
+                    self.apply(Op::Binary(Binary::Multiply), &[product.into(), length.into()], origin)?
+                }
+            });
+        }
+        Ok(product.unwrap_or_else(|| self.constant(1.0, &[], origin)))
     }
 
     fn connect(&mut self, id: NodeId, operands: &[Operand]) {

@@ -3,6 +3,8 @@
 //! A [`Node`] is an operation with a static shape, an element type and a set of [`Axis`]es; an edge
 //! carries the operand's index and an [`Access`] (the same position, an earlier one, the last one, …).
 //! A delayed edge is what makes a cycle legal; [`schedule`] finds the cycles and calls them loops.
+//! A tree is one more axis: its positions are the nodes, and the children of each node and the leaves are
+//! axes of their own, between which values are read.
 //! petgraph holds the nodes and is private to this folder.
 //!
 //! - `op`: the operations and how to add one; `types`: axes, accesses, value types
@@ -24,8 +26,10 @@ pub use dot::dot;
 pub use graph::{Graph, InputSpec, Node, NodeId, Operand, Origin, OriginKind, Output, OutputKind, ParamSpec};
 pub use infer::{InferError, infer};
 pub use op::{Along, Binary, Contract, Op, Reduction, Unary};
-pub use print::{Listing, listing, live, print};
+pub use print::{Listing, listing, live, position, print};
 pub use schedule::{ScheduleError, Stage, instant_cycle, schedule};
 pub use types::{Access, Axis, AxisId, AxisKind, AxisSet, BATCH, Element, ValueType};
-pub use unroll::unroll;
+pub use unroll::{unroll, unroll_tree};
 pub use verify::verify;
+
+pub use crate::base::{Tree, TreeError};

@@ -18,7 +18,7 @@ pub enum Op {
     Constant(f64),
     /// The position on an axis as a number, from 0.
     Position(AxisId),
-    /// How many positions an example has on an axis.
+    /// How many positions an example has on an axis; of the axis of children: how many each node has.
     Length(AxisId),
     /// How many positions the whole batch has on these axes together.
     Count(AxisSet),

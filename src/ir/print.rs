@@ -16,7 +16,8 @@ use std::fmt::Write as _;
 use super::graph::{Graph, NodeId, Operand, OriginKind, OutputKind};
 use super::op::{Along, Op, Reduction};
 use super::schedule::{Stage, schedule};
-use super::types::{Access, AxisSet, BATCH};
+use super::types::{Access, AxisKind, AxisSet, BATCH};
+pub use notation::position;
 use notation::{SUM, number};
 
 /// A graph in words: names of its nodes and the equation of each that has one.
@@ -143,7 +144,7 @@ impl<'a> Printer<'a> {
             let Operand { node, access } = output.value;
             let name = output.name.as_str();
             let ordinary = access == Access::Here && !is_leaf(graph.op(node));
-            if ordinary && self.is_alias_node(node) {
+            if ordinary && self.is_alias_node(node, live) {
                 live.remove(&node);
                 self.aliases.push((name.to_string(), graph.operands(node)[0]));
                 continue;
@@ -180,10 +181,10 @@ impl<'a> Printer<'a> {
     }
 
     /// A copy that nobody reads and that adds nothing.
-    fn is_alias_node(&self, node: NodeId) -> bool {
+    fn is_alias_node(&self, node: NodeId, live: &HashSet<NodeId>) -> bool {
         let graph = self.graph;
         *graph.op(node) == Op::Copy
-            && graph.users(node).is_empty()
+            && !graph.users(node).iter().any(|(user, _, _)| live.contains(user))
             && !self.gradients.contains(&node)
             && graph.outputs.iter().filter(|output| output.value.node == node).count() == 1
             && graph.operands(node).first().is_some_and(|&x| graph.type_at(x) == *graph.ty(node))
@@ -207,7 +208,7 @@ impl<'a> Printer<'a> {
             let mut start: Option<Operand> = None;
             let mut uniform = !self.aliases.iter().any(|(_, x)| x.node == node && x.access != Access::Here);
             for (user, index, access) in self.graph.users(node) {
-                if !live.contains(&user) || !matches!(access, Access::Delay { .. } | Access::Advance { .. }) {
+                if !live.contains(&user) || access.direction().is_none() || access.is_total() {
                     continue;
                 }
                 let its = (*self.graph.op(user) == Op::Initially && index == 0)
@@ -315,7 +316,9 @@ impl<'a> Printer<'a> {
         for path in paths.iter().map(|(_, path)| path).chain(self.aliases.iter().map(|(name, _)| name)) {
             *count.entry(last_part(path).to_string()).or_default() += 1;
         }
-        for word in RESERVED {
+        let trees = graph.axes.iter().any(|axis| axis.kind == AxisKind::Tree);
+        let of_trees: &[&str] = if trees { OF_TREES } else { &[] };
+        for word in RESERVED.iter().chain(of_trees) {
             *count.entry((*word).to_string()).or_default() += 1;
         }
         let mut taken: HashSet<String> = count.keys().cloned().collect();
@@ -445,6 +448,9 @@ fn is_leaf(op: &Op) -> bool {
 
 /// Words that mean something where a name may stand.
 const RESERVED: &[&str] = &["first", "last", "batch", "inf", "nan", "pi", "zeros", "ones", "backward", "T"];
+
+/// Words that do so in programs with trees.
+const OF_TREES: &[&str] = &["root", "left", "right", "child", "parent", "leaf"];
 
 fn last_part(path: &str) -> &str {
     path.rsplit('.').next().unwrap_or(path)

@@ -1,7 +1,8 @@
 //! Loops and order: which equations form a cycle, along which axis, and what must come before what.
 //!
 //! `h[t] = tanh(W @ h[t-1] + x[t])` is one loop along `t` that runs forwards; everything in no
-//! cycle is flat. Ties are broken by the order in which nodes were made, so the result is stable.
+//! cycle is flat. A cycle through children is a loop from the leaves of a tree to its root, one through
+//! parents a loop from the root to the leaves. Ties are broken by the order in which nodes were made, so the result is stable.
 
 use std::collections::{BinaryHeap, HashMap, HashSet};
 
@@ -20,7 +21,7 @@ pub enum Stage {
     Loop {
         /// The axis it runs along.
         axis: AxisId,
-        /// True from the last position to the first.
+        /// True from the last position to the first, of a tree from the root to the leaves.
         backward: bool,
         /// The nodes, operands at the same position first.
         nodes: Vec<NodeId>,
@@ -110,12 +111,10 @@ fn stage(graph: &Graph, component: &[NodeId]) -> Result<Stage, ScheduleError> {
             if !members.contains(&operand.node) {
                 continue;
             }
-            let found = match operand.access {
-                Access::Here => continue,
-                Access::Delay { axis, .. } => (axis, false),
-                Access::Advance { axis, .. } => (axis, true),
-                Access::First(_) | Access::Last(_) => return Err(mixed()),
-            };
+            if operand.access == Access::Here {
+                continue;
+            }
+            let Some(found) = operand.access.direction() else { return Err(mixed()) };
             if direction.is_some_and(|known| known != found) {
                 return Err(mixed());
             }

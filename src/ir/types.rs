@@ -18,8 +18,28 @@ pub enum AxisKind {
     Batch,
     /// Steps; every example has its own number of them.
     Time,
-    /// Nodes of a tree; every example has its own tree.
+    /// Nodes of a tree, parents before their children; every example has its own tree.
     Tree,
+    /// The children of each node of this tree: a value that has it has the tree, too.
+    Children(AxisId),
+    /// The leaves of this tree in order: steps of a sequence.
+    Leaves(AxisId),
+}
+
+impl AxisKind {
+    /// True if its positions follow one another: values can be read earlier and later along it.
+    pub fn is_sequence(self) -> bool {
+        matches!(self, AxisKind::Time | AxisKind::Leaves(_))
+    }
+
+    /// The tree that it is, or that it comes from.
+    pub fn tree(self, own: AxisId) -> Option<AxisId> {
+        match self {
+            AxisKind::Tree => Some(own),
+            AxisKind::Children(tree) | AxisKind::Leaves(tree) => Some(tree),
+            AxisKind::Batch | AxisKind::Time => None,
+        }
+    }
 }
 
 /// Index of an axis in its graph.
@@ -129,10 +149,54 @@ pub enum Access {
         /// At least 1.
         by: u32,
     },
-    /// At the first position; the reader need not have the axis.
+    /// At the first position (of a tree: the root); the reader need not have the axis.
     First(AxisId),
     /// At the last position; the reader need not have the axis.
     Last(AxisId),
+    /// At the reader's child of this number: 0 is `left`, 1 is `right`.
+    Nth {
+        /// The tree.
+        tree: AxisId,
+        /// Which child.
+        number: u32,
+    },
+    /// At the parent of which the reader is the child of this number: the other way round of `Nth`.
+    NthOf {
+        /// The tree.
+        tree: AxisId,
+        /// Which child.
+        number: u32,
+    },
+    /// At the parent.
+    Parent(AxisId),
+    /// At each child: the value gets the axis of the children.
+    Child {
+        /// The tree.
+        tree: AxisId,
+        /// Its children.
+        children: AxisId,
+    },
+    /// At the parent, as its child that the reader is: the other way round of `Child`.
+    Edge {
+        /// The tree.
+        tree: AxisId,
+        /// Its children.
+        children: AxisId,
+    },
+    /// A value of the leaves at the nodes of their tree; nothing at a node that is no leaf.
+    AtNode {
+        /// The tree.
+        tree: AxisId,
+        /// Its leaves.
+        leaves: AxisId,
+    },
+    /// A value of the nodes at the leaves: the other way round of `AtNode`.
+    AtLeaf {
+        /// The tree.
+        tree: AxisId,
+        /// Its leaves.
+        leaves: AxisId,
+    },
 }
 
 impl Access {
@@ -140,8 +204,32 @@ impl Access {
     pub fn remaining(self, axes: AxisSet) -> AxisSet {
         match self {
             Access::Here | Access::Delay { .. } | Access::Advance { .. } => axes,
+            Access::Nth { .. } | Access::NthOf { .. } | Access::Parent(_) => axes,
             Access::First(axis) | Access::Last(axis) => axes.without(axis),
+            Access::Child { children, .. } => axes.with(children),
+            Access::Edge { children, .. } => axes.without(children),
+            Access::AtNode { tree, leaves } => axes.without(leaves).with(tree),
+            Access::AtLeaf { tree, leaves } => axes.without(tree).with(leaves),
         }
+    }
+
+    /// Axes that a value must have to be read so.
+    pub fn needs(self) -> AxisSet {
+        match self {
+            Access::Here => AxisSet::NONE,
+            Access::Delay { axis, .. } | Access::Advance { axis, .. } => AxisSet::one(axis),
+            Access::First(axis) | Access::Last(axis) => AxisSet::one(axis),
+            Access::Nth { tree, .. } | Access::NthOf { tree, .. } => AxisSet::one(tree),
+            Access::Parent(tree) | Access::Child { tree, .. } => AxisSet::one(tree),
+            Access::Edge { tree, children } => AxisSet::one(tree).with(children),
+            Access::AtNode { leaves, .. } => AxisSet::one(leaves),
+            Access::AtLeaf { tree, .. } => AxisSet::one(tree),
+        }
+    }
+
+    /// True if every position that the reader can have is there to be read.
+    pub fn is_total(self) -> bool {
+        matches!(self, Access::Here | Access::Child { .. } | Access::AtLeaf { .. })
     }
 
     /// The axis moved along, if any.
@@ -150,6 +238,26 @@ impl Access {
             Access::Here => None,
             Access::Delay { axis, .. } | Access::Advance { axis, .. } => Some(axis),
             Access::First(axis) | Access::Last(axis) => Some(axis),
+            Access::Nth { tree, .. } | Access::NthOf { tree, .. } | Access::Parent(tree) => Some(tree),
+            Access::Child { tree, .. } | Access::Edge { tree, .. } | Access::AtLeaf { tree, .. } => {
+                Some(tree)
+            }
+            Access::AtNode { leaves, .. } => Some(leaves),
+        }
+    }
+
+    /// The direction of the loop that a cycle through this is: the axis, and whether it runs backward
+    /// (a tree's from the root to the leaves). `None` if it is read in the same step or in no loop.
+    pub fn direction(self) -> Option<(AxisId, bool)> {
+        match self {
+            Access::Delay { axis, .. } => Some((axis, false)),
+            Access::Advance { axis, .. } => Some((axis, true)),
+            Access::Nth { tree, .. } | Access::Child { tree, .. } => Some((tree, false)),
+            Access::Parent(tree) | Access::NthOf { tree, .. } | Access::Edge { tree, .. } => {
+                Some((tree, true))
+            }
+            Access::Here | Access::First(_) | Access::Last(_) => None,
+            Access::AtNode { .. } | Access::AtLeaf { .. } => None,
         }
     }
 

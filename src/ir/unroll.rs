@@ -1,7 +1,10 @@
 //! An axis turned into copies: `h[t] = f(h[t-1])` becomes `h_0 = f(0)`, `h_1 = f(h_0)`, ….
 //!
 //! For looking at, for drawing, and for holding loops against the same computation without one.
-//! Every example has exactly the given number of steps; inputs along the axis become one input a step.
+//! Every example has exactly the given number of steps, or the given tree; inputs along the axis become
+//! one input a position. A tree takes the axes of its children and its leaves along.
+
+mod places;
 
 use std::collections::HashMap;
 
@@ -9,14 +12,29 @@ use super::graph::{Graph, InputSpec, Node, NodeId, Operand, Output};
 use super::infer::infer;
 use super::op::{Along, Binary, Contract, Op, Reduction, Unary};
 use super::schedule::{ScheduleError, Stage, schedule};
-use super::types::{Access, AxisId, AxisSet, BATCH, Element, ValueType};
+use super::types::{AxisId, AxisSet, BATCH, Element, ValueType};
+use crate::base::Tree;
+use places::{Moved, Places, Spot};
 
 /// `graph` with `axis` replaced by `steps` copies of everything on it, named `x_0`, `x_1`, ….
 ///
 /// # Errors
 /// If the graph has no schedule.
 pub fn unroll(graph: &Graph, axis: AxisId, steps: usize) -> Result<Graph, ScheduleError> {
-    let mut unroller = Unroller { from: graph, axis, steps, to: graph.emptied(), made: HashMap::new() };
+    unrolled(graph, Places::steps(axis, steps))
+}
+
+/// `graph` with the tree `axis` replaced by a copy of everything for each node of `tree`; what has a value
+/// for each child of each node becomes `x_0_0`, `x_0_1`, …, the last number that of the child.
+///
+/// # Errors
+/// If the graph has no schedule.
+pub fn unroll_tree(graph: &Graph, axis: AxisId, tree: &Tree) -> Result<Graph, ScheduleError> {
+    unrolled(graph, Places::tree(graph, axis, tree))
+}
+
+fn unrolled(graph: &Graph, places: Places) -> Result<Graph, ScheduleError> {
+    let mut unroller = Unroller { from: graph, places, to: graph.emptied(), made: HashMap::new() };
     unroller.to.inputs.clear();
     for input in &graph.inputs {
         unroller.input(input);
@@ -24,16 +42,16 @@ pub fn unroll(graph: &Graph, axis: AxisId, steps: usize) -> Result<Graph, Schedu
     for stage in schedule(graph)? {
         match stage {
             Stage::Flat(node) => {
-                for step in unroller.copies(node) {
-                    unroller.copy(node, step);
+                for spot in unroller.places.spots(graph.ty(node).axes) {
+                    unroller.copy(node, spot);
                 }
             }
-            Stage::Loop { axis: along, backward, nodes } if along == axis => {
-                let order: Vec<usize> =
-                    if backward { (0..steps).rev().collect() } else { (0..steps).collect() };
-                for step in order {
+            Stage::Loop { axis, backward, nodes } if unroller.places.gone.contains(axis) => {
+                for step in unroller.places.steps_of(axis, backward) {
                     for &node in &nodes {
-                        unroller.copy(node, step);
+                        for spot in unroller.places.spots_at(graph.ty(node).axes, axis, step) {
+                            unroller.copy(node, spot);
+                        }
                     }
                 }
             }
@@ -48,27 +66,19 @@ pub fn unroll(graph: &Graph, axis: AxisId, steps: usize) -> Result<Graph, Schedu
 
 struct Unroller<'a> {
     from: &'a Graph,
-    axis: AxisId,
-    steps: usize,
+    places: Places<'a>,
     to: Graph,
-    /// The copy of a node at a step (step 0 for nodes without the axis).
-    made: HashMap<(NodeId, usize), NodeId>,
+    /// The copy of a node at a place.
+    made: HashMap<(NodeId, Spot), NodeId>,
 }
 
 impl Unroller<'_> {
-    fn copies(&self, node: NodeId) -> std::ops::Range<usize> {
-        if self.from.ty(node).axes.contains(self.axis) { 0..self.steps } else { 0..1 }
-    }
-
     fn input(&mut self, input: &InputSpec) {
-        if !input.ty.axes.contains(self.axis) {
-            self.to.inputs.push(input.clone());
-            return;
-        }
-        for step in 0..self.steps {
+        for spot in self.places.spots(input.ty.axes) {
             let mut ty = input.ty.clone();
-            ty.axes = ty.axes.without(self.axis);
-            self.to.inputs.push(InputSpec { name: format!("{}_{step}", input.name), ty });
+            let name = self.places.named(&input.name, ty.axes, spot);
+            ty.axes = ty.axes.minus(self.places.gone);
+            self.to.inputs.push(InputSpec { name, ty });
         }
     }
 
@@ -76,137 +86,136 @@ impl Unroller<'_> {
     /// nodes are there.
     fn other_loop(&mut self, nodes: &[NodeId]) {
         for &node in nodes {
-            for step in self.copies(node) {
-                let shell = self.shell(node, step);
+            for spot in self.places.spots(self.from.ty(node).axes) {
+                let shell = self.shell(node, spot);
                 let id = self.to.insert(shell, &[]);
-                self.made.insert((node, step), id);
+                self.made.insert((node, spot), id);
             }
         }
         for &node in nodes {
-            for step in self.copies(node) {
-                let stand_in = self.made[&(node, step)];
-                self.copy(node, step);
-                self.to.replace(stand_in, self.made[&(node, step)].into());
+            for spot in self.places.spots(self.from.ty(node).axes) {
+                let stand_in = self.made[&(node, spot)];
+                self.copy(node, spot);
+                self.to.replace(stand_in, self.made[&(node, spot)].into());
                 self.to.remove(stand_in);
             }
         }
     }
 
-    /// The node without its operands, at a step.
-    fn shell(&self, node: NodeId, step: usize) -> Node {
+    /// The node without its operands, at a place.
+    fn shell(&self, node: NodeId, spot: Spot) -> Node {
         let mut shell = self.from.node(node).clone();
-        if shell.ty.axes.contains(self.axis) {
-            shell.ty.axes = shell.ty.axes.without(self.axis);
-            shell.name = shell.name.map(|name| format!("{name}_{step}"));
+        let axes = shell.ty.axes;
+        if self.places.touches(axes) {
+            shell.ty.axes = axes.minus(self.places.gone);
+            shell.name = shell.name.map(|name| self.places.named(&name, axes, spot));
             if let Op::Input(name) = &shell.op {
-                shell.op = Op::Input(format!("{name}_{step}"));
+                shell.op = Op::Input(self.places.named(name, axes, spot));
             }
             if let Op::Random(stream) = shell.op {
-                let steps = u32::try_from(self.steps).unwrap_or(u32::MAX);
-                let step = u32::try_from(step).unwrap_or(u32::MAX);
-                shell.op = Op::Random(stream.wrapping_mul(steps).wrapping_add(step));
+                let spots = self.places.spots(axes);
+                let at = spots.iter().position(|other| *other == spot).unwrap_or(0);
+                let word = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
+                shell.op = Op::Random(stream.wrapping_mul(word(spots.len())).wrapping_add(word(at)));
             }
         }
         shell
     }
 
-    fn copy(&mut self, node: NodeId, step: usize) {
-        let shell = self.shell(node, step);
+    fn copy(&mut self, node: NodeId, spot: Spot) {
+        let shell = self.shell(node, spot);
         let name = shell.name.clone();
-        let id = self.build(node, step, shell);
+        let id = self.build(node, spot, shell);
         self.to.node_mut(id).name = name;
-        self.made.insert((node, step), id);
+        self.made.insert((node, spot), id);
     }
 
-    /// A new node (and what it needs) with the value of `node` at `step`.
-    fn build(&mut self, node: NodeId, step: usize, shell: Node) -> NodeId {
+    /// A new node (and what it needs) with the value of `node` at a place.
+    fn build(&mut self, node: NodeId, spot: Spot, shell: Node) -> NodeId {
         let origin = shell.origin;
-        let axis = self.axis;
         let operands = self.from.operands(node);
-        let count = self.steps as f64;
+        let gone = self.places.gone;
         match self.from.op(node).clone() {
-            Op::Position(a) if a == axis => {
-                let value = self.to.constant(step as f64, &[], origin);
+            Op::Position(axis) if gone.contains(axis) => {
+                let value = self.to.constant(self.places.coordinate(axis, spot) as f64, &[], origin);
                 // A number reads as well as a number an example; one along other axes is looked up there.
                 if shell.ty.axes.without(BATCH).is_empty() {
                     return value;
                 }
                 self.to.insert(Node { op: Op::Copy, ..shell }, &[value.into()])
             }
-            Op::Length(a) if a == axis => {
-                let value = self.to.constant(count, &[], origin);
+            Op::Length(axis) if gone.contains(axis) => {
+                let value = self.to.constant(self.places.length(axis, spot) as f64, &[], origin);
                 self.to.insert(Node { op: Op::Copy, ..shell }, &[value.into()])
             }
-            Op::Count(axes) if axes.contains(axis) => {
-                let left = Node { op: Op::Count(axes.without(axis)), ..shell };
+            Op::Count(axes) if self.places.touches(axes) => {
+                let left = Node { op: Op::Count(axes.minus(gone)), ..shell };
                 let others = self.to.insert(left, &[]);
-                let steps = self.to.constant(count, &[], origin);
-                self.combine(Binary::Multiply, others, steps)
+                let spots = self.to.constant(self.places.spots(axes).len() as f64, &[], origin);
+                self.combine(Binary::Multiply, others, spots)
             }
             Op::Initially => {
-                let exists = match operands[0].access {
-                    Access::Delay { axis: a, by } if a == axis => step >= by as usize,
-                    Access::Advance { axis: a, by } if a == axis => step + (by as usize) < self.steps,
-                    _ => return self.insert(shell, &operands, step),
+                let exists = match self.places.moved(operands[0].access, spot) {
+                    Moved::Elsewhere => return self.insert(shell, &operands, spot),
+                    Moved::To(_) => true,
+                    Moved::Beyond => false,
                 };
-                let value = self.read(operands[usize::from(!exists)], step);
+                let value = self.read(operands[usize::from(!exists)], spot);
                 self.to.insert(Node { op: Op::Copy, ..shell }, &[value])
             }
-            Op::Reduce(reduction, Along::Axes(over)) if over.contains(axis) => {
+            Op::Reduce(reduction, Along::Axes(over)) if self.places.touches(over) => {
+                let axes = self.from.type_at(operands[0]).axes;
+                let within = self.places.within(axes, over, spot);
                 let values: Vec<Operand> =
-                    (0..self.steps).map(|at| self.read_wide(operands[0], at)).collect();
-                self.reduce(reduction, over.without(axis), &values, &shell)
+                    within.into_iter().map(|at| self.read_wide(operands[0], at)).collect();
+                self.reduce(reduction, over.minus(gone), &values, &shell)
             }
-            Op::Contract(contract) if contract.over.contains(axis) => {
-                let rest = contract.over.without(axis);
+            Op::Contract(contract) if self.places.touches(contract.over) => {
+                let rest = contract.over.minus(gone);
+                let axes = operands.iter().map(|&x| self.from.type_at(x).axes);
+                let axes = axes.fold(AxisSet::NONE, AxisSet::union);
+                let within = self.places.within(axes, contract.over, spot);
                 let one = Contract { over: rest, mean: false, ..contract.clone() };
-                let term = Node { op: Op::Contract(one), name: None, ..shell.clone() };
+                let ty = ValueType { axes: axes.minus(contract.over).minus(gone), ..shell.ty.clone() };
+                let term = Node { op: Op::Contract(one), name: None, ty, ..shell.clone() };
                 let terms: Vec<Operand> =
-                    (0..self.steps).map(|at| self.insert(term.clone(), &operands, at).into()).collect();
+                    within.iter().map(|&at| self.insert(term.clone(), &operands, at).into()).collect();
                 let sum = self.chain(Binary::Add, &terms, &shell);
-                if contract.mean { self.divide_by_positions(sum, rest) } else { sum }
+                if contract.mean { self.divide_by_positions(sum, rest, terms.len()) } else { sum }
             }
-            Op::Softmax(Along::Axes(over)) if over.contains(axis) => {
-                self.softmax(operands[0], over.without(axis), step, &shell)
+            Op::Softmax(Along::Axes(over)) if self.places.touches(over) => {
+                self.softmax(operands[0], over, spot, &shell)
             }
-            _ => self.insert(shell, &operands, step),
+            _ => self.insert(shell, &operands, spot),
         }
     }
 
-    /// A copy of a node that reads `operands` (of the old graph) at `step`. Zeros from beyond the ends
+    /// A copy of a node that reads `operands` (of the old graph) at a place. Zeros from beyond the ends
     /// have no axes; where those are missed, they get them.
-    fn insert(&mut self, shell: Node, operands: &[Operand], step: usize) -> NodeId {
-        let mut read: Vec<Operand> = operands.iter().map(|&x| self.read(x, step)).collect();
+    fn insert(&mut self, shell: Node, operands: &[Operand], spot: Spot) -> NodeId {
+        let mut read: Vec<Operand> = operands.iter().map(|&x| self.read(x, spot)).collect();
         let types: Vec<ValueType> = read.iter().map(|&x| self.to.type_at(x)).collect();
         let fits = shell.op == Op::Copy
             || types.is_empty()
             || infer(&shell.op, &types).is_ok_and(|found| found == shell.ty);
         if !fits {
-            read = operands.iter().map(|&x| self.read_wide(x, step)).collect();
+            read = operands.iter().map(|&x| self.read_wide(x, spot)).collect();
         }
         self.to.insert(shell, &read)
     }
 
-    /// The sum `total` over the positions of `rest` and the unrolled axis, divided by their number.
-    fn divide_by_positions(&mut self, total: NodeId, rest: AxisSet) -> NodeId {
-        if self.steps == 0 {
+    /// The sum `total` over the positions of `rest` and `count` unrolled ones, divided by their number.
+    fn divide_by_positions(&mut self, total: NodeId, rest: AxisSet, count: usize) -> NodeId {
+        if count == 0 {
             return total;
         }
         let origin = self.to.node(total).origin;
-        let mut positions = self.to.constant(self.steps as f64, &[], origin);
+        let mut positions = self.to.constant(count as f64, &[], origin);
         if rest.is_empty() {
             return self.combine(Binary::Divide, total, positions);
         }
-        if rest.contains(BATCH) {
-            let ty = ValueType::real(Vec::new(), AxisSet::NONE);
-            let others = self.to.leaf(Op::Count(rest), ty, origin, None);
+        if let Ok(others) = self.to.positions(rest, origin) {
             positions = self.combine(Binary::Multiply, others, positions);
-        } else {
-            for other in rest.iter() {
-                let ty = ValueType::real(Vec::new(), AxisSet::BATCH);
-                let length = self.to.leaf(Op::Length(other), ty, origin, None);
-                positions = self.combine(Binary::Multiply, length, positions);
-            }
         }
         // The mean of nothing is 0.
         let one = self.to.constant(1.0, &[], origin);
@@ -223,7 +232,7 @@ impl Unroller<'_> {
             total = self.to.insert(node, &[total.into()]);
         }
         if reduction == Reduction::Mean {
-            total = self.divide_by_positions(total, rest);
+            total = self.divide_by_positions(total, rest, values.len());
         }
         total
     }
@@ -260,8 +269,11 @@ impl Unroller<'_> {
         self.to.insert(node, &[a.into(), b.into()])
     }
 
-    fn softmax(&mut self, of: Operand, rest: AxisSet, step: usize, shell: &Node) -> NodeId {
-        let values: Vec<Operand> = (0..self.steps).map(|at| self.read_wide(of, at)).collect();
+    fn softmax(&mut self, of: Operand, over: AxisSet, spot: Spot, shell: &Node) -> NodeId {
+        let rest = over.minus(self.places.gone);
+        let within = self.places.within(self.from.type_at(of).axes, over, spot);
+        let own = within.iter().position(|&at| at == spot).unwrap_or(0);
+        let values: Vec<Operand> = within.into_iter().map(|at| self.read_wide(of, at)).collect();
         let wide = Node { name: None, ..shell.clone() };
         let peak = self.chain(Binary::Max, &values, &wide);
         let peak = self.along_rest(Reduction::Max, rest, peak, &wide);
@@ -277,7 +289,7 @@ impl Unroller<'_> {
         let total = self.chain(Binary::Add, &powers, &wide);
         let total = self.along_rest(Reduction::Sum, rest, total, &wide);
         let node = Node { op: Op::Binary(Binary::Divide), ..shell.clone() };
-        self.to.insert(node, &[powers[step], total.into()])
+        self.to.insert(node, &[powers[own], total.into()])
     }
 
     fn along_rest(&mut self, reduction: Reduction, rest: AxisSet, of: NodeId, wide: &Node) -> NodeId {
@@ -289,11 +301,11 @@ impl Unroller<'_> {
         self.to.insert(node, &[of.into()])
     }
 
-    /// As [`Unroller::read`], with all the axes that the operand had but the unrolled one.
-    fn read_wide(&mut self, operand: Operand, step: usize) -> Operand {
+    /// As [`Unroller::read`], with all the axes that the operand had but the unrolled ones.
+    fn read_wide(&mut self, operand: Operand, spot: Spot) -> Operand {
         let mut ty = self.from.type_at(operand);
-        ty.axes = ty.axes.without(self.axis);
-        let read = self.read(operand, step);
+        ty.axes = ty.axes.minus(self.places.gone);
+        let read = self.read(operand, spot);
         if self.to.type_at(read).axes == ty.axes {
             return read;
         }
@@ -301,25 +313,17 @@ impl Unroller<'_> {
         self.to.insert(Node { op: Op::Copy, ty, origin, name: None }, &[read]).into()
     }
 
-    /// The operand as read by a copy at `step`.
-    fn read(&mut self, operand: Operand, step: usize) -> Operand {
+    /// The operand as read by a copy at a place.
+    fn read(&mut self, operand: Operand, spot: Spot) -> Operand {
         let Operand { node, access } = operand;
-        if !self.from.ty(node).axes.contains(self.axis) {
-            return Operand { node: self.made[&(node, 0)], access };
-        }
-        let last = self.steps.checked_sub(1);
-        let at = match access {
-            Access::Delay { axis, by } if axis == self.axis => step.checked_sub(by as usize),
-            Access::Advance { axis, by } if axis == self.axis => {
-                step.checked_add(by as usize).filter(|&at| at < self.steps)
+        let axes = self.from.ty(node).axes;
+        match self.places.moved(access, spot) {
+            Moved::Elsewhere => {
+                let node = self.made[&(node, self.places.restricted(spot, axes))];
+                Operand { node, access }
             }
-            Access::First(axis) if axis == self.axis => last.map(|_| 0),
-            Access::Last(axis) if axis == self.axis => last,
-            _ => return Operand { node: self.made[&(node, step)], access },
-        };
-        match at {
-            Some(at) => self.made[&(node, at)].into(),
-            None => self.nothing(node),
+            Moved::To(there) => self.made[&(node, self.places.restricted(there, axes))].into(),
+            Moved::Beyond => self.nothing(node),
         }
     }
 
@@ -338,16 +342,11 @@ impl Unroller<'_> {
     }
 
     fn output(&mut self, output: &Output) {
-        let node = output.value.node;
-        let ends = !output.value.access.remaining(self.from.ty(node).axes).contains(self.axis);
-        if ends {
-            let value = self.read_wide(output.value, 0);
-            self.to.outputs.push(Output { value, ..output.clone() });
-            return;
-        }
-        for step in 0..self.steps {
-            let value = self.read_wide(output.value, step);
-            self.to.outputs.push(Output { name: format!("{}_{step}", output.name), value, ..output.clone() });
+        let axes = self.from.type_at(output.value).axes;
+        for spot in self.places.spots(axes) {
+            let value = self.read_wide(output.value, spot);
+            let name = self.places.named(&output.name, axes, spot);
+            self.to.outputs.push(Output { name, value, ..output.clone() });
         }
     }
 }

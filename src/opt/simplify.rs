@@ -270,7 +270,7 @@ fn slice(graph: &mut Graph, id: NodeId, dim: usize, start: usize, len: usize, x:
                 let begin = start.max(from);
                 let end = (start + len).min(to);
                 // A part that is repeated along the axis has no ends, the join has.
-                if x.access.axis().is_some_and(|axis| !graph.type_at(part).axes.contains(axis)) {
+                if !graph.type_at(part).axes.covers(x.access.needs()) {
                     return None;
                 }
                 let part = moved(x.access, part)?;

@@ -4,7 +4,7 @@
 //! `outer(dz, [a, b])` is the join of `outer(dz, a)` and `outer(dz, b)`.
 
 use super::rewrite::{exhaust, make};
-use crate::ir::{Access, BATCH, Binary, Contract, Graph, Node, NodeId, Op, Operand};
+use crate::ir::{BATCH, Binary, Contract, Graph, Node, NodeId, Op, Operand};
 
 pub(super) fn run(graph: &mut Graph) -> bool {
     exhaust(graph, split)
@@ -37,16 +37,17 @@ fn joined(
     let mut start = 0;
     let mut terms: Vec<Operand> = Vec::new();
     for part in graph.operands(join.node) {
-        let part = match join.access.axis() {
+        let needs = join.access.needs();
+        let part = match () {
             // A part that is repeated along the axis has no ends, the join has.
-            Some(axis) if !graph.type_at(part).axes.contains(axis) => {
+            () if !graph.type_at(part).axes.covers(needs) => {
                 let mut ty = graph.type_at(part);
-                ty.axes = ty.axes.with(axis).with(BATCH);
+                ty.axes = ty.axes.union(needs).with(BATCH);
                 let origin = graph.node(id).origin;
                 let copy = graph.insert(Node { op: Op::Copy, ty, origin, name: None }, &[part]);
                 Operand { node: copy, access: join.access }
             }
-            _ => Operand { node: part.node, access: join.access.after(part.access)? },
+            () => Operand { node: part.node, access: join.access.after(part.access)? },
         };
         let len = graph.type_at(part).shape[dim];
         let mut its = [operands[0], operands[1]];
@@ -77,7 +78,8 @@ fn sliced(graph: &mut Graph, id: NodeId, dim: usize, start: usize, len: usize) -
     let mut operands = graph.operands(product.node);
     if let Some(axis) = product.access.axis() {
         // Beyond the ends a product of zeros is zero, so the slice may read its operands there itself.
-        if matches!(product.access, Access::First(_) | Access::Last(_)) {
+        let stays = product.access.remaining(graph.ty(product.node).axes) == graph.ty(product.node).axes;
+        if !stays {
             return None;
         }
         for operand in &mut operands {

@@ -8,9 +8,9 @@ use self::instructions::{Writer, contract_additions};
 use super::PlanError;
 use super::groups::Group;
 use super::kernel::{
-    Buffer, BufferId, Combine, Combining, Element, Gemm, GemmRows, Kernel, Outer, Pack, Phase, Place, Plan,
-    Position, Random, Region, Residency, Role, Row, RowKernel, RowList, RowMap, RowRef, Scatter, Space,
-    SpaceId, Work, packed_width,
+    AxisKind, Buffer, BufferId, Combine, Combining, Element, Gemm, GemmRows, Kernel, Outer, Pack, Phase,
+    Place, Plan, Position, Random, Region, Residency, Role, Row, RowKernel, RowList, RowMap, RowRef, Scatter,
+    Space, SpaceId, Work, packed_width,
 };
 use super::memory::{Places, Residencies, Spot};
 use super::phases::{Item, RowPlan};
@@ -51,6 +51,7 @@ impl<'a> Assembler<'a> {
         let plan = Plan {
             name: name.to_string(),
             axes: places.graph.axes.iter().map(|axis| axis.name.clone()).collect(),
+            kinds: places.graph.axes.iter().map(|axis| kind_of(axis.kind)).collect(),
             spaces: vec![Space { axes: Vec::new(), major: None }],
             ..Plan::default()
         };
@@ -263,12 +264,22 @@ impl<'a> Assembler<'a> {
     }
 
     fn map(&mut self, from: SpaceId, to: SpaceId, access: Access) -> usize {
+        let axis = |axis: AxisId| usize::from(axis.0);
         let at = match access {
             Access::Here => Vec::new(),
-            Access::Delay { axis, by } => vec![(usize::from(axis.0), Position::Back(by))],
-            Access::Advance { axis, by } => vec![(usize::from(axis.0), Position::Forward(by))],
-            Access::First(axis) => vec![(usize::from(axis.0), Position::First)],
-            Access::Last(axis) => vec![(usize::from(axis.0), Position::Last)],
+            Access::Delay { axis: along, by } => vec![(axis(along), Position::Back(by))],
+            Access::Advance { axis: along, by } => vec![(axis(along), Position::Forward(by))],
+            Access::First(along) => vec![(axis(along), Position::First)],
+            Access::Last(along) => vec![(axis(along), Position::Last)],
+            Access::Nth { tree, number } => vec![(axis(tree), Position::Nth(number))],
+            Access::NthOf { tree, number } => vec![(axis(tree), Position::NthOf(number))],
+            Access::Parent(tree) => vec![(axis(tree), Position::Parent)],
+            Access::Child { tree, .. } => vec![(axis(tree), Position::Child)],
+            Access::Edge { tree, children } => {
+                vec![(axis(tree), Position::Edge), (axis(children), Position::Edge)]
+            }
+            Access::AtNode { leaves, .. } => vec![(axis(leaves), Position::LeafOfNode)],
+            Access::AtLeaf { tree, .. } => vec![(axis(tree), Position::NodeOfLeaf)],
         };
         let map = RowMap { from, to, at };
         if let Some(found) = self.plan.maps.iter().position(|known| *known == map) {
@@ -286,11 +297,11 @@ impl<'a> Assembler<'a> {
             }
             Source::Or(node, access, otherwise) => {
                 let (main, offset) = self.row(axes, *node, *access)?;
-                let (otherwise, other_offset, _) = self.source(axes, otherwise)?;
+                let (otherwise, other_offset, pitch) = self.source(axes, otherwise)?;
                 match main.row {
                     Row::Map(map) if offset == other_offset => {
                         let row = Row::MapOr(map, Box::new(otherwise));
-                        Ok((RowRef { buffer: main.buffer, row }, offset, 0))
+                        Ok((RowRef { buffer: main.buffer, row }, offset, pitch))
                     }
                     _ => Err(PlanError::Internal("a start lies elsewhere than what it starts".into())),
                 }
@@ -544,6 +555,15 @@ impl<'a> Assembler<'a> {
             phases.push(Phase { dims: phase.dims.clone(), reduced: phase.reduced, body });
         }
         Ok(RowKernel { space: self.space(group.axes), phases })
+    }
+}
+
+fn kind_of(kind: ir::AxisKind) -> AxisKind {
+    match kind {
+        ir::AxisKind::Batch | ir::AxisKind::Time => AxisKind::Sequence,
+        ir::AxisKind::Tree => AxisKind::Tree,
+        ir::AxisKind::Children(tree) => AxisKind::Children(usize::from(tree.0)),
+        ir::AxisKind::Leaves(tree) => AxisKind::Leaves(usize::from(tree.0)),
     }
 }
 

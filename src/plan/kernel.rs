@@ -23,6 +23,8 @@ pub struct Plan {
     pub name: String,
     /// Names of the axes; index 0 is the batch.
     pub axes: Vec<String>,
+    /// What the positions of each axis are; axes behind the end of the list are sequences.
+    pub kinds: Vec<AxisKind>,
     /// Row spaces.
     pub spaces: Vec<Space>,
     /// Row tables, one entry a row of `from`.
@@ -35,6 +37,28 @@ pub struct Plan {
     pub regions: Vec<Region>,
     /// True if examples may be split over independent runs whose single-row outputs are then added up.
     pub splittable: bool,
+}
+
+impl Plan {
+    /// What the positions of an axis are.
+    pub fn kind(&self, axis: usize) -> AxisKind {
+        self.kinds.get(axis).copied().unwrap_or_default()
+    }
+}
+
+/// What the positions of an axis are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum AxisKind {
+    /// Steps, one after the other (and the batch).
+    #[default]
+    Sequence,
+    /// Nodes of a tree. Its steps are levels, the leaves first: a node lies one level above the highest of
+    /// its children, so that a loop forwards runs from the leaves to the root.
+    Tree,
+    /// The children of each node of the tree on this axis.
+    Children(usize),
+    /// The leaves of the tree on this axis, in order.
+    Leaves(usize),
 }
 
 /// A set of rows: one for each example (axes = `[0]`), each example and step (`[0, t]`), …
@@ -59,6 +83,20 @@ pub enum Position {
     First,
     /// The last position of this example.
     Last,
+    /// The child of this number of the row's node.
+    Nth(u32),
+    /// The parent of the row's node, if that is its child of this number.
+    NthOf(u32),
+    /// The parent of the row's node.
+    Parent,
+    /// The child of the row's node that the row's position on the axis of children names.
+    Child,
+    /// The parent of the row's node, and on the axis of children that node.
+    Edge,
+    /// The number of the row's node among the leaves.
+    LeafOfNode,
+    /// The node that the row's leaf is.
+    NodeOfLeaf,
 }
 
 /// For each row of `from`, the row of `to` it reads, -1 if there is none.
@@ -66,9 +104,10 @@ pub enum Position {
 pub struct RowMap {
     /// The kernel's space.
     pub from: SpaceId,
-    /// The space read; each of its axes is either an axis of `from` or accessed by `First`/`Last`.
+    /// The space read; each of its axes is either an axis of `from` or accessed by a position that needs
+    /// none (`First`, `Last`) or another one (`LeafOfNode`, `NodeOfLeaf`, `Edge`).
     pub to: SpaceId,
-    /// Axes that are not read at the same position; an axis of `to` not listed is `Here`.
+    /// Axes of `to` that are not read at the same position; one that is not listed is `Here`.
     pub at: Vec<(usize, Position)>,
 }
 

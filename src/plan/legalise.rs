@@ -3,8 +3,7 @@
 //! Before `softmax(y)`; after `e / sum(e)` with `e = exp(y - max(y))`. Every output becomes a node of its own.
 
 use crate::ir::{
-    Access, Along, AxisSet, BATCH, Binary, Contract, Graph, InferError, Node, NodeId, Op, Operand, Reduction,
-    Unary, ValueType,
+    Access, Along, AxisSet, Binary, Contract, Graph, InferError, Node, NodeId, Op, Operand, Reduction, Unary,
 };
 
 /// A graph with the same outputs that uses only what the planner has kernels for.
@@ -145,25 +144,11 @@ impl Legal {
     }
 
     fn averaged(&mut self, id: NodeId, sum: Operand, over: AxisSet) -> Result<Operand, InferError> {
-        let positions = self.positions(id, over)?;
+        let origin = self.graph.node(id).origin;
+        let positions = self.graph.positions(over, origin)?.into();
         let one = self.number(id, 1.0, &[]);
         let positions = self.binary(id, Binary::Max, positions, one)?;
         self.binary(id, Binary::Divide, sum, positions)
-    }
-
-    fn positions(&mut self, like: NodeId, over: AxisSet) -> Result<Operand, InferError> {
-        let origin = self.graph.node(like).origin;
-        if over.contains(BATCH) {
-            let ty = ValueType::real(Vec::new(), AxisSet::NONE);
-            return Ok(self.graph.leaf(Op::Count(over), ty, origin, None).into());
-        }
-        let mut product = self.number(like, 1.0, &[]);
-        for axis in over.iter() {
-            let ty = ValueType::real(Vec::new(), AxisSet::BATCH);
-            let length = self.graph.leaf(Op::Length(axis), ty, origin, None);
-            product = self.binary(like, Binary::Multiply, product, length.into())?;
-        }
-        Ok(product)
     }
 
     /// The largest value, the powers of what is below it, and their sum, stretched to the value's shape.

@@ -91,11 +91,11 @@ pub(super) fn pointwise_source(
         seen.offset == 0 && seen.strides == row_major(shape) && graph.type_at(operand).shape == *shape;
     let same_row = graph.ty(source).axes == graph.ty(reader).axes;
     let aligned = match graph.op(reader) {
-        // Of a product only those whose operands run exactly along the loops.
+        // Of a product only those whose operands run exactly along the loops; one that is read twice, each time.
         Op::Contract(contract) => {
             let labels: Vec<u8> = contract.out.iter().copied().chain(contracted_labels(contract)).collect();
-            let own = if graph.operands(reader)[0] == operand { &contract.left } else { &contract.right };
-            *own == labels
+            let sides = graph.operands(reader).into_iter().zip([&contract.left, &contract.right]);
+            sides.filter(|(other, _)| *other == operand).all(|(_, own)| *own == labels)
         }
         _ => *shape == domain(graph, reader).0,
     };

@@ -69,9 +69,7 @@ pub(super) fn look_through(graph: &Graph, stored: &HashSet<NodeId>, operand: Ope
         }
         Op::Copy => {
             let inner = operands[0];
-            if let Some(axis) = access.axis()
-                && !graph.type_at(inner).axes.contains(axis)
-            {
+            if !graph.type_at(inner).axes.covers(access.needs()) {
                 // A repetition has ends, what is repeated has none.
                 return None;
             }

@@ -11,6 +11,7 @@ pub const FILES: &[(&str, &str)] = &[
     ("rnn.rnn", include_str!("rnn.rnn")),
     ("gru.rnn", include_str!("gru.rnn")),
     ("lstm.rnn", include_str!("lstm.rnn")),
+    ("tree.rnn", include_str!("tree.rnn")),
 ];
 
 #[cfg(test)]
@@ -31,7 +32,8 @@ mod tests {
         }
         assert_eq!(
             names.join(" "),
-            "Dense LayerNorm Highway RNN GRU LSTM PeepholeLSTM CoupledLSTM LayerNormLSTM"
+            "Dense LayerNorm Highway RNN GRU LSTM PeepholeLSTM CoupledLSTM LayerNormLSTM \
+             RecursiveNN TreeLSTM ChildSumTreeLSTM TreeGRU TopDown"
         );
     }
 }

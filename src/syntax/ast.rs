@@ -58,7 +58,7 @@ pub struct Dim {
     pub default: Option<Expr>,
 }
 
-/// `over tree n`, `over t`.
+/// `over tree n`, `over t`; of a declaration also `over n.leaf`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct AxisDecl {
     /// True for `tree`.
@@ -112,8 +112,8 @@ pub struct Declaration {
     pub names: Vec<Ident>,
     /// Their type.
     pub ty: Type,
-    /// `over t`, `over t, s`.
-    pub over: Vec<Ident>,
+    /// `over t`, `over t, s`, `over tree n`, `over n.leaf`.
+    pub over: Vec<AxisDecl>,
     /// What follows `=`.
     pub init: Option<Expr>,
     /// The whole declaration.
@@ -134,7 +134,7 @@ pub enum Type {
 pub struct Target {
     /// What is defined.
     pub name: Ident,
-    /// The axes it is defined along, as written (`[t]`); empty if none.
+    /// The axes it is defined along, as written (`[t]`, `[n, n.child]`); empty if none.
     pub index: Vec<Ident>,
     /// The whole left side.
     pub span: Span,

@@ -1,15 +1,15 @@
 //! Random data for a random program, and the same data for its unrolled copy.
 
-use super::{Fill, Rng, Sample};
+use super::{Fill, Form, Rng, Sample, coordinates, tree};
 use crate::eval::{Feeds, InputData};
-use crate::ir::{AxisId, BATCH, Element, Graph, Op};
+use crate::ir::{AxisId, AxisKind, BATCH, Element, Graph, Op, Tree};
 
 /// How many examples and how long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Batch {
-    /// One to five examples, each axis of each from 0 to 6 steps long.
+    /// One to five examples, each axis of each from 0 to 6 steps long, each tree of up to 7 nodes.
     Ragged,
-    /// One to three examples, every axis of each so many steps long.
+    /// One to three examples, every axis of each so many steps long, all with one tree of so many nodes.
     Equal(usize),
 }
 
@@ -23,11 +23,20 @@ pub fn feeds(sample: &Sample, seed: u64, batch: Batch) -> Feeds {
         Batch::Equal(_) => rng.between(1, 3),
     };
     for axis in graph.axes.iter().skip(1) {
-        let lengths = (0..feeds.examples).map(|_| match batch {
-            Batch::Ragged => rng.one_of([0, 1, 2, 3, 4, 5, 6]),
-            Batch::Equal(steps) => steps,
-        });
-        feeds.lengths.insert(axis.name.clone(), lengths.collect());
+        match axis.kind {
+            AxisKind::Children(_) | AxisKind::Leaves(_) => {}
+            AxisKind::Tree => {
+                let trees = trees(&mut rng, feeds.examples, batch);
+                feeds.trees.insert(axis.name.clone(), trees);
+            }
+            AxisKind::Batch | AxisKind::Time => {
+                let lengths = (0..feeds.examples).map(|_| match batch {
+                    Batch::Ragged => rng.one_of([0, 1, 2, 3, 4, 5, 6]),
+                    Batch::Equal(steps) => steps,
+                });
+                feeds.lengths.insert(axis.name.clone(), lengths.collect());
+            }
+        }
     }
     for param in &graph.params {
         let size: usize = param.shape.iter().product();
@@ -35,14 +44,9 @@ pub fn feeds(sample: &Sample, seed: u64, batch: Batch) -> Feeds {
         feeds.params.insert(param.name.clone(), filled(&mut rng, fill, size));
     }
     for input in &graph.inputs {
-        let data: Vec<usize> = (0..feeds.examples)
-            .map(|example| {
-                let steps = input.ty.axes.without(BATCH).iter();
-                let positions: usize =
-                    steps.map(|axis| feeds.lengths[graph.axis_name(axis)][example]).product();
-                positions * input.ty.size()
-            })
-            .collect();
+        let positions = |example| coordinates(graph, &feeds, input.ty.axes, example).len();
+        let data: Vec<usize> =
+            (0..feeds.examples).map(|example| positions(example) * input.ty.size()).collect();
         let data = match input.ty.element {
             Element::Real => {
                 let numbers = |size: &usize| filled(&mut rng, Fill::Spread(1.0), *size);
@@ -61,6 +65,23 @@ pub fn feeds(sample: &Sample, seed: u64, batch: Batch) -> Feeds {
         }
     }
     feeds
+}
+
+/// One tree an example; of equal ones the same for all.
+fn trees(rng: &mut Rng, examples: usize, batch: Batch) -> Vec<Tree> {
+    let forms = [Form::Chain, Form::Comb, Form::Balanced, Form::Star, Form::Random(2), Form::Random(4)];
+    match batch {
+        Batch::Equal(nodes) => {
+            let form = rng.one_of(forms);
+            vec![tree(rng, form, nodes); examples]
+        }
+        Batch::Ragged => (0..examples)
+            .map(|_| {
+                let (form, nodes) = (rng.one_of(forms), rng.one_of([0, 1, 2, 3, 4, 5, 7]));
+                tree(rng, form, nodes)
+            })
+            .collect(),
+    }
 }
 
 fn filled(rng: &mut Rng, fill: Fill, size: usize) -> Vec<f64> {
@@ -95,6 +116,43 @@ pub fn unrolled_feeds(graph: &Graph, feeds: &Feeds, axis: AxisId, steps: usize) 
                 InputData::Ids(all) => InputData::Ids(cut(all, steps, step, inner)),
             };
             found.inputs.insert(format!("{}_{step}", input.name), data);
+        }
+    }
+    found
+}
+
+/// The same data for `unroll_tree(graph, axis, …)`: an input on the tree becomes one a node (an edge, a leaf).
+pub fn unrolled_tree_feeds(graph: &Graph, feeds: &Feeds, tree: AxisId) -> Feeds {
+    let mut found = feeds.clone();
+    for input in &graph.inputs {
+        let axes = input.ty.axes.without(BATCH);
+        let gone = |axis: AxisId| graph.axis_kind(axis).tree(axis) == Some(tree);
+        let Some(data) = found.inputs.remove(&input.name).filter(|_| axes.iter().any(gone)) else {
+            found.inputs.insert(input.name.clone(), feeds.inputs[&input.name].clone());
+            continue;
+        };
+        let name_of = |place: &[usize]| {
+            let numbers = axes.iter().zip(place).filter(|(axis, _)| gone(*axis));
+            numbers.fold(input.name.clone(), |name, (_, at)| format!("{name}_{at}"))
+        };
+        for example in 0..feeds.examples {
+            for (number, place) in coordinates(graph, feeds, axes, example).iter().enumerate() {
+                let size = input.ty.size();
+                let range = number * size..(number + 1) * size;
+                let own = found.inputs.entry(name_of(place)).or_insert_with(|| match data {
+                    InputData::Real(_) => InputData::Real(vec![Vec::new(); feeds.examples]),
+                    InputData::Ids(_) => InputData::Ids(vec![Vec::new(); feeds.examples]),
+                });
+                match (own, &data) {
+                    (InputData::Real(own), InputData::Real(all)) => {
+                        own[example].extend_from_slice(&all[example][range]);
+                    }
+                    (InputData::Ids(own), InputData::Ids(all)) => {
+                        own[example].extend_from_slice(&all[example][range]);
+                    }
+                    _ => {}
+                }
+            }
         }
     }
     found

@@ -4,7 +4,9 @@
 //! before it at the same step, all of them at earlier ones, and everything outside anywhere.
 
 use super::maker::{Maker, OpenLoop, Read};
-use crate::ir::{Along, AxisId, AxisSet, BATCH, Binary, NodeId, Op, Reduction, Unary, ValueType};
+use crate::ir::{
+    Access, Along, AxisId, AxisSet, BATCH, Binary, NodeId, Op, Operand, Reduction, Unary, ValueType,
+};
 
 /// States are kept this small, whatever their equations say.
 const STATE_BOUND: f64 = 1.5;
@@ -29,8 +31,8 @@ impl Maker {
             };
             if defined.is_none() {
                 // Something in it did not fit: a state that repeats itself is still a state.
-                let earlier = self.earlier(state);
-                self.graph.set_operands(state.operand.node, &[earlier.operand]);
+                let earlier = self.before(state);
+                self.graph.set_operands(state.operand.node, &[earlier]);
             }
             self.pool.push(state);
         }
@@ -54,6 +56,18 @@ impl Maker {
         ValueType::real(shape, axes)
     }
 
+    /// A state at one earlier step of the open loop.
+    fn before(&self, state: Read) -> Operand {
+        let node = state.operand.node;
+        let access = self.open.map(|OpenLoop { axis, backward }| match self.trees {
+            Some(trees) if trees.tree == axis && backward => Access::Parent(axis),
+            Some(trees) if trees.tree == axis => Access::Nth { tree: axis, number: 0 },
+            _ if backward => Access::Advance { axis, by: 1 },
+            _ => Access::Delay { axis, by: 1 },
+        });
+        Operand { node, access: access.unwrap_or(Access::Here) }
+    }
+
     /// A state at an earlier step of the open loop.
     fn earlier(&mut self, state: Read) -> Read {
         self.moved(state, 1.1)
@@ -62,7 +76,7 @@ impl Maker {
     /// The same, perhaps with a start for the first steps.
     fn started(&mut self, state: Read) -> Option<Read> {
         let earlier = self.earlier(state);
-        if self.rng.chance(0.6) {
+        if self.rng.chance(0.6) || earlier.operand.access.is_total() {
             return Some(earlier);
         }
         let shape = self.ty(state).shape;

@@ -32,6 +32,14 @@ pub(super) struct OpenLoop {
     pub(super) backward: bool,
 }
 
+/// A tree and what comes from it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct TreeAxes {
+    pub(super) tree: AxisId,
+    pub(super) children: AxisId,
+    pub(super) leaves: AxisId,
+}
+
 /// A program under construction.
 pub(super) struct Maker {
     pub(super) graph: Graph,
@@ -40,6 +48,7 @@ pub(super) struct Maker {
     pub(super) pool: Vec<Read>,
     pub(super) steps: Option<AxisId>,
     pub(super) second: Option<AxisId>,
+    pub(super) trees: Option<TreeAxes>,
     pub(super) open: Option<OpenLoop>,
     pub(super) fills: BTreeMap<String, Fill>,
     pub(super) streams: u32,
@@ -56,7 +65,13 @@ impl Maker {
     pub(super) fn new(seed: u64, options: Options) -> Maker {
         let mut rng = Rng::new(seed);
         let mut graph = Graph::new(format!("Random{seed}"));
-        let steps = graph.axis("t", AxisKind::Time);
+        let kind = if options.trees { AxisKind::Tree } else { AxisKind::Time };
+        let steps = graph.axis(if options.trees { "n" } else { "t" }, kind);
+        // In the order in which inputs name them.
+        let trees = steps.filter(|_| options.trees).and_then(|tree| {
+            let (leaves, children) = (graph.leaves_of(tree)?, graph.children_of(tree)?);
+            Some(TreeAxes { tree, children, leaves })
+        });
         let second = (options.second_axis && rng.chance(0.5)).then(|| graph.axis("s", AxisKind::Time));
         let mut dims: Vec<usize> = (0..3).map(|_| rng.between(1, 5)).collect();
         if rng.chance(0.15) {
@@ -64,7 +79,7 @@ impl Maker {
         }
         let (fills, pool) = (BTreeMap::new(), Vec::new());
         let second = second.flatten();
-        Maker { graph, rng, options, pool, steps, second, open: None, fills, streams: 0, dims }
+        Maker { graph, rng, options, pool, steps, second, trees, open: None, fills, streams: 0, dims }
     }
 
     /// Inputs over the axes and for each example, real and id.
@@ -78,6 +93,11 @@ impl Maker {
         self.input("label", Vec::new(), Element::Id(range), AxisSet::BATCH);
         if self.rng.chance(0.3) {
             self.input("table", vec![range, x], Element::Real, AxisSet::BATCH);
+        }
+        if let Some(TreeAxes { tree, children, leaves }) = self.trees {
+            let edges = AxisSet::BATCH.with(tree).with(children);
+            self.input("tokens", vec![x], Element::Real, AxisSet::BATCH.with(leaves));
+            self.input("edges", vec![image], Element::Real, edges);
         }
         if self.second.is_some() {
             self.input("memory", vec![memory], Element::Real, second);
@@ -269,23 +289,69 @@ impl Maker {
         let axes = self.graph.ty(read.operand.node).axes;
         if read.inside {
             if let Some(OpenLoop { axis, backward }) = self.open {
-                let by = self.distance();
-                read.operand.access =
-                    if backward { Access::Advance { axis, by } } else { Access::Delay { axis, by } };
+                read.operand.access = match self.trees {
+                    Some(trees) if trees.tree == axis => self.earlier_node(trees, backward, axes),
+                    _ => {
+                        let by = self.distance();
+                        if backward { Access::Advance { axis, by } } else { Access::Delay { axis, by } }
+                    }
+                };
             }
             return read;
         }
         let steps: Vec<AxisId> = axes.without(crate::ir::BATCH).iter().collect();
         if let Some(axis) = self.rng.choose(&steps) {
-            let by = self.distance();
-            read.operand.access = match self.rng.below(5) {
-                0 | 1 => Access::Delay { axis, by },
-                2 => Access::Advance { axis, by },
-                3 => Access::First(axis),
-                _ => Access::Last(axis),
+            read.operand.access = match self.trees {
+                Some(trees) if axis == trees.tree || axis == trees.children => self.any_node(trees, axes),
+                Some(TreeAxes { tree, leaves, .. })
+                    if axis == leaves && !axes.contains(tree) && self.rng.chance(0.4) =>
+                {
+                    Access::AtNode { tree, leaves }
+                }
+                _ => {
+                    let by = self.distance();
+                    match self.rng.below(5) {
+                        0 | 1 => Access::Delay { axis, by },
+                        2 => Access::Advance { axis, by },
+                        3 => Access::First(axis),
+                        _ => Access::Last(axis),
+                    }
+                }
             };
         }
         read
+    }
+
+    /// A way to read a value of the open loop at a node that came before.
+    fn earlier_node(&mut self, trees: TreeAxes, backward: bool, axes: AxisSet) -> Access {
+        let TreeAxes { tree, children, .. } = trees;
+        let number = self.rng.one_of([0, 0, 1, 1, 2]);
+        let for_each_child = axes.contains(children);
+        match (backward, for_each_child) {
+            (false, true) => Access::Here,
+            (false, false) if self.rng.chance(0.4) => Access::Child { tree, children },
+            (false, false) => Access::Nth { tree, number },
+            (true, true) => Access::Edge { tree, children },
+            (true, false) if self.rng.chance(0.5) => Access::Parent(tree),
+            (true, false) => Access::NthOf { tree, number },
+        }
+    }
+
+    /// A way to read a value at any node.
+    fn any_node(&mut self, trees: TreeAxes, axes: AxisSet) -> Access {
+        let TreeAxes { tree, children, leaves } = trees;
+        let number = self.rng.one_of([0, 0, 1, 1, 2]);
+        if axes.contains(children) {
+            return Access::Edge { tree, children };
+        }
+        match self.rng.below(6) {
+            0 => Access::Nth { tree, number },
+            1 => Access::NthOf { tree, number },
+            2 => Access::Parent(tree),
+            3 => Access::First(tree),
+            4 if !axes.contains(leaves) => Access::AtLeaf { tree, leaves },
+            _ => Access::Child { tree, children },
+        }
     }
 
     /// 1, 2 or 3; mostly 1.

@@ -5,6 +5,7 @@
 //! every value is carried along, and what grows too large goes through a tanh.
 //!
 //! - `rng`: the generator of choices; `maker`: the graph under construction and the pool of its values
+//! - `trees`: trees and positions on them
 //! - `steps`, `sums`: one random operation; `loops`: states; `finish`: losses and outputs; `feeds`: the data
 //!
 //! This is for tests, of this crate and of those who build on it; nothing else may call it.
@@ -16,13 +17,15 @@ mod maker;
 mod rng;
 mod steps;
 mod sums;
+mod trees;
 
 use std::collections::BTreeMap;
 
 use crate::ir::Graph;
 
-pub use feeds::{Batch, feeds, unrolled_feeds};
+pub use feeds::{Batch, feeds, unrolled_feeds, unrolled_tree_feeds};
 pub use rng::Rng;
+pub use trees::{Form, coordinates, tree};
 
 /// What random programs may contain.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -35,6 +38,8 @@ pub struct Options {
     pub random: bool,
     /// Values along a second axis `s`.
     pub second_axis: bool,
+    /// Values along a tree `n`, its children and its leaves instead of along `t`.
+    pub trees: bool,
     /// About how many operations stand outside loops.
     pub operations: usize,
     /// At most how many loops.
@@ -43,7 +48,14 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Options {
-        Options { differentiable: false, random: true, second_axis: true, operations: 10, loops: 2 }
+        Options {
+            differentiable: false,
+            random: true,
+            second_axis: true,
+            trees: false,
+            operations: 10,
+            loops: 2,
+        }
     }
 }
 

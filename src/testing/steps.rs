@@ -5,7 +5,7 @@
 
 use super::Fill;
 use super::maker::{Maker, Read};
-use crate::ir::{AxisId, AxisSet, BATCH, Binary, Element, Op, Unary, ValueType};
+use crate::ir::{Access, AxisId, AxisSet, BATCH, Binary, Element, Op, Unary, ValueType};
 
 impl Maker {
     /// Tries some operation; adds nothing if no value fits it.
@@ -191,8 +191,9 @@ impl Maker {
     }
 
     fn make_initially(&mut self, a: Read, b: Read, bound: f64) -> Option<Read> {
-        use crate::ir::Access::{Advance, Delay};
-        let delayed = matches!(a.operand.access, Delay { .. } | Advance { .. });
+        let access = a.operand.access;
+        let delayed = access.direction().is_some() || matches!(access, Access::AtNode { .. });
+        let delayed = delayed && !access.is_total();
         if delayed { self.make(Op::Initially, &[a, b], bound) } else { None }
     }
 
@@ -242,6 +243,12 @@ impl Maker {
                 axes = axes.with(axis).with(BATCH);
             }
         }
+        if let Some(trees) = self.trees
+            && self.rng.chance(0.3)
+        {
+            let more = self.rng.one_of([trees.children, trees.leaves]);
+            axes = self.graph.closed(axes.with(more).with(BATCH));
+        }
         if axes == self.ty(x).axes {
             return self.make(Op::Copy, &[x], x.bound);
         }
@@ -268,13 +275,20 @@ impl Maker {
 
     /// A number about the batch, brought down to size.
     fn number(&mut self) -> Option<Read> {
-        let axes: Vec<AxisId> = [self.steps, self.second].into_iter().flatten().collect();
+        let mut axes: Vec<AxisId> = [self.steps, self.second].into_iter().flatten().collect();
+        axes.extend(self.trees.iter().flat_map(|trees| [trees.children, trees.leaves]));
         let axis = self.rng.choose(&axes)?;
         let single = |axes| ValueType::real(Vec::new(), axes);
         let number = match self.rng.below(5) {
             0 => self.position(axis),
-            1 => self.leaf(Op::Length(axis), single(AxisSet::BATCH), 8.0),
-            2 => self.leaf(Op::Count(AxisSet::BATCH.with(axis)), single(AxisSet::NONE), 40.0),
+            1 => {
+                let axes = self.graph.length_axes(axis);
+                self.leaf(Op::Length(axis), single(axes), 8.0)
+            }
+            2 => {
+                let axes = self.graph.closed(AxisSet::BATCH.with(axis));
+                self.leaf(Op::Count(axes), single(AxisSet::NONE), 40.0)
+            }
             3 => self.leaf(Op::Setting("temperature".into()), single(AxisSet::NONE), 1.5),
             _ => {
                 let shape = [self.dim()];

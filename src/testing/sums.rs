@@ -16,8 +16,19 @@ impl Maker {
                 over = over.with(axis);
             }
         }
+        over = self.with_children(axes, over);
         let whole = !inside && axes.contains(BATCH) && over == axes.without(BATCH);
         if whole && self.rng.chance(0.4) { axes } else { over }
+    }
+
+    /// Nodes are not summed over without the children that a value has for each of them.
+    fn with_children(&self, axes: AxisSet, over: AxisSet) -> AxisSet {
+        match self.trees {
+            Some(trees) if over.contains(trees.tree) && axes.contains(trees.children) => {
+                over.with(trees.children)
+            }
+            _ => over,
+        }
     }
 
     /// Any sum of products that the shapes allow.
@@ -92,7 +103,7 @@ impl Maker {
     }
 
     pub(super) fn position(&mut self, axis: AxisId) -> Read {
-        let ty = ValueType::real(Vec::new(), AxisSet::BATCH.with(axis));
+        let ty = ValueType::real(Vec::new(), self.graph.closed(AxisSet::BATCH.with(axis)));
         self.leaf(Op::Position(axis), ty, 8.0)
     }
 
@@ -106,7 +117,12 @@ impl Maker {
         let way = self.rng.one_of([Reduction::Sum, Reduction::Mean, Reduction::Max]);
         if way == Reduction::Max && self.options.differentiable {
             // The largest is at the first or the last position, by a margin.
-            let axis = over.without(BATCH).iter().next()?;
+            let mut axis = over.without(BATCH).iter().next()?;
+            if let Some(trees) =
+                self.trees.filter(|trees| axis == trees.tree && over.contains(trees.children))
+            {
+                axis = trees.children;
+            }
             over = AxisSet::one(axis);
             x = self.below_half(x)?;
             let position = self.position(axis);

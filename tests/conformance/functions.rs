@@ -34,6 +34,7 @@ fn agrees<R: Real>(tolerance: f64) {
     let feeds = Feeds {
         examples: rounded.len() / 37,
         lengths: BTreeMap::new(),
+        trees: BTreeMap::new(),
         params: BTreeMap::new(),
         inputs: BTreeMap::from([(
             "x".into(),
@@ -69,4 +70,28 @@ fn in_f32() {
 #[test]
 fn in_f64() {
     agrees::<f64>(1e-14);
+}
+
+/// `M` and `M.T` in one product: the second is read from memory, so it must be complete there.
+#[test]
+fn a_value_and_its_transpose() {
+    let source = "model M() {
+      input a: [5], b: [5]
+      M = outer(a, b)
+      s = einsum(\"ij,ji->i\", M, M)
+    }";
+    let request = Request { model: None, set: &[], mode: Mode::Evaluate, everything: false };
+    let graph = front(source, &request).unwrap().graph;
+    let data = |from: f64| {
+        InputData::Real((0..3).map(|at| vec![from + f64::from(at), 1.0, 2.0, 3.0, from]).collect())
+    };
+    let feeds = Feeds {
+        examples: 3,
+        inputs: BTreeMap::from([("a".into(), data(0.5)), ("b".into(), data(-1.0))]),
+        ..Feeds::default()
+    };
+    let wanted = evaluate(&graph, &feeds).unwrap().output(OutputKind::Value, "s").unwrap().numbers();
+    let compiled = program::<f64>(&graph, &[OutputKind::Value], "transpose").unwrap();
+    let found = run(&graph, &compiled, &feeds);
+    assert_eq!(found[&plan_name(OutputKind::Value, "s")], wanted);
 }

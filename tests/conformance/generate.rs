@@ -57,6 +57,7 @@ fn holds(mode: Mode, kinds: &[OutputKind]) {
         let feeds = Feeds {
             examples: 2,
             lengths: BTreeMap::from([("t".into(), vec![4, 3])]),
+            trees: BTreeMap::new(),
             params: params.collect(),
             inputs: inputs.collect(),
             settings: BTreeMap::from([("temperature".into(), if seed % 2 == 0 { 0.0 } else { 1.0 })]),
@@ -122,6 +123,7 @@ fn gradients_hold(embedding: usize, hidden: usize, examples: usize, steps: usize
     let feeds = Feeds {
         examples,
         lengths: BTreeMap::from([("t".into(), vec![steps; examples])]),
+        trees: BTreeMap::new(),
         params: params.collect(),
         inputs: inputs.collect(),
         settings: BTreeMap::new(),

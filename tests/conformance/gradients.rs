@@ -94,10 +94,20 @@ fn of_programs() {
 }
 
 #[test]
+fn of_programs_on_trees() {
+    sweep(0..150, &Options { operations: 2, loops: 1, trees: true, ..Options::differentiable() });
+    sweep(150..250, &Options { trees: true, ..Options::differentiable() });
+}
+
+#[test]
 fn of_gradients() {
-    let options = Options { operations: 3, loops: 1, ..Options::differentiable() };
+    of_gradients_of(&Options { operations: 3, loops: 1, ..Options::differentiable() });
+    of_gradients_of(&Options { operations: 3, loops: 1, trees: true, ..Options::differentiable() });
+}
+
+fn of_gradients_of(options: &Options) {
     for seed in 0..40 {
-        let sample = sample(seed, &options);
+        let sample = sample(seed, options);
         let feeds = feeds(&sample, seed, Batch::Ragged);
         let names = params(&sample.graph);
         if names.is_empty() {

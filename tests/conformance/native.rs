@@ -97,3 +97,11 @@ fn large_programs_in_f64() {
 fn programs_in_f32() {
     sweep::<f32>(200..300, &Options::differentiable(), 2e-4);
 }
+
+#[test]
+fn programs_on_trees() {
+    let options = Options { trees: true, ..Options::default() };
+    sweep::<f64>(0..200, &Options { operations: 2, loops: 1, ..options }, 1e-10);
+    sweep::<f64>(200..400, &options, 1e-10);
+    sweep::<f32>(400..450, &Options { differentiable: true, ..options }, 2e-4);
+}

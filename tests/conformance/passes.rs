@@ -69,3 +69,11 @@ fn programs_keep_their_meaning() {
     sweep(0..150, &Options::default(), COMPILE);
     sweep(150..250, &Options::default(), TIDY);
 }
+
+#[test]
+fn programs_on_trees_keep_their_meaning() {
+    let options = Options { trees: true, ..Options::default() };
+    sweep(0..200, &Options { operations: 2, loops: 1, ..options }, COMPILE);
+    sweep(200..300, &options, COMPILE);
+    sweep(300..400, &options, TIDY);
+}

@@ -8,28 +8,16 @@ use rnnc::ir::{AxisId, Element, Graph, OutputKind};
 use rnnc::plan::Role;
 use rnnc::runtime::layout::Lengths;
 use rnnc::runtime::program::{Instance, Program, Real};
-
-/// Coordinates of all positions of an example, row-major.
-fn positions(lengths: &[usize]) -> Vec<Vec<usize>> {
-    lengths.iter().fold(vec![Vec::new()], |found, &length| {
-        found
-            .iter()
-            .flat_map(|prefix| {
-                (0..length).map(move |at| {
-                    let mut longer = prefix.clone();
-                    longer.push(at);
-                    longer
-                })
-            })
-            .collect()
-    })
-}
+use rnnc::testing::coordinates;
 
 /// Runs a native program and returns its outputs by name, ids as numbers (none: -1).
 pub fn run<R: Real>(graph: &Graph, program: &Arc<Program<R>>, feeds: &Feeds) -> BTreeMap<String, Vec<f64>> {
-    let mut lengths = Lengths { examples: feeds.examples, axes: vec![Vec::new()] };
-    for axis in &graph.axes[1..] {
+    let mut lengths = Lengths { examples: feeds.examples, axes: vec![Vec::new()], ..Lengths::default() };
+    for (number, axis) in graph.axes.iter().enumerate().skip(1) {
         lengths.axes.push(feeds.lengths.get(&axis.name).cloned().unwrap_or_else(|| vec![0; feeds.examples]));
+        if let Some(trees) = feeds.trees.get(&axis.name) {
+            lengths.trees.insert(number, trees.iter().cloned().map(Arc::new).collect());
+        }
     }
     let mut instance = Instance::new(program, &lengths, 0..feeds.examples).unwrap();
     let roles: Vec<Role> = program.plan().buffers.iter().map(|buffer| buffer.role.clone()).collect();
@@ -38,15 +26,15 @@ pub fn run<R: Real>(graph: &Graph, program: &Arc<Program<R>>, feeds: &Feeds) -> 
             continue;
         }
         let steps: Vec<AxisId> = input.ty.axes.iter().skip(1).collect();
-        let longest: Vec<usize> = steps.iter().map(|axis| lengths.longest(usize::from(axis.0))).collect();
+        let longest: Vec<usize> =
+            steps.iter().map(|axis| instance.layout().longest[usize::from(axis.0)]).collect();
         let per_example: usize = longest.iter().product();
         let width = input.ty.size();
         let mut real = vec![R::from_f64(0.0); feeds.examples * per_example * width];
         let mut ids = vec![u32::MAX; feeds.examples * per_example];
         for example in 0..feeds.examples {
-            let own: Vec<usize> =
-                steps.iter().map(|axis| lengths.axes[usize::from(axis.0)][example]).collect();
-            for (number, position) in positions(&own).into_iter().enumerate() {
+            let positions = coordinates(graph, feeds, input.ty.axes, example);
+            for (number, position) in positions.into_iter().enumerate() {
                 let flat = position.iter().zip(&longest).fold(0, |flat, (at, size)| flat * size + at);
                 let row = example * per_example + flat;
                 match &feeds.inputs[&input.name] {
@@ -84,7 +72,17 @@ pub fn run<R: Real>(graph: &Graph, program: &Arc<Program<R>>, feeds: &Feeds) -> 
     let borrowed: Vec<&[R]> = parameters.iter().map(Vec::as_slice).collect();
     // Twice: nothing of a run may leak into the next.
     instance.run(&borrowed).unwrap();
+    let first = outputs(program, &instance);
     instance.run(&borrowed).unwrap();
+    let second = outputs(program, &instance);
+    for (name, values) in &first {
+        let bits = |values: &[f64]| values.iter().map(|value| value.to_bits()).collect::<Vec<_>>();
+        assert!(bits(values) == bits(&second[name]), "`{name}` differs in the second run");
+    }
+    second
+}
+
+fn outputs<R: Real>(program: &Program<R>, instance: &Instance<R>) -> BTreeMap<String, Vec<f64>> {
     let mut outputs = BTreeMap::new();
     for buffer in &program.plan().buffers {
         let Role::Output(name) = &buffer.role else { continue };

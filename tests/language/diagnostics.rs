@@ -57,6 +57,65 @@ const MISTAKES: &[(&str, &str)] = &[
         "model M() {\n  input x: [] over t\n  input m: [] over s\n  y = x * m\n  loss l = y[last]\n}",
     ),
     ("unknown_axis", "model M() {\n  input x: [] over t\n  loss l = sum(x over s)\n}"),
+    ("tree_steps", "model M() {\n  input x: [3] over tree n\n  loss l = sum(x[n-1])\n}"),
+    ("tree_last", "model M() {\n  input x: [3] over tree n\n  loss l = sum(x[last])\n}"),
+    (
+        "tree_both_ways",
+        "model M() {\n  input x: [3] over tree n\n  state h: [3] over n, d: [3] over n\n  h[n] = tanh(h[left] + d[right] + x)\n  d[n] = tanh(d[parent] + h)\n  loss l = sum(d)\n}",
+    ),
+    (
+        "tree_at_the_same_node",
+        "model M() {\n  input x: [3] over tree n\n  state h: [3] over n, d: [3] over n\n  h[n] = tanh(d + x)\n  d[n] = tanh(d[parent] + h)\n  loss l = sum(d)\n}",
+    ),
+    (
+        "tree_without_order",
+        "model M() {\n  input x: [3] over tree n\n  state h: [3] over n\n  h[n] = tanh(h[left] + h[parent] + x)\n  loss l = sum(h)\n}",
+    ),
+    (
+        "tree_same_for_every_child",
+        "model M() {\n  input x: [3] over tree n\n  loss l = sum(sum(x over child))\n}",
+    ),
+    (
+        "tree_nodes_without_children",
+        "model M() {\n  input x: [3] over tree n\n  y = tanh(x[child])\n  loss l = sum(sum(y over n))\n}",
+    ),
+    (
+        "tree_value_of_children_at_a_child",
+        "model M() {\n  input x: [3] over tree n\n  y = tanh(x[child])\n  loss l = sum(y[left])\n}",
+    ),
+    (
+        "tree_start_of_every_child",
+        "model M() {\n  input x: [3] over tree n\n  loss l = sum(initially(x[child], x))\n}",
+    ),
+    (
+        "tree_state_of_children",
+        "model M() {\n  input x: [3] over tree n\n  state h: [3] over n\n  h[n] = tanh(h[child] + x)\n  loss l = sum(h)\n}",
+    ),
+    (
+        "tree_and_sequence_cell",
+        "model M() {\n  input x: [3] over tree n\n  h = LSTM(3, 4)(x)\n  loss l = sum(h)\n}",
+    ),
+    (
+        "tree_backward",
+        "model M() {\n  input x: [3] over tree n\n  h = TreeLSTM(3, 4)(x, backward)\n  loss l = sum(h)\n}",
+    ),
+    (
+        "tree_cell_on_a_sequence",
+        "model M() {\n  input x: [3] over t\n  h = TreeLSTM(3, 4)(x[t-1])\n  loss l = sum(h)\n}",
+    ),
+    ("tree_cell_on_nothing", "model M() {\n  input x: [3]\n  h = TreeLSTM(3, 4)(x)\n  loss l = sum(h)\n}"),
+    (
+        "tree_which",
+        "model M() {\n  input x: [3] over tree n, y: [3] over tree m\n  h = TreeLSTM(3, 4)(x * y)\n  loss l = sum(h)\n}",
+    ),
+    (
+        "tree_position_on_a_sequence",
+        "model M() {\n  input x: [3] over t\n  y = x[t-1]\n  loss l = sum(x[left])\n}",
+    ),
+    (
+        "tree_leaves_in_a_state",
+        "model M() {\n  input x: [3] over tree n\n  input y: [3] over n.leaf\n  state h: [3] over n\n  h[n] = tanh(h[left] + y)\n  loss l = sum(h)\n}",
+    ),
     ("cycle", "model M() {\n  input x: [] over t\n  a = b + x\n  b = c * 2\n  c = tanh(a)\n  loss l = a\n}"),
     (
         "cycle_of_states",

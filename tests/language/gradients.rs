@@ -134,6 +134,10 @@ const BODIES: &[(&str, &str)] = &[
         "a learned start",
         "state h: [3] over t = tanh(w * v)  h[t] = tanh(w * h[t-1] + x) + h[t-2]  loss l = sum(h)",
     ),
+    (
+        "a start from a table",
+        "state h: [3] over t = b[k[first]]  h[t] = tanh(w * h[t-1] + x)  loss l = sum(h)",
+    ),
     ("a loop backward", "state h: [3] over t  h[t] = tanh(w * h[t+1] + x)  loss l = sum(h * h[first])"),
     (
         "two loops",

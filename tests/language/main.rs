@@ -11,3 +11,4 @@ mod native;
 mod passes;
 mod printing;
 mod support;
+mod trees;

@@ -121,6 +121,20 @@ fn gradients_of_random_programs() {
 }
 
 #[test]
+fn programs_on_trees() {
+    let options = Options { trees: true, ..Options::default() };
+    sweep(0..200, &Options { operations: 2, loops: 1, ..options }, false);
+    sweep(200..400, &options, false);
+}
+
+#[test]
+fn gradients_of_programs_on_trees() {
+    let options = Options { trees: true, ..Options::differentiable() };
+    sweep(0..100, &Options { operations: 2, loops: 1, ..options }, true);
+    sweep(100..150, &options, true);
+}
+
+#[test]
 fn examples_and_library() {
     let mut programs: Vec<(String, Graph)> = Vec::new();
     for example in examples() {

@@ -7,9 +7,9 @@ use rnnc::check::{Checked, Mode, Request};
 use rnnc::driver::front;
 use rnnc::eval::{Feeds, InputData};
 use rnnc::grad::{GradError, grad};
-use rnnc::ir::{Element, Graph};
+use rnnc::ir::{Access, AxisKind, Element, Graph};
 use rnnc::opt::TIDY;
-use rnnc::testing::Rng;
+use rnnc::testing::{Form, Rng, coordinates, tree};
 
 /// What a text asks for when nothing else is said.
 pub fn request(set: &[(String, usize)]) -> Request<'_> {
@@ -95,7 +95,22 @@ pub fn library() -> Vec<(&'static str, String)> {
         );
         (cell, text)
     });
-    recurrent.into_iter().chain(layers).collect()
+    let trees =
+        ["RecursiveNN(H)", "TreeLSTM(H, H)", "ChildSumTreeLSTM(H, H)", "TreeGRU(H, H)", "TopDown(H, H)"].map(
+            |cell| {
+                let text = format!(
+                    "model M(V = 5, H = 4, C = 3) {{
+               input word: id(V) over n.leaf
+               input label: id(C) over n
+               param embed: [V, H]
+               h = {cell}(embed[word])
+               label ~ categorical(Dense(H, C)(h))
+             }}"
+                );
+                (cell, text)
+            },
+        );
+    recurrent.into_iter().chain(layers).chain(trees).collect()
 }
 
 /// The gradient by all parameters in the textbook's form.
@@ -108,20 +123,37 @@ pub fn tidy_gradient(graph: &Graph) -> Result<Graph, GradError> {
     Ok(derived)
 }
 
+/// True if the program names children by their number.
+fn is_binary(graph: &Graph) -> bool {
+    let named = |access| matches!(access, Access::Nth { .. } | Access::NthOf { .. });
+    graph.ids().into_iter().any(|node| graph.operands(node).iter().any(|operand| named(operand.access)))
+}
+
 /// Random data: an example for each length, all axes of an example equally long.
 pub fn feeds_for(graph: &Graph, lengths: &[usize], seed: u64) -> Feeds {
     let mut rng = Rng::new(seed + 1);
     let mut feeds = Feeds { examples: lengths.len(), seed, step: 1, ..Feeds::default() };
     for axis in &graph.axes[1..] {
-        feeds.lengths.insert(axis.name.clone(), lengths.to_vec());
+        match axis.kind {
+            AxisKind::Tree => {
+                let most = if is_binary(graph) { 2 } else { 3 };
+                let trees = lengths.iter().map(|&nodes| tree(&mut rng, Form::Random(most), nodes)).collect();
+                feeds.trees.insert(axis.name.clone(), trees);
+            }
+            _ => {
+                feeds.lengths.insert(axis.name.clone(), lengths.to_vec());
+            }
+        }
     }
     for param in &graph.params {
         let size: usize = param.shape.iter().product();
         feeds.params.insert(param.name.clone(), (0..size).map(|_| rng.uniform(-1.0, 1.0)).collect());
     }
     for input in &graph.inputs {
-        let rank = u32::try_from(input.ty.axes.len() - 1).unwrap();
-        let sizes = lengths.iter().map(|length| length.pow(rank) * input.ty.size());
+        let positions = |example| coordinates(graph, &feeds, input.ty.axes, example).len();
+        let sizes: Vec<usize> =
+            (0..lengths.len()).map(|example| positions(example) * input.ty.size()).collect();
+        let sizes = sizes.into_iter();
         let data = match input.ty.element {
             Element::Real => InputData::Real(
                 sizes.map(|size| (0..size).map(|_| rng.uniform(-1.0, 1.0)).collect()).collect(),

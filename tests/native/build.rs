@@ -127,7 +127,7 @@ pub fn numbers(count: usize, seed: u64) -> Vec<f64> {
 pub fn ragged(examples: usize) -> Lengths {
     let along =
         |seed: usize, most: usize| (0..examples).map(|example| (example * 7 + seed) % (most + 1)).collect();
-    Lengths { examples, axes: vec![vec![], along(3, 5), along(1, 3)] }
+    Lengths { examples, axes: vec![vec![], along(3, 5), along(1, 3)], ..Lengths::default() }
 }
 
 /// Ids that buffers of ids are filled with: below this, or none.

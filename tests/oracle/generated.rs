@@ -90,6 +90,13 @@ fn everything_occurs() {
                     Access::Advance { by, .. } => format!("advance {by}"),
                     Access::First(_) => "first".into(),
                     Access::Last(_) => "last".into(),
+                    Access::Nth { number, .. } => format!("child {number}"),
+                    Access::NthOf { number, .. } => format!("parent of child {number}"),
+                    Access::Parent(_) => "parent".into(),
+                    Access::Child { .. } => "child".into(),
+                    Access::Edge { .. } => "edge".into(),
+                    Access::AtNode { .. } => "at node".into(),
+                    Access::AtLeaf { .. } => "at leaf".into(),
                 });
             }
         }

@@ -2,8 +2,8 @@
 //! the schedule and `unroll` against each other.
 
 use rnnc::eval::{Padded, evaluate};
-use rnnc::ir::{AxisId, Graph, OutputKind, print, unroll, verify};
-use rnnc::testing::{Batch, Options, feeds, sample, unrolled_feeds};
+use rnnc::ir::{AxisId, AxisSet, Graph, OutputKind, print, unroll, unroll_tree, verify};
+use rnnc::testing::{Batch, Options, coordinates, feeds, sample, unrolled_feeds, unrolled_tree_feeds};
 
 /// One step of a padded array: `dim` is where the axis is.
 fn step_of(padded: &Padded, dim: usize, step: usize) -> Vec<f64> {
@@ -63,5 +63,65 @@ fn unrolling_the_second_axis_leaves_loops_along_the_first() {
     let options = Options { random: false, operations: 14, ..Options::default() };
     for seed in 1000..1600 {
         compare(seed, &options, 2);
+    }
+}
+
+/// A tree and the same computation written out node by node.
+fn compare_tree(seed: u64, options: &Options) {
+    let sample = sample(seed, options);
+    let graph = &sample.graph;
+    let tree_axis: AxisId = graph.find_axis("n").unwrap();
+    let feeds = feeds(&sample, seed, Batch::Equal([0, 1, 2, 3, 5, 7][seed as usize % 6]));
+    let tree = &feeds.trees["n"][0];
+    let flat = unroll_tree(graph, tree_axis, tree).unwrap();
+    let complaints = verify(&flat);
+    assert!(complaints.is_empty(), "seed {seed}: {complaints:#?}\n{}\n{}", print(graph), print(&flat));
+    let rolled = evaluate(graph, &feeds).unwrap();
+    let unrolled = evaluate(&flat, &unrolled_tree_feeds(graph, &feeds, tree_axis)).unwrap();
+    let gone: Vec<AxisId> = (1..graph.axes.len())
+        .map(|number| AxisId(u8::try_from(number).unwrap()))
+        .filter(|axis| graph.axis_kind(*axis).tree(*axis) == Some(tree_axis))
+        .collect();
+    for output in &graph.outputs {
+        let what = format!("seed {seed}, {tree:?}, {}", output.name);
+        let axes = graph.type_at(output.value).axes;
+        let kept = gone.iter().fold(axes, |axes, axis| axes.without(*axis));
+        let expected = rolled.padded(output.value).unwrap();
+        let size: usize = graph.ty(output.value.node).shape.iter().product();
+        let numbers = expected.numbers();
+        let own: AxisSet = gone.iter().copied().filter(|axis| axes.contains(*axis)).collect();
+        for place in coordinates(graph, &feeds, own, 0) {
+            // The rows of the padded array at these coordinates of the axes that are gone.
+            let extents = &expected.shape[..axes.len()];
+            let rows: usize = extents.iter().product();
+            let mut wanted = Vec::new();
+            for row in 0..rows {
+                let mut rest = row;
+                let mut at = vec![0; extents.len()];
+                for (dim, extent) in extents.iter().enumerate().rev() {
+                    at[dim] = rest % extent;
+                    rest /= extent;
+                }
+                let here = axes.iter().zip(&at).filter(|(axis, _)| own.contains(*axis)).map(|(_, at)| *at);
+                if here.eq(place.iter().copied()) {
+                    wanted.extend_from_slice(&numbers[row * size..(row + 1) * size]);
+                }
+            }
+            let name = place.iter().fold(output.name.clone(), |name, at| format!("{name}_{at}"));
+            let found = unrolled.output(output.kind, &name).unwrap_or_else(|| panic!("{what}: no {name}"));
+            assert_eq!(found.shape.len(), kept.len() + graph.ty(output.value.node).shape.len(), "{what}");
+            assert_close(&wanted, &found.numbers(), &what, graph);
+        }
+    }
+}
+
+#[test]
+fn trees_and_their_nodes_compute_the_same() {
+    let options = Options { random: false, trees: true, ..Options::default() };
+    for seed in 0..300 {
+        compare_tree(seed, &Options { operations: 3, loops: 1, ..options });
+    }
+    for seed in 300..500 {
+        compare_tree(seed, &Options { operations: 14, ..options });
     }
 }

@@ -144,6 +144,13 @@ fn accesses(plan: &Plan, map: &RowMap) -> (Vec<String>, Vec<usize>) {
             Position::Forward(steps) => ("RNNC_FORWARD", steps),
             Position::First => ("RNNC_FIRST", 0),
             Position::Last => ("RNNC_LAST", 0),
+            Position::Nth(number) => ("RNNC_NTH", number),
+            Position::NthOf(number) => ("RNNC_NTH_OF", number),
+            Position::Parent => ("RNNC_PARENT", 0),
+            Position::Child => ("RNNC_CHILD", 0),
+            Position::Edge => ("RNNC_EDGE", 0),
+            Position::LeafOfNode => ("RNNC_LEAF_OF_NODE", 0),
+            Position::NodeOfLeaf => ("RNNC_NODE_OF_LEAF", 0),
         };
         how.push(name.to_string());
         by.push(steps as usize);

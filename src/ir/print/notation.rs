@@ -3,9 +3,9 @@
 //! `ij,j->i` of `W` and `h` read one step back is `W @ h[t-1]`. Which nodes have names is settled before.
 
 use super::Printer;
-use crate::ir::graph::{NodeId, Operand};
+use crate::ir::graph::{Graph, NodeId, Operand};
 use crate::ir::op::{Along, Binary, Contract, Op, Unary};
-use crate::ir::types::{Access, AxisId, AxisSet, BATCH, Element, ValueType};
+use crate::ir::types::{Access, AxisId, AxisKind, AxisSet, BATCH, Element, ValueType};
 
 /// Binding strength of what was written, loosest first.
 pub(super) const COMPARE: u8 = 1;
@@ -35,19 +35,28 @@ impl Printer<'_> {
         if steps.is_empty() {
             return String::new();
         }
-        let single = steps.len() == 1;
-        let entries: Vec<String> = steps
+        // What is read at a node's own edge has one index for the node and its children.
+        let moved: Vec<AxisId> = match access {
+            Access::Edge { children, .. } => steps.into_iter().filter(|axis| *axis != children).collect(),
+            _ => steps,
+        };
+        let single = moved.len() == 1;
+        let entries: Vec<String> = moved
             .iter()
             .map(|&axis| {
-                let name = self.graph.axis_name(axis);
+                let name = self.graph.axis_label(axis);
                 match access {
                     Access::Delay { axis: a, by } if a == axis => format!("{name}-{by}"),
                     Access::Advance { axis: a, by } if a == axis => format!("{name}+{by}"),
-                    Access::First(a) if a == axis && single => "first".into(),
-                    Access::Last(a) if a == axis && single => "last".into(),
-                    Access::First(a) if a == axis => format!("{name}.first"),
-                    Access::Last(a) if a == axis => format!("{name}.last"),
-                    _ => name.to_string(),
+                    Access::AtNode { tree, leaves } if leaves == axis => {
+                        self.graph.axis_label(tree).to_string()
+                    }
+                    Access::AtLeaf { tree, leaves } if tree == axis => {
+                        self.graph.axis_label(leaves).to_string()
+                    }
+                    _ if access.axis() != Some(axis) => name.to_string(),
+                    _ if single => position(self.graph, access),
+                    _ => format!("{name}.{}", position(self.graph, access)),
                 }
             })
             .collect();
@@ -55,7 +64,11 @@ impl Printer<'_> {
     }
 
     pub(super) fn over(&self, axes: AxisSet) -> String {
-        let names: Vec<&str> = axes.without(BATCH).iter().map(|axis| self.graph.axis_name(axis)).collect();
+        let written = |axis: AxisId| match self.graph.axis_kind(axis) {
+            AxisKind::Tree => format!("tree {}", self.graph.axis_name(axis)),
+            _ => self.graph.axis_name(axis).to_string(),
+        };
+        let names: Vec<String> = axes.without(BATCH).iter().map(written).collect();
         if names.is_empty() { String::new() } else { format!(" over {}", names.join(", ")) }
     }
 
@@ -65,7 +78,7 @@ impl Printer<'_> {
         let names: Vec<&str> = over
             .iter()
             .filter(|&axis| !(silent && axis == BATCH))
-            .map(|axis| self.graph.axis_name(axis))
+            .map(|axis| self.graph.axis_label(axis))
             .collect();
         names.join(", ")
     }
@@ -128,8 +141,8 @@ impl Printer<'_> {
         match graph.op(node) {
             Op::Input(name) | Op::Param(name) => (name.clone(), ATOM),
             Op::Constant(value) => self.constant(*value, &graph.ty(node).shape),
-            Op::Position(axis) => (graph.axis_name(*axis).to_string(), ATOM),
-            Op::Length(axis) => (format!("length({})", graph.axis_name(*axis)), ATOM),
+            Op::Position(axis) => (graph.axis_label(*axis).to_string(), ATOM),
+            Op::Length(axis) => (format!("length({})", graph.axis_label(*axis)), ATOM),
             Op::Count(axes) => {
                 let steps = axes.without(BATCH);
                 let over = if steps.is_empty() { *axes } else { steps };
@@ -189,7 +202,7 @@ impl Printer<'_> {
             ),
             Op::LogSumExp => self.call("logsumexp", &operands),
             Op::Initially => {
-                let delayed = matches!(operands[0].access, Access::Delay { .. } | Access::Advance { .. });
+                let delayed = operands[0].access.direction().is_some();
                 let start = self.states.get(&operands[0].node).copied().flatten();
                 let declared = delayed && start == Some(operands[1]);
                 if declared { self.same(operands[0], false) } else { self.call("initially", &operands) }
@@ -288,6 +301,29 @@ impl Printer<'_> {
                 (format!("einsum(\"{}\", {a}, {b})", contract.spec()), ATOM)
             }
         }
+    }
+}
+
+/// The word for a position that is not the reader's own: `last`, `root`, `left`, `parent(left)`.
+pub fn position(graph: &Graph, access: Access) -> String {
+    let nth = |number: u32| match number {
+        0 => "left".to_string(),
+        1 => "right".to_string(),
+        _ => format!("child({number})"),
+    };
+    match access {
+        Access::Here => "here".into(),
+        Access::Delay { by, .. } => format!("-{by}"),
+        Access::Advance { by, .. } => format!("+{by}"),
+        Access::First(axis) if graph.axis_kind(axis) == AxisKind::Tree => "root".into(),
+        Access::First(_) => "first".into(),
+        Access::Last(_) => "last".into(),
+        Access::Nth { number, .. } => nth(number),
+        Access::NthOf { number, .. } => format!("parent({})", nth(number)),
+        Access::Parent(_) | Access::Edge { .. } => "parent".into(),
+        Access::Child { .. } => "child".into(),
+        Access::AtNode { .. } => "node".into(),
+        Access::AtLeaf { .. } => "leaf".into(),
     }
 }
 

@@ -1,7 +1,8 @@
 //! Contents of the buffers that follow from the lengths alone: positions, lengths, counts, row keys.
 
-use super::{Layout, LayoutError, Lengths};
-use crate::plan::{BufferId, Element, Plan, Role};
+use super::positions::{Digits, Shape};
+use super::{Layout, LayoutError};
+use crate::plan::{AxisKind, BufferId, Element, Plan, Role};
 
 /// What to write into a buffer, row after row.
 #[derive(Clone, Debug, PartialEq)]
@@ -27,13 +28,22 @@ impl Layout {
             Role::Length(axis) => (0..space.rows)
                 .map(|row| {
                     let example = space.coordinate(row, 0)?;
-                    Some(*self.lengths.axes.get(*axis)?.get(example)? as f64)
+                    let length = match plan.kind(*axis) {
+                        AxisKind::Children(tree) => {
+                            let nodes = self.lengths.trees.get(&tree)?.get(example)?;
+                            nodes.arity(space.coordinate(row, tree)?)
+                        }
+                        AxisKind::Sequence | AxisKind::Tree | AxisKind::Leaves(_) => {
+                            *self.lengths.axes.get(*axis)?.get(example)?
+                        }
+                    };
+                    Some(length as f64)
                 })
                 .collect::<Option<_>>()
                 .ok_or_else(missing)?,
             Role::Count(_) => self.counts[id].into_iter().collect(),
             Role::RowKey => {
-                return self.row_keys(buffer.space).map(|keys| Some(Content::Id(keys)));
+                return self.row_keys(plan, buffer.space).map(|keys| Some(Content::Id(keys)));
             }
             Role::Parameter(_) | Role::Input(_) | Role::Setting(_) | Role::Temporary | Role::Output(_) => {
                 return Ok(None);
@@ -46,51 +56,42 @@ impl Layout {
     }
 
     /// Two words a row: the example's number in the whole batch, and its positions in one word.
-    fn row_keys(&self, space: usize) -> Result<Vec<u32>, LayoutError> {
+    fn row_keys(&self, plan: &Plan, space: usize) -> Result<Vec<u32>, LayoutError> {
         let space = &self.spaces[space];
+        let shape = Shape { lengths: &self.lengths, kinds: &plan.kinds };
+        let axes = space.space.axes.get(1..).unwrap_or(&[]);
+        let digits = Digits::new(shape, axes);
         let mut keys = Vec::with_capacity(2 * space.rows);
         for row in 0..space.rows {
-            let coordinates = space.coordinates(row);
-            let of_part = coordinates.first().map_or(0, |&example| example as usize);
-            let example = of_part + self.part.start;
-            keys.push(u32::try_from(example).map_err(|_| LayoutError::TooLarge { what: "row keys" })?);
-            let positions = coordinates.get(1..).unwrap_or(&[]);
-            let lengths = space.space.axes.iter().skip(1).map(|&axis| {
-                self.lengths.axes.get(axis).and_then(|lengths| lengths.get(of_part)).copied().unwrap_or(0)
-            });
-            let key = position_key(positions, lengths);
-            keys.push(key.ok_or(LayoutError::TooLarge { what: "row keys" })?);
+            let of_part = space.coordinates(row).first().map_or(0, |&example| example as usize);
+            let word =
+                |number: usize| u32::try_from(number).map_err(|_| LayoutError::TooLarge { what: "row keys" });
+            keys.push(word(of_part + self.part.start)?);
+            // The number of a position among those of its example: the same in every batch.
+            let position = |axis: usize| space.coordinate(row, axis).unwrap_or(0);
+            keys.push(word(digits.index(shape, of_part, position)?)?);
         }
         Ok(keys)
     }
 }
 
-/// The row-major number of a position among those of its example: different for different positions, and
-/// the same in every batch. `None` beyond 32 bits.
-pub fn position_key(positions: &[u32], lengths: impl Iterator<Item = usize>) -> Option<u32> {
-    positions.iter().zip(lengths).try_fold(0u32, |key, (&position, length)| {
-        key.checked_mul(u32::try_from(length).ok()?)?.checked_add(position)
-    })
-}
-
 /// For each buffer with [`Role::Count`]: its number of positions in the whole batch.
-pub fn counts(plan: &Plan, whole: &Lengths) -> Vec<Option<f64>> {
-    let count = |axes: &[usize]| -> f64 {
+pub fn counts(plan: &Plan, whole: Shape) -> Result<Vec<Option<f64>>, LayoutError> {
+    let count = |axes: &[usize]| -> Result<f64, LayoutError> {
+        let others: Vec<usize> = axes.iter().copied().filter(|&axis| axis > 0).collect();
+        let digits = Digits::new(whole, &others);
         match axes {
-            [] => 1.0,
-            _ => (0..whole.examples)
-                .map(|example| {
-                    let others = axes.iter().filter(|&&axis| axis > 0);
-                    others.map(|&axis| whole.axes[axis][example] as f64).product::<f64>()
-                })
+            [] => Ok(1.0),
+            _ => (0..whole.lengths.examples)
+                .map(|example| digits.count(whole, example).map(|count| count as f64))
                 .sum(),
         }
     };
     plan.buffers
         .iter()
         .map(|buffer| match &buffer.role {
-            Role::Count(axes) => Some(count(axes)),
-            _ => None,
+            Role::Count(axes) => count(axes).map(Some),
+            _ => Ok(None),
         })
         .collect()
 }

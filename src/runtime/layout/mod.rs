@@ -9,7 +9,9 @@
 //! step 2, 3       rows 5, 6       (example 1)
 //! ```
 //!
-//! so `h[t-1]` of row 4 is row 1, of row 1 the zero row in front. A [`Layout`] holds these numbers for
+//! so `h[t-1]` of row 4 is row 1, of row 1 the zero row in front. Nodes of trees are packed by level, the
+//! leaves first, and find their children and parents by such tables, too: a sequence is the tree with one
+//! child. A [`Layout`] holds these numbers for
 //! a *part* of a batch (a range of its examples), so that parts run independently; what must not
 //! depend on the split (keys of random numbers, counts) comes from the whole batch. It holds no
 //! contents but those that follow from the lengths alone; nothing here runs code.
@@ -17,17 +19,22 @@
 mod arena;
 mod contents;
 mod packing;
+mod positions;
 mod rows;
 
 pub use arena::{ALIGNMENT, Arena, Place};
 pub use contents::Content;
 pub use rows::{ListRows, SpaceRows};
 
+use std::collections::BTreeMap;
 use std::ops::Range;
+use std::sync::Arc;
 
 use thiserror::Error;
 
-use crate::plan::{Plan, Precision, places};
+use self::positions::Shape;
+use crate::base::Tree;
+use crate::plan::{AxisKind, Plan, Precision, places};
 
 /// How long each example of a batch is along each axis.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -36,6 +43,9 @@ pub struct Lengths {
     pub examples: usize,
     /// For each axis of the plan its lengths, one an example; entry 0 (the batch itself) is ignored.
     pub axes: Vec<Vec<usize>>,
+    /// By axis: the trees on it, one an example. Lengths of such an axis, and of those of its children and
+    /// leaves, follow from them and need not be given.
+    pub trees: BTreeMap<usize, Vec<Arc<Tree>>>,
 }
 
 impl Lengths {
@@ -43,7 +53,7 @@ impl Lengths {
     pub fn uniform(examples: usize, lengths: &[usize]) -> Lengths {
         let mut axes = vec![Vec::new()];
         axes.extend(lengths.iter().map(|&length| vec![length; examples]));
-        Lengths { examples, axes }
+        Lengths { examples, axes, ..Lengths::default() }
     }
 
     /// The longest example along an axis (the number of examples for the batch).
@@ -66,6 +76,16 @@ pub enum LayoutError {
         /// Examples in the batch.
         examples: usize,
         /// Lengths given.
+        given: usize,
+    },
+    /// Trees are missing.
+    #[error("axis `{axis}` needs {examples} trees, one an example, but {given} are given")]
+    Trees {
+        /// The axis.
+        axis: String,
+        /// Examples in the batch.
+        examples: usize,
+        /// Trees given.
         given: usize,
     },
     /// A part reaches beyond the batch.
@@ -112,7 +132,7 @@ pub struct Layout {
     pub longest: Vec<usize>,
     /// Rows of each space.
     pub spaces: Vec<SpaceRows>,
-    /// Steps of a loop along each axis: the longest example of the part.
+    /// Steps of a loop along each axis: the longest example of the part, the levels of the highest tree.
     pub steps: Vec<usize>,
     /// For each map, for each row of its `from`: the row of `to`, or -1.
     pub maps: Vec<Vec<i32>>,
@@ -131,36 +151,37 @@ impl Layout {
         whole: &Lengths,
         part: Range<usize>,
     ) -> Result<Layout, LayoutError> {
-        check_lengths(plan, whole, &part)?;
-        let counts = contents::counts(plan, whole);
+        check_part(whole, &part)?;
+        let whole = &positions::completed(plan, whole)?;
+        let shape = |lengths| Shape { lengths, kinds: &plan.kinds };
+        let counts = contents::counts(plan, shape(whole))?;
         let lengths = Lengths {
             examples: part.len(),
             axes: std::iter::once(Vec::new())
                 .chain(whole.axes.iter().skip(1).map(|axis| axis[part.clone()].to_vec()))
                 .collect(),
+            trees: whole.trees.iter().map(|(&axis, trees)| (axis, trees[part.clone()].to_vec())).collect(),
         };
+        let shape = shape(&lengths);
         let orders = rows::orders(&lengths, plan.axes.len());
         let spaces = plan
             .spaces
             .iter()
-            .map(|space| SpaceRows::new(space, &lengths, &orders))
+            .map(|space| SpaceRows::new(space, shape, &orders))
             .collect::<Result<Vec<_>, _>>()?;
-        let maps = plan
-            .maps
-            .iter()
-            .map(|map| rows::map_rows(map, &spaces, &lengths))
-            .collect::<Result<Vec<_>, _>>()?;
+        let maps =
+            plan.maps.iter().map(|map| rows::map_rows(map, &spaces, shape)).collect::<Result<Vec<_>, _>>()?;
         let lists = plan
             .lists
             .iter()
-            .map(|list| rows::list_rows(list, &spaces, &lengths))
+            .map(|list| rows::list_rows(list, &spaces, shape))
             .collect::<Result<Vec<_>, _>>()?;
         let arena = Arena::new(plan, precision, &spaces, places::zeros_needed(plan))?;
         Ok(Layout {
             part,
             precision,
             longest: (0..plan.axes.len()).map(|axis| whole.longest(axis)).collect(),
-            steps: (0..plan.axes.len()).map(|axis| lengths.longest(axis)).collect(),
+            steps: (0..plan.axes.len()).map(|axis| steps(shape, axis)).collect(),
             lengths,
             spaces,
             maps,
@@ -171,18 +192,21 @@ impl Layout {
     }
 }
 
-/// Lengths for every axis, and a part inside the batch.
-fn check_lengths(plan: &Plan, whole: &Lengths, part: &Range<usize>) -> Result<(), LayoutError> {
-    for (axis, name) in plan.axes.iter().enumerate().skip(1) {
-        let given = whole.axes.get(axis).map_or(0, Vec::len);
-        if given != whole.examples {
-            return Err(LayoutError::Lengths { axis: name.clone(), examples: whole.examples, given });
-        }
+/// A part lies inside the batch.
+fn check_part(whole: &Lengths, part: &Range<usize>) -> Result<(), LayoutError> {
+    match part.start > part.end || part.end > whole.examples {
+        true => Err(LayoutError::Part { start: part.start, end: part.end, examples: whole.examples }),
+        false => Ok(()),
     }
-    if part.start > part.end || part.end > whole.examples {
-        return Err(LayoutError::Part { start: part.start, end: part.end, examples: whole.examples });
+}
+
+/// Steps of a loop along an axis.
+fn steps(shape: Shape, axis: usize) -> usize {
+    let levels = |trees: &Vec<Arc<Tree>>| trees.iter().map(|tree| tree.levels()).max().unwrap_or(0);
+    match shape.kind(axis) {
+        AxisKind::Tree => shape.lengths.trees.get(&axis).map_or(0, levels),
+        AxisKind::Sequence | AxisKind::Children(_) | AxisKind::Leaves(_) => shape.lengths.longest(axis),
     }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -1,10 +1,12 @@
 //! Row numbers: the packed order of each space, and the tables between spaces.
 //!
 //! A row is found from its coordinates without a search: the first row of its step, plus the rows of
-//! the longer examples in that step, plus its place among the example's other positions.
+//! the longer examples in that step, plus its place among the example's other positions. Rows in the
+//! order of a tree's levels are in a table.
 
+use super::positions::{Digits, Shape};
 use super::{LayoutError, Lengths};
-use crate::plan::{Position, RowList, RowMap, Space};
+use crate::plan::{AxisKind, Position, RowList, RowMap, Space};
 
 /// For an axis: the examples longest first (ties by number), and each example's place in that order.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,9 +45,14 @@ pub struct SpaceRows {
     pub largest_step: usize,
     /// Example and positions of each row, one number for each axis of the space.
     pub coordinates: Vec<u32>,
+    /// What the positions of an example are counted by: all of them in a tree's order, else those in a step.
+    digits: Digits,
     rank: Vec<usize>,
     /// Rows in one step of the examples that come earlier in the order.
     before: Vec<usize>,
+    /// In a tree's order: where the positions of each example begin in `places`, and the row of each.
+    starts: Vec<usize>,
+    places: Vec<u32>,
 }
 
 /// For each row of `to`, rows of `from`: those in `rows[starts[q]..starts[q + 1]]`.
@@ -59,66 +66,121 @@ pub struct ListRows {
 
 impl SpaceRows {
     /// Packs a space.
-    pub fn new(space: &Space, lengths: &Lengths, orders: &[Order]) -> Result<SpaceRows, LayoutError> {
+    pub fn new(space: &Space, shape: Shape, orders: &[Order]) -> Result<SpaceRows, LayoutError> {
         check_space(space, orders.len())?;
+        let all = Digits::new(shape, space.axes.get(1..).unwrap_or(&[]));
         let mut packed = SpaceRows {
             space: space.clone(),
             rows: 1,
             step_offsets: Vec::new(),
             largest_step: 1,
             coordinates: Vec::new(),
+            digits: all.without(space.major),
             rank: Vec::new(),
             before: Vec::new(),
+            starts: Vec::new(),
+            places: Vec::new(),
         };
         if space.axes.is_empty() {
             return Ok(packed);
         }
-        check_rows(space, lengths)?;
-        let order = &orders[space.major.unwrap_or(0)];
-        let others = packed.other_axes();
-        let mut total = 0usize;
-        packed.before.push(0);
-        for &example in &order.examples {
-            let others = others.iter().map(|&axis| lengths.axes[axis][example]);
-            total += others.product::<usize>();
-            packed.before.push(total);
+        check_rows(&all, shape)?;
+        packed.largest_step = 0;
+        match space.major {
+            Some(tree) if shape.kind(tree) == AxisKind::Tree => packed.by_level(tree, all, shape)?,
+            _ => packed.by_step(shape, &orders[space.major.unwrap_or(0)])?,
         }
-        packed.rank = order.rank.clone();
-        let major_length = |example: usize| space.major.map_or(1, |axis| lengths.axes[axis][example]);
+        Ok(packed)
+    }
+
+    /// Steps of a sequence, in each the examples that have it, longest first.
+    fn by_step(&mut self, shape: Shape, order: &Order) -> Result<(), LayoutError> {
+        let mut total = 0usize;
+        self.before.push(0);
+        for &example in &order.examples {
+            total += self.digits.count(shape, example)?;
+            self.before.push(total);
+        }
+        self.rank = order.rank.clone();
+        let major = self.space.major;
+        let major_length = |example: usize| major.map_or(1, |axis| shape.lengths.axes[axis][example]);
         let steps = order.examples.first().map_or(0, |&longest| major_length(longest));
         let mut row = 0usize;
         let mut active = order.examples.len();
-        packed.largest_step = 0;
         let mut offsets = vec![0u32];
         for step in 0..steps {
             while active > 0 && major_length(order.examples[active - 1]) <= step {
                 active -= 1;
             }
-            let size = packed.before[active];
+            let size = self.before[active];
             row += size;
-            packed.largest_step = packed.largest_step.max(size);
+            self.largest_step = self.largest_step.max(size);
             offsets.push(row as u32);
             for &example in &order.examples[..active] {
-                let extents: Vec<usize> = others.iter().map(|&axis| lengths.axes[axis][example]).collect();
-                for_each_position(&extents, |positions| {
-                    let mut others = positions.iter();
-                    packed.coordinates.push(example as u32);
-                    for &axis in &space.axes[1..] {
-                        let position = if Some(axis) == space.major {
-                            step
-                        } else {
-                            others.next().copied().unwrap_or(0)
-                        };
-                        packed.coordinates.push(position as u32);
-                    }
-                });
+                let (axes, coordinates) = (&self.space.axes[1..], &mut self.coordinates);
+                self.digits.each(shape, example, |positions| {
+                    coordinates.push(example as u32);
+                    let position = |&axis: &usize| if Some(axis) == major { step } else { positions[axis] };
+                    coordinates.extend(axes.iter().map(|axis| position(axis) as u32));
+                    Ok(())
+                })?;
             }
         }
-        packed.rows = row;
-        if space.major.is_some() {
-            packed.step_offsets = offsets;
+        self.rows = row;
+        if major.is_some() {
+            self.step_offsets = offsets;
         }
-        Ok(packed)
+        Ok(())
+    }
+
+    /// Levels of trees, the leaves first, in each the nodes of one example after those of the other.
+    fn by_level(&mut self, tree: usize, all: Digits, shape: Shape) -> Result<(), LayoutError> {
+        let examples = shape.lengths.examples;
+        let mut levels: Vec<Vec<(usize, usize)>> = Vec::new();
+        let mut places = 0;
+        for example in 0..examples {
+            let own = shape.tree(tree, example)?;
+            levels.resize(levels.len().max(own.levels()), Vec::new());
+            (0..own.len()).for_each(|node| levels[own.height(node)].push((example, node)));
+            self.starts.push(places);
+            places += all.count(shape, example)?;
+        }
+        self.places = vec![0; places];
+        let children = shape.children_among(tree, &self.space.axes);
+        let others = self.digits.clone();
+        let mut offsets = vec![0u32];
+        let mut row = 0usize;
+        for level in levels {
+            let first = row;
+            for (example, node) in level {
+                let arity = match children {
+                    Some(_) => shape.tree(tree, example)?.arity(node),
+                    None => 1,
+                };
+                for child in 0..arity {
+                    others.each(shape, example, |positions| {
+                        let coordinate = |axis: usize| match axis {
+                            _ if axis == tree => node,
+                            _ if Some(axis) == children => child,
+                            _ => positions[axis],
+                        };
+                        self.coordinates.push(example as u32);
+                        self.coordinates
+                            .extend(self.space.axes[1..].iter().map(|&axis| coordinate(axis) as u32));
+                        self.places[self.starts[example] + all.index(shape, example, coordinate)?] =
+                            row as u32;
+                        row += 1;
+                        Ok(())
+                    })?;
+                }
+            }
+            self.largest_step = self.largest_step.max(row - first);
+            offsets.push(row as u32);
+        }
+        self.rows = row;
+        self.step_offsets = offsets;
+        self.digits = all;
+        Ok(())
     }
 
     /// Example and positions of a row, in the order of the space's axes.
@@ -134,32 +196,29 @@ impl SpaceRows {
     }
 
     /// The row of an example at positions given for each axis; they must exist.
-    fn row(&self, example: usize, position: impl Fn(usize) -> usize, lengths: &Lengths) -> usize {
+    fn row(
+        &self,
+        example: usize,
+        position: impl Fn(usize) -> usize,
+        shape: Shape,
+    ) -> Result<usize, LayoutError> {
         if self.space.axes.is_empty() {
-            return 0;
+            return Ok(0);
+        }
+        let inner = self.digits.index(shape, example, &position)?;
+        if let Some(&start) = self.starts.get(example) {
+            return Ok(self.places[start + inner] as usize);
         }
         let first = self.space.major.map_or(0, |axis| self.step_offsets[position(axis)] as usize);
-        let inner = self
-            .space
-            .axes
-            .iter()
-            .skip(1)
-            .filter(|&&axis| Some(axis) != self.space.major)
-            .fold(0, |index, &axis| index * lengths.axes[axis][example] + position(axis));
-        first + self.before[self.rank[example]] + inner
-    }
-
-    fn other_axes(&self) -> Vec<usize> {
-        let not_major = |axis: &usize| Some(*axis) != self.space.major;
-        self.space.axes.iter().skip(1).copied().filter(not_major).collect()
+        Ok(first + self.before[self.rank[example]] + inner)
     }
 }
 
 /// The table of a map.
-pub fn map_rows(map: &RowMap, spaces: &[SpaceRows], lengths: &Lengths) -> Result<Vec<i32>, LayoutError> {
+pub fn map_rows(map: &RowMap, spaces: &[SpaceRows], shape: Shape) -> Result<Vec<i32>, LayoutError> {
     let (from, to) = (space(spaces, map.from)?, space(spaces, map.to)?);
     let mut table = Vec::with_capacity(from.rows);
-    let mut positions = vec![0usize; lengths.axes.len().max(1)];
+    let mut positions = vec![0usize; shape.lengths.axes.len().max(1)];
     for row in 0..from.rows {
         let coordinates = from.coordinates(row);
         let example = match (from.space.axes.first(), to.space.axes.first()) {
@@ -171,40 +230,76 @@ pub fn map_rows(map: &RowMap, spaces: &[SpaceRows], lengths: &Lengths) -> Result
         };
         let mut exists = true;
         for &axis in to.space.axes.iter().skip(1) {
-            let length = lengths.axes[axis][example];
             let at = map
                 .at
                 .iter()
                 .find_map(|&(other, at)| (other == axis).then_some(at))
                 .unwrap_or(Position::Here);
-            let here = from.coordinate(row, axis);
-            let position = match (at, here) {
-                (Position::First, _) => Some(0),
-                (Position::Last, _) => length.checked_sub(1),
-                (Position::Here, Some(here)) => Some(here),
-                (Position::Back(by), Some(here)) => here.checked_sub(by as usize),
-                (Position::Forward(by), Some(here)) => here.checked_add(by as usize),
-                (Position::Here | Position::Back(_) | Position::Forward(_), None) => {
-                    return Err(LayoutError::Plan(
-                        "a map reads a position of an axis its rows do not have".into(),
-                    ));
-                }
-            };
-            match position.filter(|&position| position < length) {
+            let position = read_position(at, axis, from, row, example, shape)?;
+            match position.filter(|&position| position < shape.lengths.axes[axis][example]) {
                 Some(position) => positions[axis] = position,
                 None => exists = false,
             }
         }
         table.push(match exists {
-            true => to.row(example, |axis| positions[axis], lengths) as i32,
+            true => to.row(example, |axis| positions[axis], shape)? as i32,
             false => -1,
         });
     }
     Ok(table)
 }
 
+/// The position on `axis` that a row reads, if there is one before the end.
+fn read_position(
+    at: Position,
+    axis: usize,
+    from: &SpaceRows,
+    row: usize,
+    example: usize,
+    shape: Shape,
+) -> Result<Option<usize>, LayoutError> {
+    let of = |axis: usize| {
+        let missing = "a map reads a position of an axis its rows do not have";
+        from.coordinate(row, axis).ok_or_else(|| LayoutError::Plan(missing.into()))
+    };
+    // The tree that the axis is or comes from.
+    let tree = match shape.kind(axis) {
+        AxisKind::Children(tree) | AxisKind::Leaves(tree) => tree,
+        AxisKind::Sequence | AxisKind::Tree => axis,
+    };
+    let nodes = || shape.tree(tree, example);
+    let among = |kind: AxisKind| from.space.axes.iter().copied().find(|&axis| shape.kind(axis) == kind);
+    Ok(match at {
+        Position::First => Some(0),
+        Position::Last => shape.lengths.axes[axis][example].checked_sub(1),
+        Position::Here => Some(of(axis)?),
+        Position::Back(by) => of(axis)?.checked_sub(by as usize),
+        Position::Forward(by) => of(axis)?.checked_add(by as usize),
+        Position::Nth(number) => nodes()?.child(of(tree)?, number as usize),
+        Position::NthOf(number) => {
+            let (nodes, node) = (nodes()?, of(tree)?);
+            nodes.parent(node).filter(|_| nodes.rank(node) == number as usize)
+        }
+        Position::Parent => nodes()?.parent(of(tree)?),
+        Position::Child => match among(AxisKind::Children(tree)) {
+            Some(children) => nodes()?.child(of(tree)?, of(children)?),
+            None => return Err(LayoutError::Plan("a child is read by what has no children".into())),
+        },
+        Position::Edge => {
+            let (nodes, node) = (nodes()?, of(tree)?);
+            let number = if axis == tree { nodes.parent(node) } else { Some(nodes.rank(node)) };
+            number.filter(|_| nodes.parent(node).is_some())
+        }
+        Position::LeafOfNode => nodes()?.leaf_number(of(tree)?),
+        Position::NodeOfLeaf => match among(AxisKind::Leaves(tree)) {
+            Some(leaves) => nodes()?.leaves().get(of(leaves)?).map(|&node| node as usize),
+            None => return Err(LayoutError::Plan("a leaf's node is read by what has no leaves".into())),
+        },
+    })
+}
+
 /// The table of a list.
-pub fn list_rows(list: &RowList, spaces: &[SpaceRows], lengths: &Lengths) -> Result<ListRows, LayoutError> {
+pub fn list_rows(list: &RowList, spaces: &[SpaceRows], shape: Shape) -> Result<ListRows, LayoutError> {
     let (from, to) = (space(spaces, list.from)?, space(spaces, list.to)?);
     if !to.space.axes.iter().all(|axis| from.space.axes.contains(axis)) {
         return Err(LayoutError::Plan("a list's rows lie in a space of other axes".into()));
@@ -214,16 +309,13 @@ pub fn list_rows(list: &RowList, spaces: &[SpaceRows], lengths: &Lengths) -> Res
     match from.space.axes.is_empty() {
         true => pairs.push((0u32, 0u32)),
         false => {
-            let axes = &from.space.axes[1..];
-            for example in 0..lengths.examples {
-                let extents: Vec<usize> = axes.iter().map(|&axis| lengths.axes[axis][example]).collect();
-                for_each_position(&extents, |positions| {
-                    let position = |axis: usize| {
-                        axes.iter().position(|&own| own == axis).map_or(0, |index| positions[index])
-                    };
-                    let target = to.row(example, position, lengths) as u32;
-                    pairs.push((target, from.row(example, position, lengths) as u32));
-                });
+            let digits = Digits::new(shape, &from.space.axes[1..]);
+            for example in 0..shape.lengths.examples {
+                digits.each(shape, example, |positions| {
+                    let target = to.row(example, |axis| positions[axis], shape)? as u32;
+                    pairs.push((target, from.row(example, |axis| positions[axis], shape)? as u32));
+                    Ok(())
+                })?;
             }
         }
     }
@@ -238,37 +330,16 @@ pub fn list_rows(list: &RowList, spaces: &[SpaceRows], lengths: &Lengths) -> Res
     Ok(ListRows { starts, rows: pairs.into_iter().map(|(_, row)| row).collect() })
 }
 
-/// Calls `visit` with every index tuple below `extents`, the last index fastest.
-pub fn for_each_position(extents: &[usize], mut visit: impl FnMut(&[usize])) {
-    if extents.contains(&0) {
-        return;
-    }
-    let mut positions = vec![0; extents.len()];
-    loop {
-        visit(&positions);
-        let Some(turn) = (0..extents.len()).rev().find(|&axis| positions[axis] + 1 < extents[axis]) else {
-            return;
-        };
-        positions[turn] += 1;
-        positions[turn + 1..].fill(0);
-    }
-}
-
 fn space(spaces: &[SpaceRows], id: usize) -> Result<&SpaceRows, LayoutError> {
     spaces.get(id).ok_or_else(|| LayoutError::Plan(format!("there is no space {id}")))
 }
 
 /// Row numbers are i32, so that -1 can stand for none; checked before anything is allocated.
-fn check_rows(space: &Space, lengths: &Lengths) -> Result<(), LayoutError> {
+fn check_rows(digits: &Digits, shape: Shape) -> Result<(), LayoutError> {
     let mut total = 0usize;
-    for example in 0..lengths.examples {
-        let rows = space
-            .axes
-            .iter()
-            .skip(1)
-            .try_fold(1usize, |product, &axis| product.checked_mul(lengths.axes[axis][example]));
-        total = rows
-            .and_then(|rows| total.checked_add(rows))
+    for example in 0..shape.lengths.examples {
+        total = total
+            .checked_add(digits.count(shape, example)?)
             .filter(|&total| i32::try_from(total).is_ok())
             .ok_or(LayoutError::TooLarge { what: "rows" })?;
     }

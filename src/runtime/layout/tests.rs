@@ -57,7 +57,7 @@ fn plan() -> Plan {
 }
 
 fn lengths() -> Lengths {
-    Lengths { examples: 4, axes: vec![vec![], vec![2, 4, 1, 0], vec![1, 2, 3, 5]] }
+    Lengths { examples: 4, axes: vec![vec![], vec![2, 4, 1, 0], vec![1, 2, 3, 5]], ..Lengths::default() }
 }
 
 #[test]
@@ -130,7 +130,7 @@ fn impossible_sizes_are_errors() {
     let huge = Lengths::uniform(2, &[usize::MAX / 2, 3]);
     assert!(matches!(Layout::new(&plan, Precision::F32, &huge, 0..2), Err(LayoutError::TooLarge { .. })));
     assert!(matches!(Layout::new(&plan, Precision::F32, &lengths(), 3..5), Err(LayoutError::Part { .. })));
-    let empty = Lengths { examples: 0, axes: vec![vec![]; 3] };
+    let empty = Lengths { examples: 0, axes: vec![vec![]; 3], ..Lengths::default() };
     let layout = Layout::new(&plan, Precision::F64, &empty, 0..0).unwrap();
     assert_eq!(layout.spaces[2].rows, 0);
 }

@@ -64,8 +64,15 @@ impl Builder<'_> {
 
     fn block_axis(&self, pair: Pair<Rule>) -> Built<AxisDecl> {
         let span = self.span(&pair);
-        let tree = pair.clone().into_inner().any(|word| word.as_rule() == Rule::tree_word);
-        let name = pair.into_inner().find(|part| part.as_rule() == Rule::name);
+        self.axis(self.child(&mut pair.into_inner(), span)?)
+    }
+
+    /// `tree n` or `t`.
+    pub(super) fn axis(&self, pair: Pair<Rule>) -> Built<AxisDecl> {
+        let span = self.span(&pair);
+        let is_word = |part: &Pair<Rule>| part.as_rule() == Rule::tree_word;
+        let tree = pair.clone().into_inner().any(|part| is_word(&part));
+        let name = pair.into_inner().find(|part| !is_word(part));
         Ok(AxisDecl { tree, name: self.ident(&name.ok_or_else(|| mismatch(span))?) })
     }
 

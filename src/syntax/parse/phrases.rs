@@ -36,7 +36,7 @@ fn phrase(rule: Rule) -> Option<&'static str> {
         }
         Rule::named | Rule::along | Rule::value | Rule::text | Rule::index_entry => "an expression",
         Rule::infix | Rule::transpose | Rule::field | Rule::index | Rule::arguments => "an operator",
-        Rule::name | Rule::path | Rule::names | Rule::target | Rule::declaration => "a name",
+        Rule::name | Rule::path | Rule::names | Rule::target | Rule::declaration | Rule::axis => "a name",
         Rule::dim | Rule::parameter | Rule::adjoint | Rule::setting => "a name",
         Rule::value_type | Rule::id_type | Rule::real_type | Rule::id_word => {
             "a type such as `[H]` or `id(V)`"

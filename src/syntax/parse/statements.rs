@@ -43,7 +43,7 @@ impl Builder<'_> {
         let span = self.span(&pair);
         let mut inner = pair.into_inner();
         let name = self.ident(&self.child(&mut inner, span)?);
-        let index = inner.filter(|part| part.as_rule() == Rule::name).map(|axis| self.ident(&axis)).collect();
+        let index = inner.filter(|part| part.as_rule() == Rule::path).map(|axis| self.ident(&axis)).collect();
         Ok(Target { name, index, span })
     }
 
@@ -61,7 +61,9 @@ impl Builder<'_> {
         let (mut over, mut init) = (Vec::new(), None);
         for part in inner {
             match part.as_rule() {
-                Rule::declaration_over => over = self.names(part),
+                Rule::declaration_over => {
+                    over = self.children(part).map(|axis| self.axis(axis)).collect::<Built<_>>()?;
+                }
                 Rule::expression => init = Some(self.expression(part)?),
                 _ => {}
             }
@@ -71,7 +73,7 @@ impl Builder<'_> {
 
     /// The names below a pair: the axes of an `over`.
     pub(super) fn names(&self, pair: Pair<Rule>) -> Vec<Ident> {
-        let names = pair.into_inner().filter(|part| part.as_rule() == Rule::name);
+        let names = pair.into_inner().filter(|part| part.as_rule() == Rule::path);
         names.map(|name| self.ident(&name)).collect()
     }
 

@@ -92,6 +92,9 @@ fn statement(source: &str, expect: &str) {
 /// A statement in brief.
 fn outline(statement: &Statement) -> String {
     let list = |declarations: &[ast::Declaration]| {
+        let axis = |axis: &ast::AxisDecl| {
+            format!(" over {}{}", if axis.tree { "tree " } else { "" }, axis.name.text)
+        };
         let one = |d: &ast::Declaration| {
             let names = d.names.iter().map(|name| name.text.as_str()).collect::<Vec<_>>().join("+");
             let ty = match &d.ty {
@@ -100,7 +103,7 @@ fn outline(statement: &Statement) -> String {
                 }
                 ast::Type::Id(size, _) => format!("id {}", explicit(size)),
             };
-            let over: String = d.over.iter().map(|axis| format!(" over {}", axis.text)).collect();
+            let over: String = d.over.iter().map(axis).collect();
             let init = d.init.as_ref().map_or(String::new(), |init| format!(" = {}", explicit(init)));
             format!("{names}: {ty}{over}{init}")
         };
@@ -139,6 +142,12 @@ fn declarations_group_by_colon() {
         "param W_f+h.W_i: [H, (H Add I)] = ones; b: [H]; c: [] over t over s = 2; d: [H]",
     );
     statement("input x: [I] over t, y, z: id(C)", "input x: [I] over t; y+z: id C");
+    statement(
+        "input x: [I] over tree n, t = 0, y: [] over n.leaf",
+        "input x: [I] over tree n over t = 0; y: [] over n.leaf",
+    );
+    statement("input tree: [] over tree, y: []", "input tree: [] over tree; y: []");
+    statement("f[n, n.child] = h[child]", "f@n@n.child = h[child]");
     statement("gradient dW of h.W, db of b", "gradient dW of h.W; db of b");
     statement(
         "train { a = adam(lr = 0.1), b = 2\n c = [1, 2] }",

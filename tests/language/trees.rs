@@ -1,0 +1,380 @@
+//! Trees: what programs over them mean, print as and have for gradients.
+
+use std::collections::BTreeMap;
+
+use rnnc::driver::program;
+use rnnc::eval::{DifferenceOptions, Feeds, InputData, Program, difference, evaluate, worst_errors};
+use rnnc::grad::{grad, gradient_norm};
+use rnnc::ir::{Graph, OutputKind, Tree, dot, print, unroll_tree, verify};
+use rnnc::opt::{COMPILE, TIDY};
+use rnnc::testing::{Form, Rng, tree, unrolled_tree_feeds};
+
+use super::native::{distance, plan_name, run};
+use super::support::{feeds_for, graph};
+
+const TOLERANCE: f64 = 1e-6;
+
+fn gradients(derived: &Graph, feeds: &Feeds) -> BTreeMap<String, Vec<f64>> {
+    let values = evaluate(derived, feeds).unwrap();
+    let all = derived.outputs_of(OutputKind::Gradient);
+    all.map(|output| (output.name.clone(), values.output(output.kind, &output.name).unwrap().numbers()))
+        .collect()
+}
+
+/// The gradient against finite differences, after every pass, printed and parsed, and in native code.
+fn gradient_holds(name: &str, source: &str) {
+    let graph = graph(source);
+    for (seed, lengths) in [[0, 1, 3, 9], [7, 2, 12, 1]].into_iter().enumerate() {
+        let feeds = feeds_for(&graph, &lengths, seed as u64);
+        let names: Vec<String> = graph.params.iter().map(|param| param.name.clone()).collect();
+        let derived =
+            grad(&graph, &names).unwrap_or_else(|error| panic!("{name}: {error}\n{}", print(&graph)));
+        assert_eq!(verify(&derived), Vec::<String>::new(), "{name}");
+        let found = gradients(&derived, &feeds);
+        let oracle = Program::new(&graph).unwrap();
+        let options = DifferenceOptions { sample: 8, ..DifferenceOptions::default() };
+        let differences = difference(&oracle, &feeds, &[], options).unwrap();
+        for (path, worst) in worst_errors(&differences, &found) {
+            assert!(worst < TOLERANCE, "{name}: d{path} is off by {worst:e}\n{}", print(&derived));
+        }
+        let same = |what: &str, graph: &Graph, other: &BTreeMap<String, Vec<f64>>| {
+            for (path, wanted) in &found {
+                let worst = distance(&other[path], wanted);
+                assert!(worst < 1e-9, "{name}: {what} changes d{path} by {worst:e}\n{}", print(graph));
+            }
+        };
+        for pipeline in [TIDY, COMPILE] {
+            let mut tidied = derived.clone();
+            for pass in pipeline {
+                (pass.run)(&mut tidied);
+                assert_eq!(verify(&tidied), Vec::<String>::new(), "{name}: {}", pass.name);
+                same(pass.name, &tidied, &gradients(&tidied, &feeds));
+            }
+            let text = print(&tidied);
+            let parsed = super::support::graph(&text);
+            same("printing", &tidied, &gradients(&parsed, &feeds));
+            assert_eq!(print(&parsed), text, "{name}");
+        }
+        let compiled = program::<f64>(&derived, &[OutputKind::Gradient], "gradient").unwrap();
+        let native = run(&derived, &compiled, &feeds);
+        for (path, wanted) in &found {
+            let worst = distance(&native[&plan_name(OutputKind::Gradient, path)], wanted);
+            assert!(worst < TOLERANCE, "{name}: native d{path} is off by {worst:e}\n{}", print(&derived));
+        }
+        let mut first = derived.clone();
+        for pass in TIDY {
+            (pass.run)(&mut first);
+        }
+        let norm = gradient_norm(&first).unwrap();
+        let second = grad(&norm, &names).unwrap();
+        assert_eq!(verify(&second), Vec::<String>::new(), "{name}");
+        let oracle = Program::new(&norm).unwrap();
+        let options = DifferenceOptions { sample: 3, ..DifferenceOptions::default() };
+        let differences = difference(&oracle, &feeds, &[], options).unwrap();
+        for (path, worst) in worst_errors(&differences, &gradients(&second, &feeds)) {
+            assert!(worst < 1e-4, "{name}: the second gradient of {path} is off by {worst:e}");
+        }
+    }
+}
+
+const DECLARATIONS: &str = "
+  input x: [3] over tree n
+  input k: id(4) over n
+  input y: [3] over n.leaf
+  input z: [2] over n, n.child
+  input m: [2] over t
+  param w: [3], a: [2, 3], b: [4, 3], c: [3, 2], d: [2], e: [], U: [3, 3], V: [3, 3]
+";
+
+/// Every position on a tree and every way of reducing over one.
+const BODIES: &[(&str, &str)] = &[
+    (
+        "children by number",
+        "v = tanh(w * x)  loss l = dot(v[left], v) + dot(v[right], x) + dot(v[child(2)], x)",
+    ),
+    (
+        "parents",
+        "v = tanh(w * x)  loss l = dot(v[parent], v) + dot(v[parent(left)], x) + dot(v[parent(right)], v)",
+    ),
+    ("the root", "v = tanh(w * x)  loss l = dot(v[root], v) + sum(v[root] * v[root])"),
+    ("sum over children", "v = tanh(w * x)  loss l = sum(tanh(sum(U @ v[child] over child)))"),
+    ("mean over children", "v = tanh(w * x)  loss l = sum(mean(v[child] * v over child))"),
+    ("largest of the children", "v = tanh(w * x)  loss l = sum(max(v[child] over child))"),
+    (
+        "softmax over children",
+        "v = tanh(w * x)  p = softmax(dot(v, v[child]) over child)  loss l = sum(sum(p * v[child] over child))",
+    ),
+    (
+        "data of children",
+        "loss l = sum(sum(sum(outer(d * z, w) over child))) + sum(tanh(sum(d * z over n, child)))",
+    ),
+    (
+        "a value for each child, at the child",
+        "f = tanh(c @ z + w * x)  loss l = dot(f[parent], x) + sum(f over n, child)[0]",
+    ),
+    (
+        "numbers",
+        "loss l = e * tanh(n + length(child) + length(n) + length(leaf)) + sum(e * (child + 1) over child) + e * count(child)",
+    ),
+    ("leaves at nodes", "v = tanh(w * y)  loss l = dot(v[n], x) + dot((U @ v)[n], w)"),
+    ("nodes at leaves", "v = tanh(w * x)  loss l = dot(v[leaf], y) + dot(v[leaf], (w * y)[leaf-1])"),
+    (
+        "means of nodes and leaves",
+        "v = tanh(w * x)  loss l = sum(mean(v over n) * mean(w * y over leaf)) + sum(mean(d * z over n, child))",
+    ),
+    ("where it is a leaf", "loss l = sum(where(length(child) == 0, w * x, tanh(U @ x)))"),
+    (
+        "no child",
+        "v = tanh(w * x)  loss l = sum(initially(v[left], w) * x) + sum(initially(v[parent], v)) + sum(initially(v[parent(right)], w * w))",
+    ),
+    (
+        "no parent",
+        "f = tanh(c @ z + w * x)  v = tanh(w * x)  loss l = sum(initially(f[parent], v)) + sum(initially(f[parent], v[root]) * x) + sum(w * (initially(f[parent], v[root]))[left])",
+    ),
+    ("no leaf", "v = tanh(w * y)  loss l = sum(initially(v[n], w * x))"),
+    (
+        "another axis",
+        "f = tanh(outer(d * m, w * x))  loss l = sum(sum(f[n.left, t] * f[n, t-1])) + sum(sum(sum(f[n.child, t] over child))) + sum(sum(f[n.parent, t.last]))",
+    ),
+    (
+        "upwards",
+        "state h: [3] over n  h[n] = tanh(U @ h[left] + V @ h[right] + w * x)  loss l = dot(h[root], w) + dot(h, x)",
+    ),
+    (
+        "upwards with a start",
+        "state h: [3] over n = w  h[n] = tanh(U @ h[left] + V @ h[right] + x)  loss l = dot(h[root], w)",
+    ),
+    (
+        "upwards over any number",
+        "state h: [3] over n  h[n] = tanh(sum(U @ h[child] + d[0] * x over child) + w * x)  loss l = dot(h, x)",
+    ),
+    (
+        "upwards by attention",
+        "state h: [3] over n
+         q = U @ sum(h[child] over child) + x
+         p = softmax(dot(q, V @ h[child]) over child)
+         h[n] = tanh(sum(p * h[child] over child) + w * x)
+         loss l = dot(h, x)",
+    ),
+    ("downwards", "state h: [3] over n = tanh(w)  h[n] = tanh(U @ h[parent] + w * x)  loss l = dot(h, x)"),
+    (
+        "downwards, each child by itself",
+        "state h: [3] over n, f: [3] over n, n.child
+         f[n, child] = tanh(U @ h + c @ z)
+         h[n] = tanh(f[parent] + w * x)
+         loss l = dot(h, x) + dot(h[leaf], y)",
+    ),
+    (
+        "down after up",
+        "state h: [3] over n, g: [3] over n
+         h[n] = tanh(U @ h[left] + V @ h[right] + w * x)
+         g[n] = tanh(V @ g[parent] + U @ h)
+         loss l = dot(g, x)",
+    ),
+    (
+        "leaves, tree, leaves",
+        "q = LSTM(3, 3)(w * y)
+         h = ChildSumTreeLSTM(3, 3)(q)
+         r = LSTM(3, 3)(h.h[leaf], backward)
+         loss l = dot(r, y)",
+    ),
+    (
+        "two trees",
+        "input u: [3] over tree s  g = TreeGRU(3, 3)(x)  h = TreeGRU(3, 3)(u)  loss l = dot(g[root], h[root]) + sum(dot(g, u) over n)",
+    ),
+    ("stacked", "g = ChildSumTreeLSTM(3, 3)(x)  h = TreeLSTM(3, 3)(g)  loss l = dot(h[root], w) + sum(g.c)"),
+];
+
+#[test]
+fn gradients_of_everything_on_trees() {
+    for (name, body) in BODIES {
+        gradient_holds(name, &format!("model M() {{ {DECLARATIONS} {body} }}"));
+    }
+}
+
+fn model(cell: &str, rest: &str) -> String {
+    format!(
+        "{cell}
+         model M(V = 5, E = 3, H = 3, C = 4) {{
+           input word: id(V) over tree n
+           input label: id(C) over n
+           param embed: [V, E]
+           {rest}
+         }}"
+    )
+}
+
+#[test]
+fn gradients_of_library_cells() {
+    for cell in
+        ["RecursiveNN(H)", "TreeLSTM(E, H)", "ChildSumTreeLSTM(E, H)", "TreeGRU(E, H)", "TopDown(E, H)"]
+    {
+        let every = format!("h = {cell}(embed[word])\n label ~ categorical(Dense(H, C)(h))");
+        gradient_holds(cell, &model("", &every));
+    }
+}
+
+#[test]
+fn the_tree_lstm_of_tai_has_its_authors_size() {
+    let example = super::support::examples().into_iter().find(|example| example.name == "tai").unwrap();
+    let graph = graph(&example.source);
+    let own = graph.params.iter().filter(|param| param.name.starts_with("h."));
+    let elements: usize = own.map(|param| param.shape.iter().product::<usize>()).sum();
+    assert_eq!(elements, 316_800);
+}
+
+/// The tree `(0 (1 2 3) 4)` with `x` = 1, 2, 4, 8, 16 at its nodes.
+fn values_of(equations: &str) -> BTreeMap<String, Vec<f64>> {
+    let graph = graph(&format!(
+        "model M() {{ input x: [] over tree n, y: [] over n.leaf, z: [] over n, n.child  {equations} }}"
+    ));
+    let mut feeds = Feeds { examples: 1, ..Feeds::default() };
+    feeds.trees.insert("n".into(), vec![Tree::new(&[-1, 0, 1, 1, 0]).unwrap()]);
+    feeds.inputs.insert("x".into(), InputData::Real(vec![vec![1.0, 2.0, 4.0, 8.0, 16.0]]));
+    feeds.inputs.insert("y".into(), InputData::Real(vec![vec![10.0, 20.0, 30.0]]));
+    feeds.inputs.insert("z".into(), InputData::Real(vec![vec![0.1, 0.2, 0.3, 0.4]]));
+    let values = evaluate(&graph, &feeds).unwrap();
+    let named = graph.outputs_of(OutputKind::Value);
+    named
+        .map(|output| (output.name.clone(), values.output(output.kind, &output.name).unwrap().numbers()))
+        .collect()
+}
+
+#[test]
+fn positions_mean_what_they_say() {
+    let v = values_of(
+        "first = x[left]  second = x[n.right]  third = x[child(2)]  up = x[parent]
+         of_left = x[parent(left)]  of_right = x[parent(right)]  top = x[root]
+         sums = sum(x[child] over child)  means = mean(x[child] over child)  most = max(x[child] over child)
+         shares = sum(softmax(x[child] over child) over child)  how_many = length(child)  nodes = length(n)
+         leaves = length(leaf)  edges = count(child)  at_nodes = y[n]  at_leaves = x[leaf]  before = y[leaf-1]
+         numbers = sum(z * x over child)  own = z[parent]  ranks = (child + 0 * z)[parent]
+         everything = sum(z * x over n, child)",
+    );
+    let is = |name: &str, wanted: &[f64]| {
+        let close = |(a, b): (&f64, &f64)| (a - b).abs() < 1e-12;
+        assert!(
+            v[name].len() == wanted.len() && v[name].iter().zip(wanted).all(close),
+            "{name}: {:?}",
+            v[name]
+        );
+    };
+    is("first", &[2.0, 4.0, 0.0, 0.0, 0.0]);
+    is("second", &[16.0, 8.0, 0.0, 0.0, 0.0]);
+    is("third", &[0.0; 5]);
+    is("up", &[0.0, 1.0, 2.0, 2.0, 1.0]);
+    is("of_left", &[0.0, 1.0, 2.0, 0.0, 0.0]);
+    is("of_right", &[0.0, 0.0, 0.0, 2.0, 1.0]);
+    is("top", &[1.0]);
+    is("sums", &[18.0, 12.0, 0.0, 0.0, 0.0]);
+    is("means", &[9.0, 6.0, 0.0, 0.0, 0.0]);
+    is("most", &[16.0, 8.0, 0.0, 0.0, 0.0]);
+    is("shares", &[1.0, 1.0, 0.0, 0.0, 0.0]);
+    is("how_many", &[2.0, 2.0, 0.0, 0.0, 0.0]);
+    is("nodes", &[5.0]);
+    is("leaves", &[3.0]);
+    is("edges", &[4.0]);
+    is("at_nodes", &[0.0, 0.0, 10.0, 20.0, 30.0]);
+    is("at_leaves", &[4.0, 8.0, 16.0]);
+    is("before", &[0.0, 10.0, 20.0]);
+    is("numbers", &[0.3, 1.4, 0.0, 0.0, 0.0]);
+    is("own", &[0.0, 0.1, 0.3, 0.4, 0.2]);
+    is("ranks", &[0.0, 0.0, 0.0, 1.0, 1.0]);
+    is("everything", &[1.7]);
+}
+
+#[test]
+fn states_run_up_and_down() {
+    let v = values_of(
+        "state u: [] over n, d: [] over n, w: [] over n = 100
+         u[n] = x + u[left] + 10 * u[right]
+         d[n] = u + d[parent]
+         w[n] = 1 + w[left]",
+    );
+    assert_eq!(v["u"], [1.0 + 86.0 + 160.0, 2.0 + 4.0 + 80.0, 4.0, 8.0, 16.0]);
+    assert_eq!(v["d"], [247.0, 333.0, 337.0, 341.0, 263.0]);
+    assert_eq!(v["w"], [103.0, 102.0, 101.0, 101.0, 101.0]);
+}
+
+/// Chains, combs, full trees, a single node, many children and a deep tree: no recursion, same gradients.
+#[test]
+fn trees_of_every_form() {
+    let cells =
+        ["RecursiveNN(H)", "TreeLSTM(E, H)", "ChildSumTreeLSTM(E, H)", "TreeGRU(E, H)", "TopDown(E, H)"];
+    for cell in cells {
+        let graph =
+            graph(&model("", &format!("h = {cell}(embed[word])\n label ~ categorical(Dense(H, C)(h))")));
+        let names: Vec<String> = graph.params.iter().map(|param| param.name.clone()).collect();
+        let derived = grad(&graph, &names).unwrap();
+        let compiled = program::<f64>(&derived, &[OutputKind::Gradient], "gradient").unwrap();
+        let mut forms = vec![(Form::Chain, 40), (Form::Comb, 41), (Form::Balanced, 63), (Form::Chain, 1)];
+        forms.push((Form::Chain, 5000));
+        if !cell.starts_with("RecursiveNN") && !cell.starts_with("TreeLSTM") && !cell.starts_with("TopDown") {
+            forms.push((Form::Star, 1001));
+        }
+        for (form, nodes) in forms {
+            let mut feeds = feeds_for(&graph, &[nodes], 3);
+            let mut rng = Rng::new(5);
+            feeds.trees.insert("n".into(), vec![tree(&mut rng, form, nodes)]);
+            let found = gradients(&derived, &feeds);
+            let native = run(&derived, &compiled, &feeds);
+            for (path, wanted) in &found {
+                let worst = distance(&native[&plan_name(OutputKind::Gradient, path)], wanted);
+                assert!(worst < 1e-8, "{cell}, {form:?} of {nodes}: d{path} is off by {worst:e}");
+            }
+        }
+    }
+}
+
+/// Differentiating the loop and differentiating what it unrolls to are the same.
+#[test]
+fn gradients_of_unrolled_trees() {
+    for cell in
+        ["RecursiveNN(H)", "TreeLSTM(E, H)", "ChildSumTreeLSTM(E, H)", "TreeGRU(E, H)", "TopDown(E, H)"]
+    {
+        let graph =
+            graph(&model("", &format!("h = {cell}(embed[word])\n label ~ categorical(Dense(H, C)(h))")));
+        let names: Vec<String> = graph.params.iter().map(|param| param.name.clone()).collect();
+        let axis = graph.find_axis("n").unwrap();
+        for (form, nodes) in [(Form::Balanced, 9), (Form::Comb, 7), (Form::Chain, 6), (Form::Chain, 1)] {
+            let mut feeds = feeds_for(&graph, &[nodes, nodes], 7);
+            let tree = tree(&mut Rng::new(1), form, nodes);
+            feeds.trees.insert("n".into(), vec![tree.clone(); 2]);
+            let found = gradients(&grad(&graph, &names).unwrap(), &feeds);
+            let flat = unroll_tree(&graph, axis, &tree).unwrap();
+            let flat = grad(&flat, &names).unwrap();
+            for (path, wanted) in gradients(&flat, &unrolled_tree_feeds(&graph, &feeds, axis)) {
+                let worst = distance(&found[&path], &wanted);
+                assert!(worst < 1e-9, "{cell}, {form:?} of {nodes}: d{path} is off by {worst:e}");
+            }
+        }
+    }
+}
+
+/// The adjoint of what is read at a child is read at the parent.
+#[test]
+fn the_gradient_of_a_recursive_network() {
+    let graph = graph(
+        "model M(H = 4, I = 3) {
+           input x: [I] over tree n
+           param W: [H, I], L, R: [H, H]
+           state h: [H] over n
+           h[n] = tanh(W @ x + L @ h[left] + R @ h[right])
+           loss size = sum(h[root])
+         }",
+    );
+    insta::assert_snapshot!(print(&super::support::tidy_gradient(&graph).unwrap()));
+}
+
+#[test]
+fn an_unrolled_tree_shows_itself() {
+    let graph = graph(
+        "model M() { input x: [] over tree n  state h: [] over n  h[n] = x + 2 * sum(h[child] over child)  loss l = h[root] }",
+    );
+    let tree = Tree::new(&[-1, 0, 0, 2]).unwrap();
+    let flat = unroll_tree(&graph, graph.find_axis("n").unwrap(), &tree).unwrap();
+    insta::assert_snapshot!(print(&flat));
+    let drawn = dot(&flat);
+    assert!((0..4).all(|node| drawn.contains(&format!("h_{node}"))) && !drawn.contains("cluster"), "{drawn}");
+    assert!(dot(&graph).contains("loop over n, leaves to root"), "{}", dot(&graph));
+}
