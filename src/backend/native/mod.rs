@@ -10,6 +10,10 @@
 //! `f(context, begin, end, step, from, to)`: rows `begin..end` of its space, in step `step` of the running
 //! loop, columns `from..to` where several workers divide them. The context is an array of 8-byte
 //! slots ([`context::Slots`]); generated code allocates nothing and calls nothing outside the module.
+//!
+//! Products and sums of outer products call *tiles*, whose sizes `tiling` knows. Tiles and row kernels exist
+//! twice: by Cranelift for every target, and in [`wide`] for AVX2 and AVX-512. How several workers divide a
+//! kernel among them is said in `share` and done by `entry`.
 
 pub mod clock;
 pub mod code;
