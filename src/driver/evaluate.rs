@@ -219,6 +219,7 @@ pub fn evaluate(
 ) -> Result<Evaluation, EvaluateError> {
     let mut run = Run::load(path)?;
     let model = Model::of_run(path, &run.meta);
+    model.without_trees()?;
     let graph = model.check(Mode::Evaluate)?.graph;
     run.expect_model(path, parameter_specs(&graph))?;
     let pool = threads(thread_count)?;

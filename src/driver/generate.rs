@@ -97,6 +97,7 @@ pub fn generate(
 ) -> Result<(), GenerateError> {
     let mut run = Run::load(path)?;
     let model = Model::of_run(path, &run.meta);
+    model.without_trees()?;
     let input = model.text_input()?;
     let mut read = model.check(Mode::Evaluate)?.graph;
     run.expect_model(path, parameter_specs(&read))?;

@@ -20,16 +20,21 @@ use super::batch::{Batch, BatchError, threads};
 use super::compile::{CompileError, program};
 use super::data::Dataset;
 use super::session::{Model, SessionError};
+use crate::base::philox::philox4x32;
 use crate::check::{Checked, Mode};
 use crate::eval::{self, DifferenceOptions, EvalError, Feeds, difference, worst_errors};
 use crate::grad::{GradError, grad};
-use crate::ir::{Graph, OutputKind};
+use crate::ir::{AxisKind, Graph, OutputKind, Tree};
 use crate::runtime::initializer::Initializer;
+use crate::runtime::layout::Lengths;
 
 /// The largest relative error that counts as agreement.
 pub const TOLERANCE: f64 = 1e-6;
 /// Examples, and their lengths along each axis in turn.
 const LENGTHS: [[usize; 3]; 2] = [[4, 2, 3], [2, 3, 1]];
+/// Parents in the trees of the examples: a chain, a full binary tree and one of an arity of three at least,
+/// below which as many nodes more are hung anywhere.
+const TREES: [(&[i64], u32); 3] = [(&[-1, 0, 1], 0), (&[-1, 0, 0, 1, 1], 0), (&[-1, 0, 0, 0], 3)];
 /// Sizes for unbound dimensions, all different so that a mix-up shows.
 const SIZES: [usize; 12] = [5, 4, 6, 3, 7, 8, 9, 10, 11, 12, 13, 14];
 
@@ -92,8 +97,26 @@ fn compare(graph: &Graph, seed: u64) -> Result<Report, GradcheckError> {
     let gradient = grad(graph, &names)?;
     let examples = LENGTHS[0].len();
     let axes = graph.axes.iter().skip(1).zip(LENGTHS.iter().cycle());
-    let lengths: BTreeMap<String, Vec<usize>> =
-        axes.map(|(axis, lengths)| (axis.name.clone(), lengths.to_vec())).collect();
+    let mut lengths = BTreeMap::new();
+    let mut trees = BTreeMap::new();
+    for (number, (axis, own)) in (1..).zip(axes) {
+        if axis.kind == AxisKind::Tree {
+            trees.insert(axis.name.clone(), random_trees(seed, number));
+        }
+        lengths.insert(axis.name.clone(), own.to_vec());
+    }
+    // Lengths along trees, their children and their leaves are the trees' own.
+    for axis in graph.axes.iter().skip(1) {
+        let (tree, length): (_, fn(&Tree) -> usize) = match axis.kind {
+            AxisKind::Tree => (&axis.name[..], Tree::len),
+            AxisKind::Children(tree) => (graph.axis_name(tree), Tree::largest_arity),
+            AxisKind::Leaves(tree) => (graph.axis_name(tree), |tree| tree.leaves().len()),
+            AxisKind::Batch | AxisKind::Time => continue,
+        };
+        if let Some(trees) = trees.get(tree) {
+            lengths.insert(axis.name.clone(), trees.iter().map(length).collect());
+        }
+    }
     let data = Dataset::random(graph, &lengths, examples, seed);
     let params: BTreeMap<String, Vec<f64>> = graph
         .params
@@ -108,7 +131,7 @@ fn compare(graph: &Graph, seed: u64) -> Result<Report, GradcheckError> {
     let feeds = Feeds {
         examples,
         lengths,
-        trees: BTreeMap::new(),
+        trees,
         inputs: data.for_interpreter(),
         settings: BTreeMap::from([("temperature".to_string(), 1.0)]),
         seed,
@@ -126,6 +149,20 @@ fn compare(graph: &Graph, seed: u64) -> Result<Report, GradcheckError> {
     };
     let parameters = names.iter().map(row).collect();
     Ok(Report { model: graph.name.clone(), dims: graph.dims.clone(), parameters })
+}
+
+/// A tree for each example, on the axis of this number.
+fn random_trees(seed: u64, axis: u32) -> Vec<Tree> {
+    let grown = |(example, (parents, more)): (u32, &(&[i64], u32))| {
+        let mut parents = parents.to_vec();
+        for node in 0..*more {
+            let key = [seed as u32, (seed >> 32) as u32];
+            let word = philox4x32([node, example, axis, 0x72EE], key)[0];
+            parents.push(i64::from(word) % parents.len() as i64);
+        }
+        Tree::new(&parents).unwrap_or_default()
+    };
+    (0..).zip(&TREES).map(grown).collect()
 }
 
 /// The model with small dimensions where it works with those, else as it is.
@@ -160,6 +197,11 @@ fn native(
     let all: Vec<usize> = (0..feeds.examples).collect();
     let examples = data.select::<f64>(&all);
     let lengths = batch.lengths_by_name(feeds.examples, |axis| feeds.lengths.get(axis).map(Vec::as_slice));
+    let trees = batch.plan().axes.iter().enumerate().filter_map(|(axis, name)| {
+        let shared = feeds.trees.get(name)?.iter().cloned().map(Arc::new);
+        Some((axis, shared.collect()))
+    });
+    let lengths = Lengths { trees: trees.collect(), ..lengths };
     batch.lay_out(&lengths)?;
     batch.set_random(feeds.seed, u64::from(feeds.step))?;
     batch.run(&examples.feeds(), &values)?;

@@ -47,6 +47,7 @@ fn begin(job: &Job) -> Result<Prepared, TrainError> {
         return Err(TrainError::Incomplete("there is nothing to train on: give a text or an archive"));
     };
     let mut model = Model::read(file, job.model.as_deref(), &job.set)?;
+    model.without_trees()?;
     let (vocabulary, checked) = match &source {
         Source::Text(path) => {
             let vocabulary = Vocabulary::of(&corpus::text(path)?);
@@ -137,6 +138,7 @@ fn resume(job: &Job) -> Result<Prepared, TrainError> {
     kept("--seed", job.seed.map(|n| n.to_string()), own.seed.to_string())?;
     kept("--holdout", job.holdout.map(|x| x.to_string()), own.holdout.unwrap_or(0.0).to_string())?;
     let model = Model::of_run(&job.out, &run.meta);
+    model.without_trees()?;
     let checked = model.check(Mode::Train)?;
     run.expect_model(&job.out, parameter_specs(&checked.graph))?;
     let note = |key: &str| run.meta.notes.get(key).map_or("", String::as_str);

@@ -93,6 +93,7 @@ enum Data {
 /// # Errors
 /// Weights or data do not fit the model, or a result cannot be written.
 pub fn run<R: Real>(model: &Model, request: &Request) -> Result<(), RunError> {
+    model.without_trees()?;
     let mut graph = model.check(Mode::Evaluate)?.graph;
     let specs = parameter_specs(&graph);
     let weights = load_weights_f64(&request.weights, specs.clone())?;

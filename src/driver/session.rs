@@ -17,7 +17,7 @@ use thiserror::Error;
 use super::front::front;
 use crate::base::{Diagnostic, render};
 use crate::check::{Checked, Mode, Request, Setting};
-use crate::ir::{AxisId, Graph};
+use crate::ir::{AxisId, AxisKind, Graph};
 use crate::opt::{Uncut, carry};
 use crate::runtime::checkpoint::RunMeta;
 use crate::runtime::initializer::Initializer;
@@ -60,6 +60,17 @@ pub enum SessionError {
         model: String,
         /// What it has or lacks.
         reason: String,
+    },
+    /// A model over trees where data are read from files.
+    #[error(
+        "model `{model}` runs over the tree `{axis}`, and trees cannot be read from files yet \
+         (`gradcheck` draws its own)"
+    )]
+    Trees {
+        /// The model.
+        model: String,
+        /// The first of its trees.
+        axis: String,
     },
     /// A vocabulary that does not fit.
     #[error("the text has {characters} different characters, but `{input}` is {size} wide ({place})")]
@@ -144,6 +155,20 @@ impl Model {
     fn check_as(&self, mode: Mode, everything: bool) -> Result<Checked, SessionError> {
         let request = Request { model: self.choice.as_deref(), set: &self.set, mode, everything };
         front(&self.source, &request).map_err(|diagnostics| self.mistakes(diagnostics))
+    }
+
+    /// That the model has no trees, which no file of data holds.
+    ///
+    /// # Errors
+    /// It has one. What else is wrong with the model is left to its check.
+    pub fn without_trees(&self) -> Result<(), SessionError> {
+        // A dimension that the data bind later has no number yet.
+        let checked = self.check(Mode::Evaluate).or_else(|_| self.check_everything());
+        let Ok(Checked { graph, .. }) = checked else { return Ok(()) };
+        match graph.axes.iter().find(|axis| axis.kind == AxisKind::Tree) {
+            Some(axis) => Err(SessionError::Trees { model: graph.name.clone(), axis: axis.name.clone() }),
+            None => Ok(()),
+        }
     }
 
     /// Diagnostics with the text they point into.

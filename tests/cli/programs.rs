@@ -106,6 +106,17 @@ fn gradients_agree_with_differences() {
     let workspace = Workspace::with_tiny();
     let ran = workspace.run("gradcheck tiny.rnn").fine();
     assert!(ran.out.contains("h.W_r") && ran.out.ends_with("all below 1e-6\n"), "{}", ran.out);
+    // Trees are drawn.
+    let tai = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/tai.rnn");
+    for seed in [1, 2] {
+        let ran = workspace.run(&format!("gradcheck {tai} --seed {seed}")).fine();
+        assert!(ran.out.contains("h.L_i") && ran.out.ends_with("all below 1e-6\n"), "{}", ran.out);
+    }
+    workspace.write(
+        "tree.rnn",
+        "model M(V = 5, H = 3) {\n  input x: id(V) over tree n\n  param embed: [V, H]\n  h = ChildSumTreeLSTM(H, H)(embed[x])\n  g = TopDown(H, H)(h)\n  x ~ categorical(Dense(H, V)(g))\n}\n",
+    );
+    workspace.run("gradcheck tree.rnn").fine();
     workspace.write(
         "kink.rnn",
         "model M() {\n  input x: [] over t\n  param w: []\n  loss l = stop(w) * w * x\n}\n",
