@@ -31,7 +31,8 @@ pub struct Division {
     pub share: Share,
     /// Whether workers meet afterwards.
     pub meets: bool,
-    /// For products and their packing: columns are counted anew after so many, so that a worker has the same ones of each part.
+    /// For products and their packing: columns are counted anew after so many, so that a worker has the same
+    /// ones of each part.
     pub period: usize,
 }
 

@@ -143,6 +143,7 @@ impl Tile {
         asm.sub(rcx, 1)?;
         asm.jne(rest)?;
         asm.set_label(&mut done)?;
+        // Labels that meet need an instruction between them.
         Ok(asm.nop()?)
     }
 
@@ -229,6 +230,7 @@ impl Tile {
         }
         let asm = &mut self.machine.asm;
         asm.set_label(&mut done)?;
+        // Labels that meet need an instruction between them.
         Ok(asm.nop()?)
     }
 

@@ -536,6 +536,7 @@ impl<'p> Kernel<'p> {
             needed = needed.max(body.write(&mut self.machine, Lanes::Some)?);
             self.machine.asm.set_label(&mut done)?;
         }
+        // Labels that meet need an instruction between them.
         self.machine.asm.nop()?;
         Ok(needed)
     }
