@@ -33,4 +33,5 @@ pub mod progress;
 pub mod schedule;
 pub mod settings;
 pub mod text;
+pub mod treebank;
 pub mod weights;

@@ -6,7 +6,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::program::Compiled;
+use super::program::Timed;
 use crate::backend::native::clock;
 use crate::driver::batch::{Batch, BatchError};
 use crate::plan::places::kernels;
@@ -52,7 +52,7 @@ impl Profile {
 ///
 /// # Errors
 /// As those of any run.
-pub(super) fn profile(compiled: &mut Compiled, budget: Duration) -> Result<Profile, BatchError> {
+pub(super) fn profile(compiled: &mut impl Timed, budget: Duration) -> Result<Profile, BatchError> {
     compiled.call()?;
     let before = readings(compiled.batch());
     let began = Instant::now();
