@@ -5,7 +5,7 @@
 //! Only whether is looked at, not when.
 
 use super::kernel::*;
-use super::places::{Access, kernels, places};
+use super::places::{Access, inst_places, kernels, places};
 
 /// One complaint a buffer, with the first element concerned.
 pub fn uncovered(plan: &Plan) -> Vec<String> {
@@ -53,15 +53,15 @@ fn each(work: &Work, access: Access, of: &impl Fn(BufferId) -> bool, mut visit: 
             for phase in &kernel.phases {
                 let outer = &phase.dims[..phase.dims.len() - phase.reduced];
                 for inst in &phase.body {
-                    let one = Phase { body: vec![inst.clone()], ..phase.clone() };
-                    let work = Work::Rows(RowKernel { space: kernel.space, phases: vec![one] });
                     let dims = match inst {
                         Inst::Reduce(..) | Inst::ArgMax(..) => outer,
                         _ => &phase.dims,
                     };
-                    for used in places(&work).iter().filter(|used| used.access == access) {
-                        place(used.place, dims);
-                    }
+                    inst_places(inst, kernel.space, &phase.dims, |used| {
+                        if used.access == access {
+                            place(used.place, dims);
+                        }
+                    });
                 }
             }
         }
