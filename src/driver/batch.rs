@@ -17,7 +17,7 @@ use rayon::prelude::*;
 use rayon::{ThreadPool, ThreadPoolBuildError, ThreadPoolBuilder};
 use thiserror::Error;
 
-use crate::plan::{Buffer, Plan, Role, SpaceId};
+use crate::plan::{Buffer, Plan, Role, SpaceId, Steps};
 use crate::runtime::layout::Lengths;
 use crate::runtime::program::{Instance, Program, ProgramError, Real};
 
@@ -134,9 +134,9 @@ impl<R: Real> Batch<R> {
         self.groups.iter_mut().for_each(Instance::hold_parameters);
     }
 
-    /// Rows of a space, in all groups together.
-    pub fn rows(&self, space: SpaceId) -> usize {
-        self.groups.iter().map(|instance| instance.layout().spaces[space].rows).sum()
+    /// Rows of some steps of a space, in all groups together.
+    pub fn rows(&self, space: SpaceId, steps: Steps) -> usize {
+        self.groups.iter().map(|instance| instance.rows(space, steps)).sum()
     }
 
     /// What the clocks of the groups said, see [`Instance::readings`].

@@ -53,6 +53,26 @@ pub enum GradError {
 /// # Errors
 /// If there is no loss, no such parameter, or an operation on the way has no derivative.
 pub fn grad(graph: &Graph, wrt: &[String]) -> Result<Graph, GradError> {
+    differentiated(graph, wrt, Division::Last)
+}
+
+/// The same for a program that runs: means are divided where the adjoints begin, so that no gradient is gone
+/// through once more in the end, however many rows its table has.
+///
+/// # Errors
+/// As those of [`grad`].
+pub fn grad_to_run(graph: &Graph, wrt: &[String]) -> Result<Graph, GradError> {
+    differentiated(graph, wrt, Division::First)
+}
+
+/// When what a loss is the mean of is divided by its number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Division {
+    First,
+    Last,
+}
+
+fn differentiated(graph: &Graph, wrt: &[String], division: Division) -> Result<Graph, GradError> {
     let mut result = graph.clone();
     let losses: Vec<Operand> = graph.outputs_of(OutputKind::Loss).map(|output| output.value).collect();
     if losses.is_empty() {
@@ -67,7 +87,10 @@ pub fn grad(graph: &Graph, wrt: &[String]) -> Result<Graph, GradError> {
             graph.ids().into_iter().find(|&node| matches!(graph.op(node), Op::Param(path) if path == name));
         params.push(node);
     }
-    let common = common_mean(graph, &losses);
+    let common = match division {
+        Division::First => None,
+        Division::Last => common_mean(graph, &losses),
+    };
     let origin = Origin::forward(crate::base::Span::NONE);
     let one = result.constant(1.0, &[], origin);
     let seeds: Vec<(Operand, Operand)> = match &common {

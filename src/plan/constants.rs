@@ -114,7 +114,7 @@ mod tests {
         let roles = [Role::Parameter("w".into()), Role::Input("x".into()), Role::Temporary, Role::Temporary];
         let pack = |from, to| {
             let pack = Pack { source: place(from, &[16, 1]), k: 1, n: 16, to };
-            Kernel { work: Work::Pack(pack), equations: Vec::new(), constant: false }
+            Kernel { work: Work::Pack(pack), equations: Vec::new(), constant: false, steps: Steps::All }
         };
         let mut plan = Plan {
             spaces: vec![Space { axes: Vec::new(), major: None }],

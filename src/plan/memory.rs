@@ -49,27 +49,38 @@ pub(super) fn aliases(
     let mut found: HashMap<NodeId, (NodeId, usize)> = HashMap::new();
     for stretch in stretches {
         for &node in &stretch.nodes {
-            let Op::Concat { dim: 0 } = graph.op(node) else { continue };
-            let row: usize = graph.ty(node).shape[1..].iter().product();
-            let mut start = 0;
-            for operand in graph.operands(node) {
+            let Op::Concat { dim } = *graph.op(node) else { continue };
+            for (index, operand) in graph.operands(node).into_iter().enumerate() {
                 let part = operand.node;
-                let fits = operand.access == Access::Here
+                let written = match kind(graph, stored, part) {
+                    Kind::Row | Kind::Gemm => dim == 0,
+                    // Its rows then lie apart, which other readers do not know.
+                    Kind::Outer => dim == 0 || graph.users(part).len() == 1,
+                    _ => false,
+                };
+                let fits = written
+                    && operand.access == Access::Here
                     && graph.ty(part).axes == graph.ty(node).axes
                     && region_of.get(&part) == region_of.get(&node)
-                    && matches!(kind(graph, stored, part), Kind::Row | Kind::Gemm)
                     && !matches!(graph.op(part), Op::Concat { .. } | Op::Constant(_))
                     && !is_view_op(graph.op(part))
                     && !fixed.contains(&part)
                     && !found.contains_key(&part);
                 if fits {
-                    found.insert(part, (node, start * row));
+                    found.insert(part, (node, start_of(graph, node, index)));
                 }
-                start += graph.type_at(operand).shape[0];
             }
         }
     }
     found
+}
+
+/// The first element of a join's part in the join.
+pub(super) fn start_of(graph: &Graph, join: NodeId, index: usize) -> usize {
+    let Op::Concat { dim } = *graph.op(join) else { return 0 };
+    let before = graph.operands(join).into_iter().take(index);
+    let start: usize = before.map(|part| graph.type_at(part).shape[dim]).sum();
+    start * graph.ty(join).shape[dim + 1..].iter().product::<usize>()
 }
 
 /// How much memory each node needs; those that stay in registers are left out.
@@ -88,7 +99,8 @@ fn rank(residency: Residency) -> u8 {
     }
 }
 
-/// Everything known about where work is done.
+/// Everything known about where work is done, in one edition of the kernels.
+#[derive(Clone, Copy)]
 pub(super) struct Places<'a> {
     pub graph: &'a Graph,
     pub stored: &'a HashSet<NodeId>,
@@ -102,34 +114,38 @@ pub(super) struct Places<'a> {
 /// Region and kernel.
 pub(super) type Spot2 = (usize, usize);
 
-/// Finds the memory that every node needs.
-pub(super) fn residencies(places: &Places) -> Residencies {
+/// Finds the memory that every node needs, in whichever edition it is computed.
+pub(super) fn residencies(editions: &[Places]) -> Residencies {
     let mut found = Residencies { of: HashMap::new(), life: HashMap::new() };
-    for (region, groups) in places.groups.iter().enumerate() {
-        for (at, group) in groups.iter().enumerate() {
-            for &node in &group.nodes {
-                uses_of(places, &mut found, (region, at), group, node);
-                // Results of other kernels than row kernels are always written somewhere.
-                if group.kind != Kind::Row {
-                    note(places, &mut found, node, Residency::Scratch, region);
+    for places in editions {
+        for (region, groups) in places.groups.iter().enumerate() {
+            for (at, group) in groups.iter().enumerate() {
+                for &node in &group.nodes {
+                    uses_of(places, &mut found, (region, at), group, node);
+                    // Results of other kernels than row kernels are always written somewhere.
+                    if group.kind != Kind::Row {
+                        note(places, &mut found, node, Residency::Scratch, region);
+                    }
                 }
             }
         }
     }
-    for output in &places.graph.outputs {
-        let node = output.value.node;
-        note(places, &mut found, node, Residency::All, places.stretches.len());
-        if let Some(spot) = places.spots.get(&node) {
-            note(places, &mut found, node, Residency::All, spot.region);
+    for places in editions {
+        for output in &places.graph.outputs {
+            let node = output.value.node;
+            note(places, &mut found, node, Residency::All, places.stretches.len());
+            if let Some(spot) = places.spots.get(&node) {
+                note(places, &mut found, node, Residency::All, spot.region);
+            }
         }
+        in_place(places, &mut found);
     }
-    in_place(places, &mut found);
     // A row kernel's only row is enough for nobody else: products and reductions write rows of their space.
-    for (region, groups) in places.groups.iter().enumerate() {
-        for group in groups.iter().filter(|group| group.kind != Kind::Row) {
-            for node in &group.nodes {
-                let least =
-                    if places.stretches[region].along.is_some() { Residency::Step } else { Residency::All };
+    for places in editions {
+        for (region, groups) in places.groups.iter().enumerate() {
+            let looped = places.stretches[region].along.is_some();
+            let least = if looped { Residency::Step } else { Residency::All };
+            for node in groups.iter().filter(|group| group.kind != Kind::Row).flat_map(|group| &group.nodes) {
                 let own = found.of.entry(*node).or_insert(least);
                 if rank(*own) < rank(least) {
                     *own = least;

@@ -8,7 +8,8 @@
 //!
 //! [`plan()`] goes this way: `legalise` says everything in terms of what has a kernel, `views` finds what is
 //! only read through, `regions` orders the work into loops and stretches between them, `groups` decides
-//! what shares a kernel, `phases` what shares a loop over static dimensions, `memory` what needs memory
+//! what shares a kernel, `levels` and `editions` what of it is done at the leaves of trees and what above them,
+//! `phases` what shares a loop over static dimensions, `memory` what needs memory
 //! and how much, `assemble` writes it down in the language of `kernel`,
 //! and `constants` marks what need not be done again.
 
@@ -16,9 +17,11 @@ mod assemble;
 mod build;
 mod constants;
 mod coverage;
+mod editions;
 mod groups;
 pub mod kernel;
 mod legalise;
+mod levels;
 pub mod math;
 mod memory;
 mod phases;

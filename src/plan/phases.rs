@@ -209,10 +209,8 @@ pub(super) fn is_in_place(
     join: NodeId,
     index: usize,
 ) -> bool {
-    let operands = graph.operands(join);
-    let size = |operand: &Operand| graph.type_at(*operand).size();
-    let start: usize = operands[..index].iter().map(size).sum();
-    aliased.get(&operands[index].node) == Some(&(join, start))
+    let part = graph.operands(join)[index].node;
+    aliased.get(&part) == Some(&(join, super::memory::start_of(graph, join, index)))
 }
 
 fn fits(phase: &PhasePlan, dims: &[usize], reduced: usize) -> bool {

@@ -26,7 +26,7 @@ use crate::backend::native::emit::EmitError;
 use crate::backend::native::jit::Jit;
 use crate::backend::native::target::Target;
 use crate::plan::places::kernels;
-use crate::plan::{BufferId, Element, GemmRows, Plan, Precision, Residency, Role, Work};
+use crate::plan::{BufferId, Element, GemmRows, Plan, Precision, Residency, Role, SpaceId, Steps, Work};
 
 /// A type that programs calculate in: f32 or f64.
 pub trait Real: Copy + Default + Send + Sync + std::fmt::Debug + PartialEq + 'static {
@@ -208,17 +208,22 @@ impl<R: Real> Instance<R> {
 
     /// Multiply-adds of a run's products.
     pub fn products(&self) -> usize {
-        let rows = |space: usize| self.layout.spaces[space].rows;
         kernels(&self.program.plan)
             .map(|kernel| match &kernel.work {
                 Work::Gemm(gemm) => match gemm.rows {
-                    GemmRows::Space(space) => rows(space) * gemm.k * gemm.n,
+                    GemmRows::Space(space) => self.rows(space, kernel.steps) * gemm.k * gemm.n,
                     GemmRows::Static(rows) => rows * gemm.k * gemm.n,
                 },
-                Work::Outer(outer) => rows(outer.space) * outer.m * outer.n,
+                Work::Outer(outer) => self.rows(outer.space, kernel.steps) * outer.m * outer.n,
                 _ => 0,
             })
             .sum()
+    }
+
+    /// How many rows of a space there are in some of its steps.
+    pub fn rows(&self, space: SpaceId, steps: Steps) -> usize {
+        let space = &self.layout.spaces[space];
+        steps.rows(space.rows, &space.step_offsets).len()
     }
 
     /// Rows and places.
