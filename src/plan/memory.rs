@@ -7,6 +7,7 @@
 use std::collections::{HashMap, HashSet};
 
 use super::groups::Group;
+use super::joins::pieces;
 use super::kernel::Residency;
 use super::phases::{Item, RowPlan, pointwise_source};
 use super::regions::{Kind, Stretch, kind};
@@ -223,13 +224,16 @@ fn pointwise(
 fn sources(places: &Places, node: NodeId, operand: Operand) -> Vec<(NodeId, Access)> {
     let mut found = Vec::new();
     let is_stored_view = places.stored.contains(&node) && is_view_op(places.graph.op(node));
-    let seen = if is_stored_view {
-        super::phases::definition(places.graph, places.stored, node)
-    } else {
-        view(places.graph, places.stored, operand)
-    };
-    if let Some(seen) = seen {
-        reads(&seen.source, &mut found);
+    if is_stored_view {
+        if let Some(seen) = super::phases::definition(places.graph, places.stored, node) {
+            reads(&seen.source, &mut found);
+        }
+        return found;
+    }
+    for piece in pieces(places.graph, places.stored, operand) {
+        if let Some(seen) = view(places.graph, places.stored, piece.operand) {
+            reads(&seen.source, &mut found);
+        }
     }
     found
 }

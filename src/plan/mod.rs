@@ -19,6 +19,7 @@ mod constants;
 mod coverage;
 mod editions;
 mod groups;
+mod joins;
 pub mod kernel;
 mod legalise;
 mod levels;

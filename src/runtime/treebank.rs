@@ -148,10 +148,11 @@ fn pieces(line: &str) -> impl Iterator<Item = (usize, Piece<'_>)> {
     let mut at = 0;
     std::iter::from_fn(move || {
         let rest = &line[at..];
-        at += rest.len() - rest.trim_start().len();
+        at += rest.len() - rest.trim_ascii_start().len();
         let rest = &line[at..];
         let start = at;
-        let ends = |c: char| c.is_whitespace() || matches!(c, '(' | ')');
+        // A blank that does not break (U+00A0) does not break a word.
+        let ends = |c: char| c.is_ascii_whitespace() || matches!(c, '(' | ')');
         let (piece, length) = match rest.chars().next()? {
             '(' => (Piece::Open, 1),
             ')' => (Piece::Close, 1),
@@ -243,6 +244,7 @@ mod tests {
         assert_eq!(shown("(a)\r\n(5 b)\n"), [["-1 - a"], ["-1 5 b"]]);
         // An operator between its operands, or a head above its dependants.
         assert_eq!(shown("(7 + (3 3) (4 4))"), [["-1 7 +", "0 3 3", "0 4 4"]]);
+        assert_eq!(shown("(2 3\u{a0}1\\/2)"), [["-1 2 3\u{a0}1\\/2"]]);
         assert_eq!(shown("( (S (NP Ünï) (VP 's)) )"), [["-1 - -", "0 S -", "1 NP Ünï", "1 VP 's"]]);
     }
 
