@@ -6,7 +6,7 @@
 //! loss = loss of group 0 + loss of group 1 + loss of group 2, always in this order
 //! ```
 //!
-//! How a batch is split depends on its size alone, and results are added in the order of the groups:
+//! Trees go to groups by their nodes. How a batch is split depends on its sizes alone, and results are added in the order of the groups:
 //! the same batch gives the same bits on any number of threads. Memory is laid out again only when
 //! the lengths change. It does not know what the outputs mean.
 
@@ -20,11 +20,15 @@ use thiserror::Error;
 use crate::plan::{Buffer, Plan, Role, SpaceId, Steps};
 use crate::runtime::layout::Lengths;
 use crate::runtime::program::{Instance, Program, ProgramError, Real};
+use crate::runtime::tables::Table;
 
 /// Examples of a group, about: enough for full product tiles, few enough for caches.
 const GROUP: usize = 16;
 /// Examples of a group in a batch of few: full product tiles all the same.
 const SMALL_GROUP: usize = 8;
+
+/// Nodes of a group of trees, about: enough for full product tiles on most levels.
+const NODES: usize = 512;
 
 /// Multiply-adds of a group's run from which on several threads are worth waking for it.
 const WORTH_IT: usize = 1 << 20;
@@ -109,20 +113,20 @@ impl<R: Real> Batch<R> {
         if self.lengths == *lengths && !self.groups.is_empty() {
             return Ok(());
         }
-        let count = if self.plan().splittable { groups(lengths.examples) } else { 1 };
-        let parts = (0..count).map(|group| part(lengths.examples, group, count));
-        self.groups.truncate(count);
-        for (index, part) in parts.enumerate() {
-            match self.groups.get_mut(index) {
-                Some(instance) => instance.relayout(lengths, part)?,
-                None => {
-                    let mut instance = Instance::new(&self.program, lengths, part)?;
-                    if self.held {
-                        instance.hold_parameters();
-                    }
-                    self.groups.push(instance);
-                }
+        let parts = if self.plan().splittable { parts(lengths) } else { vec![0..lengths.examples] };
+        self.groups.truncate(parts.len());
+        let known = &parts[..self.groups.len()];
+        let again = |(instance, part): (&mut Instance<R>, &Range<usize>)| instance.relayout(lengths, part.clone());
+        match known.len() {
+            0 | 1 => self.groups.iter_mut().zip(known).try_for_each(again)?,
+            _ => self.pool.install(|| self.groups.par_iter_mut().zip(known).try_for_each(again))?,
+        }
+        for part in &parts[self.groups.len()..] {
+            let mut instance = Instance::new(&self.program, lengths, part.clone())?;
+            if self.held {
+                instance.hold_parameters();
             }
+            self.groups.push(instance);
         }
         self.lengths = lengths.clone();
         Ok(())
@@ -179,6 +183,33 @@ impl<R: Real> Batch<R> {
     /// # Errors
     /// An input or parameter of the wrong size.
     pub fn run(&mut self, feeds: &[(&str, Feed<R>)], parameters: &[&[R]]) -> Result<(), BatchError> {
+        self.run_first_into(feeds, parameters, &mut [])
+    }
+
+    /// As [`Batch::run`], with these outputs of a single row added up over the groups into the caller's memory,
+    /// where the first group writes them.
+    ///
+    /// # Errors
+    /// As there, or an output of another size.
+    pub fn run_into(
+        &mut self,
+        feeds: &[(&str, Feed<R>)],
+        parameters: &[&[R]],
+        totals: &mut [(&str, &mut [R])],
+    ) -> Result<(), BatchError>
+    where
+        R: AddAssign,
+    {
+        self.run_first_into(feeds, parameters, totals)?;
+        totals.iter_mut().try_for_each(|(name, total)| self.add_to(name, total, 1))
+    }
+
+    fn run_first_into(
+        &mut self,
+        feeds: &[(&str, Feed<R>)],
+        parameters: &[&[R]],
+        outputs: &mut [(&str, &mut [R])],
+    ) -> Result<(), BatchError> {
         let used: Vec<&(&str, Feed<R>)> = feeds
             .iter()
             .filter(|(name, _)| self.has(|role| matches!(role, Role::Input(own) if own == name)))
@@ -201,14 +232,23 @@ impl<R: Real> Batch<R> {
             && groups.iter().all(|group| group.products() > WORTH_IT)
         {
             groups.iter_mut().try_for_each(feed)?;
-            return Ok(Instance::run_together(groups, parameters, &self.pool, workers)?);
+            return Ok(Instance::run_together(groups, parameters, outputs, &self.pool, workers)?);
         }
-        let run = |instance: &mut Instance<R>| feed(instance).and_then(|()| instance.run(parameters));
-        let results: Vec<Result<(), ProgramError>> = match groups.len() {
-            1 => groups.iter_mut().map(run).collect(),
-            _ => self.pool.install(|| groups.par_iter_mut().map(run).collect()),
+        let run = |instance: &mut Instance<R>, outputs: &mut [(&str, &mut [R])]| {
+            feed(instance).and_then(|()| instance.run_into(parameters, outputs))
         };
-        Ok(results.into_iter().collect::<Result<(), ProgramError>>()?)
+        match groups.split_first_mut() {
+            None => {}
+            Some((first, [])) => run(first, outputs)?,
+            Some((first, rest)) => {
+                let others = || rest.par_iter_mut().map(|instance| run(instance, &mut [])).collect();
+                let both = || rayon::join(|| run(first, outputs), others);
+                let (first, others): (_, Vec<Result<(), ProgramError>>) = self.pool.install(both);
+                first?;
+                others.into_iter().collect::<Result<(), ProgramError>>()?;
+            }
+        }
+        Ok(())
     }
 
     /// An output of a single row, added up over the groups into `total`.
@@ -219,6 +259,17 @@ impl<R: Real> Batch<R> {
     where
         R: AddAssign,
     {
+        self.add_to(output, total, 0)
+    }
+
+    /// The same where `total` holds the sum over the groups before `first`.
+    fn add_to(&self, output: &str, total: &mut [R], first: usize) -> Result<(), BatchError>
+    where
+        R: AddAssign,
+    {
+        if first > 0 && first >= self.groups.len() {
+            return Ok(());
+        }
         if let Some(buffer) = self.output(output).filter(|buffer| buffer.width != total.len()) {
             let (name, given) = (buffer.name.clone(), total.len().to_string());
             return Err(ProgramError::Mismatch {
@@ -233,6 +284,7 @@ impl<R: Real> Batch<R> {
             self.groups
                 .iter()
                 .enumerate()
+                .skip(first)
                 .try_for_each(|(group, instance)| instance.add_row(output, number * CHUNK, part, group == 0))
         };
         match total.len() <= CHUNK {
@@ -243,6 +295,70 @@ impl<R: Real> Batch<R> {
             }
         }
         Ok(())
+    }
+
+    /// Whether an output is zero but for some of its rows.
+    pub fn is_sparse(&self, output: &str) -> bool {
+        let named = |role: &Role| matches!(role, Role::Output(own) if own == output);
+        self.plan().sparse.iter().any(|sparse| named(&self.plan().buffers[sparse.out].role))
+    }
+
+    /// A sparse output, added up over the groups into `total`, whose rows are zero but for those that `named`
+    /// has from the last time (`None`: all may be something else). False if the output is not sparse.
+    ///
+    /// # Errors
+    /// No such output, or one of another size.
+    pub fn add_up_rows(
+        &self,
+        output: &str,
+        total: &mut [R],
+        named: &mut Option<Vec<u32>>,
+    ) -> Result<bool, BatchError>
+    where
+        R: AddAssign,
+    {
+        let tables: Vec<&Table> = self.groups.iter().filter_map(|group| group.table(output)).collect();
+        let width = match (tables.first(), self.output(output)) {
+            (Some(table), Some(buffer)) if table.bytes().len() == size_of_val(total) => {
+                buffer.shape.iter().skip(1).product::<usize>()
+            }
+            _ => return Ok(false),
+        };
+        let mut now: Vec<u32> = tables.iter().flat_map(|table| table.named().iter().copied()).collect();
+        now.sort_unstable();
+        now.dedup();
+        let before = named.take();
+        if before.is_none() {
+            total.fill(R::default());
+        }
+        let before = before.unwrap_or_default();
+        let rows = CHUNK.div_ceil(width.max(1));
+        // Each element is the sum over the groups in their order, whoever adds it up.
+        let part = |(number, part): (usize, &mut [R])| {
+            let range = (number * rows) as u32..((number + 1) * rows) as u32;
+            let within = |all: &[u32]| {
+                all.partition_point(|&row| row < range.start)..all.partition_point(|&row| row < range.end)
+            };
+            let place = |row: u32| {
+                let at = (row - range.start) as usize * width;
+                at..at + width
+            };
+            for &row in &before[within(&before)] {
+                part[place(row)].fill(R::default());
+            }
+            for table in &tables {
+                for &row in &table.named()[within(table.named())] {
+                    let values = table.row(row).chunks_exact(size_of::<R>()).map(R::read);
+                    part[place(row)].iter_mut().zip(values).for_each(|(sum, value)| *sum += value);
+                }
+            }
+        };
+        match (before.len() + now.len()) * width <= CHUNK {
+            true => total.chunks_mut(rows * width).enumerate().for_each(part),
+            false => self.pool.install(|| total.par_chunks_mut(rows * width).enumerate().for_each(part)),
+        }
+        *named = Some(now);
+        Ok(true)
     }
 
     /// An output of a single number.
@@ -299,6 +415,34 @@ impl<R: Real> Batch<R> {
     }
 }
 
+/// The examples of each group. Trees go by their nodes, since they differ much in size.
+fn parts(lengths: &Lengths) -> Vec<Range<usize>> {
+    let examples = lengths.examples;
+    if lengths.trees.is_empty() {
+        let count = groups(examples);
+        return (0..count).map(|group| part(examples, group, count)).collect();
+    }
+    let nodes = |example: usize| lengths.trees.values().map(|trees| trees[example].len()).sum::<usize>();
+    // Where each tree ends among all nodes.
+    let ends: Vec<usize> = (0..examples)
+        .scan(0, |end, example| {
+            *end += nodes(example);
+            Some(*end)
+        })
+        .collect();
+    let total = ends.last().copied().unwrap_or(0);
+    let count = if total <= NODES { 1 } else { 2 * total.div_ceil(2 * NODES) };
+    // A tree belongs to the group in which its middle lies.
+    let middle = |example: usize| ends[example] * 2 - nodes(example);
+    let first = |group: usize| {
+        (0..examples).find(|&example| middle(example) * count >= 2 * total * group).unwrap_or(examples)
+    };
+    let bounds: Vec<usize> = (0..count).map(first).chain([examples]).collect();
+    let parts = bounds.windows(2).map(|pair| pair[0]..pair[1]);
+    let parts: Vec<Range<usize>> = parts.filter(|part| !part.is_empty()).collect();
+    if parts.is_empty() { vec![0..examples] } else { parts }
+}
+
 /// How many groups a batch is split into.
 fn groups(examples: usize) -> usize {
     let size = if examples < 2 * GROUP { SMALL_GROUP } else { GROUP };
@@ -329,6 +473,27 @@ mod tests {
             assert!(parts.windows(2).all(|pair| pair[0].end == pair[1].start));
             let longest = parts.iter().map(Range::len).max().unwrap();
             assert!(longest <= GROUP && longest - parts.iter().map(Range::len).min().unwrap() <= 1);
+        }
+    }
+
+    #[test]
+    fn trees_go_to_groups_by_their_nodes() {
+        let mut rng = crate::testing::Rng::new(1);
+        for trees in 0..60 {
+            let sizes: Vec<usize> = (0..trees).map(|_| rng.below(90)).collect();
+            let tree = |&nodes: &usize| {
+                let parents: Vec<i64> = (0..nodes as i64).map(|node| node - 1).collect();
+                std::sync::Arc::new(crate::base::Tree::new(&parents).unwrap())
+            };
+            let trees = sizes.iter().map(tree).collect::<Vec<_>>();
+            let lengths = Lengths { examples: trees.len(), trees: [(1, trees)].into(), ..Lengths::default() };
+            let parts = parts(&lengths);
+            assert_eq!(parts.first().map(|part| part.start), Some(0));
+            assert_eq!(parts.last().map(|part| part.end), Some(sizes.len()));
+            assert!(parts.windows(2).all(|pair| pair[0].end == pair[1].start));
+            let nodes: Vec<usize> = parts.iter().map(|part| sizes[part.clone()].iter().sum()).collect();
+            let (most, least) = (nodes.iter().max().unwrap(), nodes.iter().min().unwrap());
+            assert!(*most <= NODES + 90 && most - least <= 2 * 90, "{nodes:?}");
         }
     }
 

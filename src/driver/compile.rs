@@ -126,6 +126,7 @@ impl Pipeline {
         if !kinds.contains(&OutputKind::Gradient) {
             plan::hold_constants(&mut plan);
         }
+        plan::keep_sparse(&mut plan);
         let (target, profiled) = (self.target, self.profiled);
         Ok(Arc::new(self.timings.time("code", || Program::compile(plan, target, profiled))?))
     }

@@ -26,6 +26,11 @@ pub(super) struct GradientProgram {
     losses: Vec<String>,
     /// Outputs and where they go in the flat gradient.
     places: Vec<(String, Range<usize>)>,
+    /// Their numbers in the order of their places.
+    order: Vec<usize>,
+    /// For each of these outputs, if it is sparse: the rows of it that are not zero in the gradient; `None` if
+    /// that is not known.
+    named: Vec<Option<Vec<u32>>>,
     /// Laid out as the parameters are.
     gradient: Vec<f32>,
 }
@@ -51,11 +56,15 @@ impl GradientProgram {
                 Some((format!("gradient:{}", output.name), range))
             })
             .collect();
+        let mut order: Vec<usize> = (0..places.len()).collect();
+        order.sort_by_key(|&place| places[place].1.start);
         let losses = graph.outputs_of(OutputKind::Loss).map(|output| format!("loss:{}", output.name));
         Ok(GradientProgram {
             ranges: parameter_ranges(&program, parameters),
             losses: losses.collect(),
             batch: Batch::new(program, Arc::clone(pool)),
+            order,
+            named: vec![None; places.len()],
             places,
             gradient: vec![0.0; parameters.values().len()],
         })
@@ -73,6 +82,8 @@ impl GradientProgram {
 
     /// The gradient last computed, laid out as the parameters are; zero for what is not trained.
     pub fn gradient(&mut self) -> &mut [f32] {
+        // Whoever has it may write to it.
+        self.named.fill(None);
         &mut self.gradient
     }
 
@@ -81,13 +92,28 @@ impl GradientProgram {
     /// # Errors
     /// Data that do not fit.
     pub fn run(&mut self, parameters: &Parameters, feeds: &[(&str, Feed<f32>)]) -> Result<f64, BatchError> {
-        self.batch.run(feeds, &slices(parameters, &self.ranges))?;
+        // The first group writes its part of the gradient in place.
+        let mut dense: Vec<(&str, &mut [f32])> = Vec::new();
+        let mut rest = &mut self.gradient[..];
+        let mut at = 0;
+        for &place in &self.order {
+            let (name, range) = &self.places[place];
+            if self.batch.is_sparse(name) {
+                continue;
+            }
+            let (_, behind) = rest.split_at_mut(range.start - at);
+            let (own, behind) = behind.split_at_mut(range.len());
+            dense.push((name, own));
+            (rest, at) = (behind, range.end);
+        }
+        self.batch.run_into(feeds, &slices(parameters, &self.ranges), &mut dense)?;
         let mut loss = 0.0;
         for name in &self.losses {
             loss += self.batch.number(name)?;
         }
-        for (name, range) in &self.places {
-            self.batch.add_up(name, &mut self.gradient[range.clone()])?;
+        for ((name, range), named) in self.places.iter().zip(&mut self.named) {
+            let total = &mut self.gradient[range.clone()];
+            self.batch.add_up_rows(name, total, named)?;
         }
         Ok(loss)
     }
@@ -118,11 +144,74 @@ mod tests {
         program.batch_mut().lay_out(&Lengths::uniform(40, &[2])).unwrap();
         let x: Vec<f32> = (0..40 * 2 * 150).map(|i| (i as f32 * 0.7).sin()).collect();
         program.run(&parameters, &[("x", Feed::Real(&x))]).unwrap();
+        let gradient = program.gradient().to_vec();
+        // Once more, this time into the outputs of each group.
+        program.batch.run(&[], &slices(&parameters, &program.ranges)).unwrap();
         let mut added = vec![0.0; parameters.values().len()];
         for (name, range) in &program.places {
             added[range.clone()].copy_from_slice(&program.batch.values(name).unwrap());
         }
-        (program.gradient().to_vec(), added)
+        (gradient, added)
+    }
+
+    const TREES: &str = "model M(V = 40, I = 30, H = 70, C = 5) {
+      input word: id(V) over n.leaf
+      input label: id(C) over tree n
+      param embed: [V, I]
+      h = TreeLSTM(I, H)(embed[word][n])
+      label ~ categorical(Dense(H, C)(h))
+    }";
+
+    /// Trees as parents, and a word and a label for each node.
+    fn forest(trees: usize, most: usize, seed: u64) -> (Lengths, Vec<u32>, Vec<u32>) {
+        let mut rng = crate::testing::Rng::new(seed);
+        let form = crate::testing::Form::Random(2);
+        let nodes: Vec<usize> = (0..trees).map(|_| rng.between(1, most)).collect();
+        let trees: Vec<_> =
+            nodes.iter().map(|&nodes| Arc::new(crate::testing::tree(&mut rng, form, nodes))).collect();
+        let longest = nodes.iter().copied().max().unwrap();
+        let leaves = trees.iter().map(|tree| tree.leaves().len()).max().unwrap();
+        let words = (0..trees.len() * leaves).map(|_| rng.below(40) as u32).collect();
+        let labels = (0..trees.len() * longest).map(|_| rng.below(5) as u32).collect();
+        let axes = vec![Vec::new(); 4];
+        (Lengths { examples: trees.len(), axes, trees: [(2, trees)].into() }, words, labels)
+    }
+
+    #[test]
+    fn trees_give_the_same_bits_on_any_number_of_threads_and_after_any_batch() {
+        let mut pipeline = Pipeline::default();
+        let checked = pipeline.check(&Model::new("m.rnn", TREES), Mode::Train).unwrap();
+        let graph = pipeline.trained(&checked.graph).unwrap();
+        let tree = graph.axes.iter().position(|axis| axis.name == "n").unwrap();
+        let parameters = Parameters::initialize(parameter_specs(&graph), 1).unwrap();
+        let program = |count: usize| {
+            let pool = threads(count).unwrap();
+            GradientProgram::new(&mut Pipeline::default(), &graph, &parameters, &pool).unwrap()
+        };
+        let run = |program: &mut GradientProgram, (lengths, words, labels): &(Lengths, Vec<u32>, Vec<u32>)| {
+            let trees = lengths.trees.values().next().unwrap().clone();
+            let lengths = Lengths { trees: [(tree, trees)].into(), ..lengths.clone() };
+            program.batch_mut().lay_out(&lengths).unwrap();
+            program.run(&parameters, &[("word", Feed::Ids(words)), ("label", Feed::Ids(labels))]).unwrap()
+        };
+        // One group, several of them, a single tree.
+        let batches = [forest(3, 30, 1), forest(60, 50, 2), forest(1, 40, 3), forest(1, 3, 4)];
+        let mut reused = [program(2), program(3)];
+        assert!(reused.iter().all(|program| program.batch.is_sparse("gradient:embed")));
+        for batch in &batches {
+            let mut fresh = program(1);
+            let loss = run(&mut fresh, batch);
+            let wanted = fresh.gradient().to_vec();
+            assert!(wanted.iter().all(|value| value.is_finite()) && wanted.iter().any(|&value| value != 0.0));
+            for program in &mut reused {
+                assert_eq!(run(program, batch), loss);
+                // As the last run left it, and after somebody wrote to it.
+                assert!(program.gradient == wanted);
+                program.gradient().fill(1.0);
+                assert_eq!(run(program, batch), loss);
+                assert!(program.gradient == wanted);
+            }
+        }
     }
 
     #[test]

@@ -37,6 +37,21 @@ pub struct Plan {
     pub regions: Vec<Region>,
     /// True if examples may be split over independent runs whose single-row outputs are then added up.
     pub splittable: bool,
+    /// Outputs that are zero but for some rows, which their owner keeps so.
+    pub sparse: Vec<Sparse>,
+}
+
+/// An output whose kernel only adds to the rows that ids name: it is to be zero before a run.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Sparse {
+    /// The output, a single row that holds a matrix.
+    pub out: BufferId,
+    /// Inputs among whose ids are all that name a row.
+    pub ids: Vec<BufferId>,
+    /// Rows of the matrix.
+    pub rows: usize,
+    /// Elements of a row.
+    pub width: usize,
 }
 
 impl Plan {

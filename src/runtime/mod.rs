@@ -32,6 +32,7 @@ pub mod program;
 pub mod progress;
 pub mod schedule;
 pub mod settings;
+pub mod tables;
 pub mod text;
 pub mod treebank;
 pub mod weights;

@@ -20,12 +20,13 @@ use rayon::ThreadPool;
 use thiserror::Error;
 
 use super::layout::{Content, Layout, LayoutError, Lengths};
+use super::tables::Table;
 use crate::backend::native::clock;
 use crate::backend::native::context::{CELL_BYTES, Slots};
 use crate::backend::native::emit::EmitError;
 use crate::backend::native::jit::Jit;
 use crate::backend::native::target::Target;
-use crate::plan::places::kernels;
+use crate::plan::places::{kernels, zeros_needed};
 use crate::plan::{BufferId, Element, GemmRows, Plan, Precision, Residency, Role, SpaceId, Steps, Work};
 
 /// A type that programs calculate in: f32 or f64.
@@ -102,6 +103,8 @@ pub struct Program<R: Real> {
     plan: Plan,
     code: Jit,
     slots: Slots,
+    /// Zeros that are read where an id is none.
+    zeros: usize,
     profiled: bool,
     parameters: Vec<BufferId>,
     real: PhantomData<R>,
@@ -123,6 +126,7 @@ impl<R: Real> Program<R> {
         let is_parameter = |id: &BufferId| matches!(plan.buffers[*id].role, Role::Parameter(_));
         Ok(Program {
             slots: Slots::new(&plan),
+            zeros: zeros_needed(&plan),
             profiled,
             parameters: (0..plan.buffers.len()).filter(is_parameter).collect(),
             code,
@@ -173,6 +177,8 @@ pub struct Instance<R: Real> {
     /// The arena, beginning at the first multiple of 64 bytes.
     memory: Vec<u8>,
     context: Vec<u64>,
+    /// The plan's sparse outputs.
+    tables: Vec<Table>,
     /// Where workers count how often they have met.
     cells: Vec<u64>,
     /// Whether parameters stay the same, and if so, whether there has been a run on them.
@@ -188,21 +194,24 @@ impl<R: Real> Instance<R> {
         whole: &Lengths,
         part: Range<usize>,
     ) -> Result<Instance<R>, ProgramError> {
-        let layout = Layout::new(&program.plan, R::PRECISION, whole, part)?;
+        let layout = Layout::with_zeros(&program.plan, R::PRECISION, whole, part, program.zeros)?;
         let readings = match program.profiled {
             true => vec![0; clock::readings(kernels(&program.plan).count())],
             false => Vec::new(),
         };
         let program = Arc::clone(program);
         let (memory, context, cells) = (Vec::new(), Vec::new(), Vec::new());
-        let mut instance = Instance { program, layout, memory, context, cells, held: None, readings };
+        let tables =
+            program.plan.sparse.iter().map(|sparse| Table::new(sparse, size_of::<R>())).collect();
+        let mut instance = Instance { program, layout, memory, context, tables, cells, held: None, readings };
         instance.prepare()?;
         Ok(instance)
     }
 
     /// Takes another batch; memory is kept where it is large enough.
     pub fn relayout(&mut self, whole: &Lengths, part: Range<usize>) -> Result<(), ProgramError> {
-        self.layout = Layout::new(&self.program.plan, R::PRECISION, whole, part)?;
+        self.layout =
+            Layout::with_zeros(&self.program.plan, R::PRECISION, whole, part, self.program.zeros)?;
         self.prepare()
     }
 
@@ -273,27 +282,42 @@ impl<R: Real> Instance<R> {
 
     /// Runs the program. `parameters` are in the order of [`Program::parameters`], row-major.
     pub fn run(&mut self, parameters: &[&[R]]) -> Result<(), ProgramError> {
+        self.run_into(parameters, &mut [])
+    }
+
+    /// As [`Instance::run`], with these outputs of a single row written to the caller's memory and not kept here.
+    pub fn run_into(
+        &mut self,
+        parameters: &[&[R]],
+        outputs: &mut [(&str, &mut [R])],
+    ) -> Result<(), ProgramError> {
         self.check_parameters(parameters)?;
         self.fill_context(parameters, 1);
+        self.bind(outputs)?;
         let entry = self.program.code.entry();
         // SAFETY: the context has the slots that the code was made for; every pointer in it is to memory
         // of the size that the layout found for the plan, all of it borrowed for the call. The code
-        // writes to the arena and the readings only, which `self` owns.
+        // writes to the arena, the tables and the readings, which `self` owns, and to the outputs, which are
+        // borrowed mutably.
         unsafe { entry(self.context.as_ptr(), 0, 1) };
         Ok(())
     }
 
     /// Runs the program on several groups at once, each by `workers` threads of the pool, of which there must
-    /// be enough. The results are those of [`Instance::run`], to the bit.
+    /// be enough; the first one writes `outputs` as [`Instance::run_into`] does. The results are those of [`Instance::run`], to the bit.
     pub fn run_together(
         groups: &mut [Instance<R>],
         parameters: &[&[R]],
+        outputs: &mut [(&str, &mut [R])],
         pool: &ThreadPool,
         workers: usize,
     ) -> Result<(), ProgramError> {
         for instance in groups.iter_mut() {
             instance.check_parameters(parameters)?;
             instance.fill_context(parameters, workers);
+        }
+        if let Some(first) = groups.first_mut() {
+            first.bind(outputs)?;
         }
         let groups = &*groups;
         pool.broadcast(|thread| {
@@ -337,11 +361,8 @@ impl<R: Real> Instance<R> {
         let buffer = &self.program.plan.buffers[id];
         let real = buffer.element == Element::Real;
         let single = self.program.plan.spaces[buffer.space].axes.is_empty();
-        let row = match self.layout.arena.places[id] {
-            Some(place) if real && single && wanted <= buffer.width => {
-                let start = self.memory.as_ptr().align_offset(super::layout::ALIGNMENT) + place.offset;
-                &self.memory[start + from * bytes..start + wanted * bytes]
-            }
+        let row = match self.bytes_of(id) {
+            Some(row) if real && single && wanted <= buffer.width => &row[from * bytes..wanted * bytes],
             _ => {
                 return Err(ProgramError::Mismatch {
                     name: buffer.name.clone(),
@@ -445,17 +466,13 @@ impl<R: Real> Instance<R> {
         padded: &mut [T],
         read: impl Fn(&[u8]) -> T,
     ) -> Result<(), ProgramError> {
-        let Some(place) = self.layout.arena.places[id] else {
+        let Some(bytes) = self.bytes_of(id) else {
             return Ok(());
         };
         let buffer = &self.program.plan.buffers[id];
-        let start = self.memory.as_ptr().align_offset(super::layout::ALIGNMENT) + place.offset;
         let elements = self.layout.spaces[buffer.space].rows * buffer.width;
-        let packed: Vec<T> = self.memory[start..]
-            .chunks_exact(buffer.element.bytes(R::PRECISION))
-            .take(elements)
-            .map(read)
-            .collect();
+        let packed: Vec<T> =
+            bytes.chunks_exact(buffer.element.bytes(R::PRECISION)).take(elements).map(read).collect();
         Ok(self.layout.unpack(buffer.space, buffer.width, &packed, padded)?)
     }
 
@@ -494,9 +511,60 @@ impl<R: Real> Instance<R> {
         Ok(())
     }
 
+    /// Has the next entry write outputs elsewhere.
+    fn bind(&mut self, outputs: &mut [(&str, &mut [R])]) -> Result<(), ProgramError> {
+        for (name, values) in outputs {
+            let id = self.program.find("output", name)?;
+            let buffer = &self.program.plan.buffers[id];
+            let single = self.program.plan.spaces[buffer.space].axes.is_empty();
+            if !single || buffer.element != Element::Real || buffer.width != values.len() {
+                return Err(ProgramError::Mismatch {
+                    name: buffer.name.clone(),
+                    expected: format!("one row of {} elements ({:?})", buffer.width, buffer.element),
+                    given: format!("{} elements ({:?})", values.len(), Element::Real),
+                });
+            }
+            self.context[self.program.slots.buffer(id)] =
+                values.as_mut_ptr().expose_provenance() as u64;
+        }
+        Ok(())
+    }
+
+    /// Sparse outputs are zero before a run, which says by its ids where they will not be.
+    fn clear_tables(&mut self) {
+        let start = self.memory.as_ptr().align_offset(super::layout::ALIGNMENT);
+        for (sparse, table) in self.program.plan.sparse.iter().zip(&mut self.tables) {
+            let ids = sparse.ids.iter().filter_map(|&id| {
+                let place = self.layout.arena.places[id]?;
+                Some(self.memory[start + place.offset..].chunks_exact(4).take(place.rows).map(read_id))
+            });
+            table.clear(ids.flatten());
+        }
+    }
+
+    /// A buffer's memory from row 0 on.
+    fn bytes_of(&self, id: BufferId) -> Option<&[u8]> {
+        if let Some(at) = self.program.plan.sparse.iter().position(|sparse| sparse.out == id) {
+            return Some(self.tables.get(at)?.bytes());
+        }
+        let place = self.layout.arena.places[id]?;
+        let start = self.memory.as_ptr().align_offset(super::layout::ALIGNMENT);
+        Some(&self.memory[start + place.offset..])
+    }
+
+    /// The memory of a sparse output.
+    pub fn table(&self, name: &str) -> Option<&Table> {
+        let plan = &self.program.plan;
+        let at = plan.sparse.iter().position(
+            |sparse| matches!(&plan.buffers[sparse.out].role, Role::Output(own) if own == name),
+        )?;
+        self.tables.get(at)
+    }
+
     fn fill_context(&mut self, parameters: &[&[R]], workers: usize) {
         let program = Arc::clone(&self.program);
         let (slots, plan) = (&program.slots, &program.plan);
+        self.clear_tables();
         let arena = self.arena().as_mut_ptr().expose_provenance() as u64;
         let mut context = std::mem::take(&mut self.context);
         context.clear();
@@ -509,6 +577,9 @@ impl<R: Real> Instance<R> {
             if let Some(place) = place {
                 context[slots.buffer(id)] = arena + place.offset as u64;
             }
+        }
+        for (sparse, table) in plan.sparse.iter().zip(&mut self.tables) {
+            context[slots.buffer(sparse.out)] = table.bytes_mut().as_mut_ptr().expose_provenance() as u64;
         }
         for (&id, values) in program.parameters.iter().zip(parameters) {
             context[slots.buffer(id)] = values.as_ptr().expose_provenance() as u64;

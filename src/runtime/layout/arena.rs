@@ -29,7 +29,7 @@ pub struct Place {
 /// The places of all buffers.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Arena {
-    /// One a buffer; `None` for parameters.
+    /// One a buffer; `None` for parameters and sparse outputs.
     pub places: Vec<Option<Place>>,
     /// Where the zeros lie that are read where an id is none.
     pub zeros: usize,
@@ -55,7 +55,8 @@ impl Arena {
         };
         let mut wanted = Vec::new();
         for (id, buffer) in plan.buffers.iter().enumerate() {
-            if matches!(buffer.role, Role::Parameter(_)) {
+            let apart = plan.sparse.iter().any(|sparse| sparse.out == id);
+            if apart || matches!(buffer.role, Role::Parameter(_)) {
                 continue;
             }
             let space = spaces
@@ -65,21 +66,19 @@ impl Arena {
         }
         // Largest first; equal sizes in the plan's order, so that the same plan gives the same places.
         wanted.sort_by_key(|&(id, place)| (std::cmp::Reverse(place.bytes), id));
-        let mut placed: Vec<(usize, Place)> = Vec::new();
+        // In the order of their starts.
+        let mut placed: Vec<Taken> = Vec::with_capacity(wanted.len());
         for (id, mut place) in wanted {
-            let mut taken: Vec<(usize, usize)> = placed
-                .iter()
-                .filter(|&&(other, _)| meet(life(plan, id), life(plan, other)))
-                .map(|&(_, other)| (other.start, other.start + align(other.bytes).unwrap_or(usize::MAX)))
-                .collect();
-            taken.sort_unstable();
-            let start = best_gap(arena.zeros_bytes, &taken, align(place.bytes)?);
+            let own = life(plan, id);
+            let taken = placed.iter().filter(|other| meet(own, other.life));
+            let start = best_gap(arena.zeros_bytes, taken, align(place.bytes)?);
             let end = start.checked_add(align(place.bytes)?).ok_or(TOO_LARGE)?;
             place.offset += start;
             place.start = start;
             arena.bytes = arena.bytes.max(end);
             arena.places[id] = Some(place);
-            placed.push((id, place));
+            let behind = placed.partition_point(|other| (other.start, other.end) < (start, end));
+            placed.insert(behind, Taken { start, end, life: own });
         }
         arena.bytes = arena.bytes.max(arena.zeros_bytes);
         isize::try_from(arena.bytes).map_err(|_| TOO_LARGE)?;
@@ -108,6 +107,13 @@ impl Arena {
         let _ = writeln!(text, "{} bytes in all", self.bytes);
         text
     }
+}
+
+/// Bytes that a buffer takes while it lives.
+struct Taken {
+    start: usize,
+    end: usize,
+    life: (usize, usize),
 }
 
 const TOO_LARGE: LayoutError = LayoutError::TooLarge { what: "buffers" };
@@ -146,10 +152,10 @@ fn meet(a: (usize, usize), b: (usize, usize)) -> bool {
 }
 
 /// The start of the smallest gap that holds `bytes`, or behind everything.
-fn best_gap(first: usize, taken: &[(usize, usize)], bytes: usize) -> usize {
+fn best_gap<'t>(first: usize, taken: impl Iterator<Item = &'t Taken>, bytes: usize) -> usize {
     let mut best: Option<(usize, usize)> = None;
     let mut free = first;
-    for &(start, end) in taken {
+    for &Taken { start, end, .. } in taken {
         if let Some(gap) = start.checked_sub(free)
             && gap >= bytes
             && best.is_none_or(|(smallest, _)| gap < smallest)

@@ -151,6 +151,17 @@ impl Layout {
         whole: &Lengths,
         part: Range<usize>,
     ) -> Result<Layout, LayoutError> {
+        Layout::with_zeros(plan, precision, whole, part, places::zeros_needed(plan))
+    }
+
+    /// The same where it is known how many zeros the plan needs ([`places::zeros_needed`]).
+    pub fn with_zeros(
+        plan: &Plan,
+        precision: Precision,
+        whole: &Lengths,
+        part: Range<usize>,
+        zeros: usize,
+    ) -> Result<Layout, LayoutError> {
         check_part(whole, &part)?;
         let whole = &positions::completed(plan, whole)?;
         let shape = |lengths| Shape { lengths, kinds: &plan.kinds };
@@ -176,7 +187,7 @@ impl Layout {
             .iter()
             .map(|list| rows::list_rows(list, &spaces, shape))
             .collect::<Result<Vec<_>, _>>()?;
-        let arena = Arena::new(plan, precision, &spaces, places::zeros_needed(plan))?;
+        let arena = Arena::new(plan, precision, &spaces, zeros)?;
         Ok(Layout {
             part,
             precision,
