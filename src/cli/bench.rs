@@ -75,7 +75,9 @@ impl Bench {
         let workloads = match (over_sequences, self.shape) {
             (false, _) => Vec::new(),
             (true, Some(Sizes::Widths(..))) => {
-                return Err(Failure::Usage("a shape of sequences is T,B,I,H; I,H is for tree-lstm".to_string()));
+                return Err(Failure::Usage(
+                    "a shape of sequences is T,B,I,H; I,H is for tree-lstm".to_string(),
+                ));
             }
             (true, Some(Sizes::Sequences(shape))) => choose(self.only.as_deref(), Some(shape))?,
             (true, None) => choose(self.only.as_deref(), None)?,
@@ -87,7 +89,9 @@ impl Bench {
         let forest = match (&self.trees, over_trees) {
             (Some(path), true) => Some((Forest::read(path).map_err(Failure::of)?, self.tree_shapes()?)),
             (None, true) => {
-                return Err(Failure::Usage("tree-lstm runs on trees of a file: name one with --trees FILE".to_string()));
+                return Err(Failure::Usage(
+                    "tree-lstm runs on trees of a file: name one with --trees FILE".to_string(),
+                ));
             }
             (_, false) => None,
         };
@@ -144,7 +148,9 @@ impl Bench {
             None => WIDTHS,
             Some(Sizes::Widths(input, hidden)) => (input, hidden),
             Some(Sizes::Sequences(_)) => {
-                return Err(Failure::Usage("the shape of tree-lstm is I,H; its batch is --batch".to_string()));
+                return Err(Failure::Usage(
+                    "the shape of tree-lstm is I,H; its batch is --batch".to_string(),
+                ));
             }
         };
         let batches = self.batch.map_or(BATCHES.to_vec(), |batch| vec![batch]);

@@ -8,10 +8,11 @@
 //!
 //! Trees go to groups by their nodes. How a batch is split depends on its sizes alone, and results are added in the order of the groups:
 //! the same batch gives the same bits on any number of threads. Memory is laid out again only when
-//! the lengths change. It does not know what the outputs mean.
+//! the lengths change. What is only added up needs memory for each thread, not for each group: a group's is
+//! lent to the next one when its results have been added. It does not know what the outputs mean.
 
-use std::ops::{AddAssign, Range};
-use std::sync::Arc;
+use std::ops::Range;
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
 use rayon::prelude::*;
 use rayon::{ThreadPool, ThreadPoolBuildError, ThreadPoolBuilder};
@@ -19,7 +20,7 @@ use thiserror::Error;
 
 use crate::plan::{Buffer, Plan, Role, SpaceId, Steps};
 use crate::runtime::layout::Lengths;
-use crate::runtime::program::{Instance, Program, ProgramError, Real};
+use crate::runtime::program::{Instance, Memory, Program, ProgramError, Real};
 use crate::runtime::tables::Table;
 
 /// Examples of a group, about: enough for full product tiles, few enough for caches.
@@ -71,12 +72,29 @@ pub struct Batch<R: Real> {
     lengths: Lengths,
     groups: Vec<Instance<R>>,
     held: bool,
+    /// Outputs that are only added up, if groups share memory.
+    added: Option<Arc<[String]>>,
+    /// What is lent to groups.
+    lent: Vec<Memory>,
+    /// For each sparse output the rows that may be other than zero where it was added up; `None` if that is not
+    /// known.
+    named: Vec<Option<Vec<u32>>>,
 }
+
+/// Where outputs are added up: the ranges of a whole that each takes.
+type Sums<'a> = &'a [(String, Range<usize>)];
 
 impl<R: Real> Batch<R> {
     /// A batch of no examples.
     pub fn new(program: Arc<Program<R>>, pool: Arc<ThreadPool>) -> Batch<R> {
-        Batch { program, pool, lengths: Lengths::default(), groups: Vec::new(), held: false }
+        let (lengths, groups, lent) = (Lengths::default(), Vec::new(), Vec::new());
+        let named = vec![None; program.plan().sparse.len()];
+        Batch { program, pool, lengths, groups, held: false, added: None, lent, named }
+    }
+
+    /// A batch of no examples, whose outputs of these names are read by [`Batch::run_adding`] and by nobody else.
+    pub fn adding(program: Arc<Program<R>>, pool: Arc<ThreadPool>, outputs: Vec<String>) -> Batch<R> {
+        Batch { added: Some(outputs.into()), ..Batch::new(program, pool) }
     }
 
     /// The plan that is run.
@@ -116,13 +134,17 @@ impl<R: Real> Batch<R> {
         let parts = if self.plan().splittable { parts(lengths) } else { vec![0..lengths.examples] };
         self.groups.truncate(parts.len());
         let known = &parts[..self.groups.len()];
-        let again = |(instance, part): (&mut Instance<R>, &Range<usize>)| instance.relayout(lengths, part.clone());
+        let again =
+            |(instance, part): (&mut Instance<R>, &Range<usize>)| instance.relayout(lengths, part.clone());
         match known.len() {
             0 | 1 => self.groups.iter_mut().zip(known).try_for_each(again)?,
             _ => self.pool.install(|| self.groups.par_iter_mut().zip(known).try_for_each(again))?,
         }
         for part in &parts[self.groups.len()..] {
-            let mut instance = Instance::new(&self.program, lengths, part.clone())?;
+            let mut instance = match &self.added {
+                Some(outputs) => Instance::borrowing(&self.program, lengths, part.clone(), outputs)?,
+                None => Instance::new(&self.program, lengths, part.clone())?,
+            };
             if self.held {
                 instance.hold_parameters();
             }
@@ -183,33 +205,55 @@ impl<R: Real> Batch<R> {
     /// # Errors
     /// An input or parameter of the wrong size.
     pub fn run(&mut self, feeds: &[(&str, Feed<R>)], parameters: &[&[R]]) -> Result<(), BatchError> {
-        self.run_first_into(feeds, parameters, &mut [])
+        self.run_adding(feeds, parameters, &[], &mut [])
     }
 
-    /// As [`Batch::run`], with these outputs of a single row added up over the groups into the caller's memory,
-    /// where the first group writes them.
+    /// Says that the sums of [`Batch::run_adding`] are no longer what that left.
+    pub fn forget_sums(&mut self) {
+        self.named.fill(None);
+    }
+
+    /// The number of an output among the sparse ones.
+    fn sparse(&self, output: &str) -> Option<usize> {
+        let named = |role: &Role| matches!(role, Role::Output(own) if own == output);
+        self.plan().sparse.iter().position(|sparse| named(&self.plan().buffers[sparse.out].role))
+    }
+
+    /// Clears the rows of sparse sums that the last run left, and notes those that this one will.
+    fn clear_sums(&mut self, sums: Sums, total: &mut [R]) {
+        for (output, range) in sums {
+            let Some(at) = self.sparse(output) else { continue };
+            let width = self.plan().sparse[at].width;
+            let total = &mut total[range.clone()];
+            match self.named[at].take() {
+                None => total.fill(R::default()),
+                Some(rows) => rows.into_iter().for_each(|row| {
+                    let start = row as usize * width;
+                    total[start..start + width].fill(R::default());
+                }),
+            }
+            self.named[at] = Some(Vec::new());
+        }
+    }
+
+    /// As [`Batch::run`], and adds outputs of a single row up over the groups, each into its range of `total`.
+    /// Of sparse outputs only the rows are touched that this run or the last one changes: `total` is what that
+    /// left, or see [`Batch::forget_sums`].
     ///
     /// # Errors
-    /// As there, or an output of another size.
-    pub fn run_into(
+    /// An input, parameter or output of the wrong size.
+    pub fn run_adding(
         &mut self,
         feeds: &[(&str, Feed<R>)],
         parameters: &[&[R]],
-        totals: &mut [(&str, &mut [R])],
-    ) -> Result<(), BatchError>
-    where
-        R: AddAssign,
-    {
-        self.run_first_into(feeds, parameters, totals)?;
-        totals.iter_mut().try_for_each(|(name, total)| self.add_to(name, total, 1))
-    }
-
-    fn run_first_into(
-        &mut self,
-        feeds: &[(&str, Feed<R>)],
-        parameters: &[&[R]],
-        outputs: &mut [(&str, &mut [R])],
+        sums: Sums,
+        total: &mut [R],
     ) -> Result<(), BatchError> {
+        for (output, range) in sums {
+            self.check_sum(output, range.len())?;
+        }
+        self.clear_sums(sums, total);
+        let sparse: Vec<Option<usize>> = sums.iter().map(|(output, _)| self.sparse(output)).collect();
         let used: Vec<&(&str, Feed<R>)> = feeds
             .iter()
             .filter(|(name, _)| self.has(|role| matches!(role, Role::Input(own) if own == name)))
@@ -232,133 +276,90 @@ impl<R: Real> Batch<R> {
             && groups.iter().all(|group| group.products() > WORTH_IT)
         {
             groups.iter_mut().try_for_each(feed)?;
-            return Ok(Instance::run_together(groups, parameters, outputs, &self.pool, workers)?);
+            self.lent.resize_with(self.lent.len().max(groups.len()), Memory::default);
+            Instance::run_together(groups, parameters, &mut self.lent, &self.pool, workers)?;
+            for lent in &self.lent[..self.groups.len()] {
+                for ((_, range), at) in sums.iter().zip(&sparse) {
+                    if let Some(at) = *at {
+                        add_sparse(&lent.tables()[at], &mut total[range.clone()], &mut self.named[at]);
+                    }
+                }
+            }
+            return self.add_all(sums, &sparse, total);
         }
-        let run = |instance: &mut Instance<R>, outputs: &mut [(&str, &mut [R])]| {
-            feed(instance).and_then(|()| instance.run_into(parameters, outputs))
+        let run = |instance: &mut Instance<R>, lent: &mut Memory| {
+            feed(instance).and_then(|()| instance.run_in(parameters, lent))
         };
-        match groups.split_first_mut() {
-            None => {}
-            Some((first, [])) => run(first, outputs)?,
-            Some((first, rest)) => {
-                let others = || rest.par_iter_mut().map(|instance| run(instance, &mut [])).collect();
-                let both = || rayon::join(|| run(first, outputs), others);
-                let (first, others): (_, Vec<Result<(), ProgramError>>) = self.pool.install(both);
-                first?;
-                others.into_iter().collect::<Result<(), ProgramError>>()?;
-            }
-        }
-        Ok(())
-    }
-
-    /// An output of a single row, added up over the groups into `total`.
-    ///
-    /// # Errors
-    /// No such output, or one of another size.
-    pub fn add_up(&self, output: &str, total: &mut [R]) -> Result<(), BatchError>
-    where
-        R: AddAssign,
-    {
-        self.add_to(output, total, 0)
-    }
-
-    /// The same where `total` holds the sum over the groups before `first`.
-    fn add_to(&self, output: &str, total: &mut [R], first: usize) -> Result<(), BatchError>
-    where
-        R: AddAssign,
-    {
-        if first > 0 && first >= self.groups.len() {
-            return Ok(());
-        }
-        if let Some(buffer) = self.output(output).filter(|buffer| buffer.width != total.len()) {
-            let (name, given) = (buffer.name.clone(), total.len().to_string());
-            return Err(ProgramError::Mismatch {
-                name,
-                expected: format!("{} elements", buffer.width),
-                given,
-            }
-            .into());
-        }
-        // Each element is the sum over the groups in their order, whoever adds it up.
-        let part = |(number, part): (usize, &mut [R])| -> Result<(), ProgramError> {
-            self.groups
-                .iter()
-                .enumerate()
-                .skip(first)
-                .try_for_each(|(group, instance)| instance.add_row(output, number * CHUNK, part, group == 0))
-        };
-        match total.len() <= CHUNK {
-            true => part((0, total))?,
-            false => {
-                let all = || total.par_chunks_mut(CHUNK).enumerate().try_for_each(part);
-                self.pool.install(all)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Whether an output is zero but for some of its rows.
-    pub fn is_sparse(&self, output: &str) -> bool {
-        let named = |role: &Role| matches!(role, Role::Output(own) if own == output);
-        self.plan().sparse.iter().any(|sparse| named(&self.plan().buffers[sparse.out].role))
-    }
-
-    /// A sparse output, added up over the groups into `total`, whose rows are zero but for those that `named`
-    /// has from the last time (`None`: all may be something else). False if the output is not sparse.
-    ///
-    /// # Errors
-    /// No such output, or one of another size.
-    pub fn add_up_rows(
-        &self,
-        output: &str,
-        total: &mut [R],
-        named: &mut Option<Vec<u32>>,
-    ) -> Result<bool, BatchError>
-    where
-        R: AddAssign,
-    {
-        let tables: Vec<&Table> = self.groups.iter().filter_map(|group| group.table(output)).collect();
-        let width = match (tables.first(), self.output(output)) {
-            (Some(table), Some(buffer)) if table.bytes().len() == size_of_val(total) => {
-                buffer.shape.iter().skip(1).product::<usize>()
-            }
-            _ => return Ok(false),
-        };
-        let mut now: Vec<u32> = tables.iter().flat_map(|table| table.named().iter().copied()).collect();
-        now.sort_unstable();
-        now.dedup();
-        let before = named.take();
-        if before.is_none() {
-            total.fill(R::default());
-        }
-        let before = before.unwrap_or_default();
-        let rows = CHUNK.div_ceil(width.max(1));
-        // Each element is the sum over the groups in their order, whoever adds it up.
-        let part = |(number, part): (usize, &mut [R])| {
-            let range = (number * rows) as u32..((number + 1) * rows) as u32;
-            let within = |all: &[u32]| {
-                all.partition_point(|&row| row < range.start)..all.partition_point(|&row| row < range.end)
-            };
-            let place = |row: u32| {
-                let at = (row - range.start) as usize * width;
-                at..at + width
-            };
-            for &row in &before[within(&before)] {
-                part[place(row)].fill(R::default());
-            }
-            for table in &tables {
-                for &row in &table.named()[within(table.named())] {
-                    let values = table.row(row).chunks_exact(size_of::<R>()).map(R::read);
-                    part[place(row)].iter_mut().zip(values).for_each(|(sum, value)| *sum += value);
+        let tasks = self.pool.current_num_threads().min(groups.len()).max(1);
+        self.lent.resize_with(self.lent.len().max(tasks), Memory::default);
+        let turn = Turn { state: Mutex::new((0, (total, &mut self.named))), done: Condvar::new() };
+        let ahead = Mutex::new(groups.iter_mut().enumerate());
+        let failed: Mutex<Option<ProgramError>> = Mutex::new(None);
+        let task = |lent: &mut Memory| {
+            let next = || ahead.lock().unwrap_or_else(PoisonError::into_inner).next();
+            while let Some((number, instance)) = next() {
+                let result = run(instance, lent);
+                let result = turn.take(number, |(total, named)| {
+                    result.and_then(|()| {
+                        sums.iter().zip(&sparse).try_for_each(|((output, range), at)| {
+                            let total = &mut total[range.clone()];
+                            match *at {
+                                None => instance.add_row(output, 0, total, number == 0, Some(lent))?,
+                                Some(at) => add_sparse(&lent.tables()[at], total, &mut named[at]),
+                            }
+                            Ok(())
+                        })
+                    })
+                });
+                if let Err(error) = result {
+                    failed.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
                 }
             }
         };
-        match (before.len() + now.len()) * width <= CHUNK {
-            true => total.chunks_mut(rows * width).enumerate().for_each(part),
-            false => self.pool.install(|| total.par_chunks_mut(rows * width).enumerate().for_each(part)),
+        match &mut self.lent[..tasks] {
+            [lent] => task(lent),
+            several => self.pool.scope(|scope| {
+                several.iter_mut().for_each(|lent| scope.spawn(|_| task(lent)));
+            }),
         }
-        *named = Some(now);
-        Ok(true)
+        match failed.into_inner().unwrap_or_else(PoisonError::into_inner) {
+            Some(error) => Err(error.into()),
+            None => Ok(()),
+        }
+    }
+
+    /// An output that is added up is a row of so many elements.
+    fn check_sum(&self, output: &str, elements: usize) -> Result<(), BatchError> {
+        match self.output(output).filter(|buffer| buffer.width != elements) {
+            Some(buffer) => Err(ProgramError::Mismatch {
+                name: buffer.name.clone(),
+                expected: format!("{} elements", buffer.width),
+                given: elements.to_string(),
+            }
+            .into()),
+            None => Ok(()),
+        }
+    }
+
+    /// Adds up what all groups have in memory of their own or in the block that each was lent: each element in
+    /// the order of the groups, whoever adds it.
+    fn add_all(&self, sums: Sums, sparse: &[Option<usize>], total: &mut [R]) -> Result<(), BatchError> {
+        for ((output, range), _) in sums.iter().zip(sparse).filter(|(_, sparse)| sparse.is_none()) {
+            let part = |(number, part): (usize, &mut [R])| -> Result<(), ProgramError> {
+                self.groups.iter().zip(&self.lent).enumerate().try_for_each(|(group, (instance, lent))| {
+                    instance.add_row(output, number * CHUNK, part, group == 0, Some(lent))
+                })
+            };
+            let total = &mut total[range.clone()];
+            match total.len() <= CHUNK {
+                true => part((0, total))?,
+                false => {
+                    let all = || total.par_chunks_mut(CHUNK).enumerate().try_for_each(part);
+                    self.pool.install(all)?;
+                }
+            }
+        }
+        Ok(())
     }
 
     /// An output of a single number.
@@ -412,6 +413,32 @@ impl<R: Real> Batch<R> {
 
     fn has(&self, is: impl Fn(&Role) -> bool) -> bool {
         self.plan().buffers.iter().any(|buffer| is(&buffer.role))
+    }
+}
+
+/// Adds a group's sparse output, and notes the rows.
+fn add_sparse<R: Real>(table: &Table, total: &mut [R], named: &mut Option<Vec<u32>>) {
+    table.add_to(total);
+    named.get_or_insert_default().extend_from_slice(table.named());
+}
+
+/// What groups do one after the other, in their order, whoever runs them.
+struct Turn<T> {
+    /// Whose turn it is, and what it is about.
+    state: Mutex<(usize, T)>,
+    done: Condvar,
+}
+
+impl<T> Turn<T> {
+    /// Waits until all before `number` have had their turn. Whoever waits must know that these are being run.
+    fn take<A>(&self, number: usize, work: impl FnOnce(&mut T) -> A) -> A {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let waited = self.done.wait_while(state, |(next, _)| *next != number);
+        let mut state = waited.unwrap_or_else(PoisonError::into_inner);
+        let result = work(&mut state.1);
+        state.0 += 1;
+        self.done.notify_all();
+        result
     }
 }
 

@@ -12,7 +12,7 @@ use super::session::{Model, SessionError};
 use super::timings::Timings;
 use crate::backend::native::Target;
 use crate::check::{Checked, Mode, Request};
-use crate::grad::{GradError, grad_to_run};
+use crate::grad::{GradError, grad_of_losses};
 use crate::ir::{Graph, OutputKind, verify};
 use crate::opt::{self, Pass};
 use crate::plan::{self, PlanError};
@@ -66,7 +66,7 @@ impl Pipeline {
     pub fn trained(&mut self, graph: &Graph) -> Result<Graph, GradError> {
         let trainable = graph.params.iter().filter(|param| param.trainable);
         let names: Vec<String> = trainable.map(|param| param.name.clone()).collect();
-        self.timings.time("gradient", || grad_to_run(graph, &names))
+        self.timings.time("gradient", || grad_of_losses(graph, &names))
     }
 
     /// Runs passes; in debug builds the graph is verified after each.
@@ -111,6 +111,22 @@ impl Pipeline {
         Ok(self.timings.time("plan", || plan::plan(&graph, name))?)
     }
 
+    /// As [`Pipeline::program`], for runs whose sparse outputs (see [`plan::keep_sparse`]) are added up.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn training_program<R: Real>(
+        &mut self,
+        graph: &Graph,
+        kinds: &[OutputKind],
+        name: &str,
+    ) -> Result<Arc<Program<R>>, CompileError> {
+        let mut plan = self.planned(graph, kinds, name)?;
+        plan::keep_sparse(&mut plan);
+        let (target, profiled) = (self.target, self.profiled);
+        Ok(Arc::new(self.timings.time("code", || Program::compile(plan, target, profiled))?))
+    }
+
     /// Optimises and plans the outputs of these kinds and compiles them.
     ///
     /// # Errors
@@ -126,7 +142,6 @@ impl Pipeline {
         if !kinds.contains(&OutputKind::Gradient) {
             plan::hold_constants(&mut plan);
         }
-        plan::keep_sparse(&mut plan);
         let (target, profiled) = (self.target, self.profiled);
         Ok(Arc::new(self.timings.time("code", || Program::compile(plan, target, profiled))?))
     }

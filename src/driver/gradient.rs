@@ -26,11 +26,6 @@ pub(super) struct GradientProgram {
     losses: Vec<String>,
     /// Outputs and where they go in the flat gradient.
     places: Vec<(String, Range<usize>)>,
-    /// Their numbers in the order of their places.
-    order: Vec<usize>,
-    /// For each of these outputs, if it is sparse: the rows of it that are not zero in the gradient; `None` if
-    /// that is not known.
-    named: Vec<Option<Vec<u32>>>,
     /// Laid out as the parameters are.
     gradient: Vec<f32>,
 }
@@ -48,7 +43,7 @@ impl GradientProgram {
     ) -> Result<GradientProgram, CompileError> {
         let name = format!("{}_train", graph.name);
         let kinds = [OutputKind::Loss, OutputKind::Gradient, OutputKind::Carry];
-        let program = pipeline.program::<f32>(graph, &kinds, &name)?;
+        let program = pipeline.training_program(graph, &kinds, &name)?;
         let places: Vec<(String, Range<usize>)> = graph
             .outputs_of(OutputKind::Gradient)
             .filter_map(|output| {
@@ -56,15 +51,15 @@ impl GradientProgram {
                 Some((format!("gradient:{}", output.name), range))
             })
             .collect();
-        let mut order: Vec<usize> = (0..places.len()).collect();
-        order.sort_by_key(|&place| places[place].1.start);
         let losses = graph.outputs_of(OutputKind::Loss).map(|output| format!("loss:{}", output.name));
         Ok(GradientProgram {
             ranges: parameter_ranges(&program, parameters),
             losses: losses.collect(),
-            batch: Batch::new(program, Arc::clone(pool)),
-            order,
-            named: vec![None; places.len()],
+            batch: Batch::adding(
+                program,
+                Arc::clone(pool),
+                places.iter().map(|(name, _)| name.clone()).collect(),
+            ),
             places,
             gradient: vec![0.0; parameters.values().len()],
         })
@@ -83,7 +78,7 @@ impl GradientProgram {
     /// The gradient last computed, laid out as the parameters are; zero for what is not trained.
     pub fn gradient(&mut self) -> &mut [f32] {
         // Whoever has it may write to it.
-        self.named.fill(None);
+        self.batch.forget_sums();
         &mut self.gradient
     }
 
@@ -92,28 +87,11 @@ impl GradientProgram {
     /// # Errors
     /// Data that do not fit.
     pub fn run(&mut self, parameters: &Parameters, feeds: &[(&str, Feed<f32>)]) -> Result<f64, BatchError> {
-        // The first group writes its part of the gradient in place.
-        let mut dense: Vec<(&str, &mut [f32])> = Vec::new();
-        let mut rest = &mut self.gradient[..];
-        let mut at = 0;
-        for &place in &self.order {
-            let (name, range) = &self.places[place];
-            if self.batch.is_sparse(name) {
-                continue;
-            }
-            let (_, behind) = rest.split_at_mut(range.start - at);
-            let (own, behind) = behind.split_at_mut(range.len());
-            dense.push((name, own));
-            (rest, at) = (behind, range.end);
-        }
-        self.batch.run_into(feeds, &slices(parameters, &self.ranges), &mut dense)?;
+        let parameters = slices(parameters, &self.ranges);
+        self.batch.run_adding(feeds, &parameters, &self.places, &mut self.gradient)?;
         let mut loss = 0.0;
         for name in &self.losses {
             loss += self.batch.number(name)?;
-        }
-        for ((name, range), named) in self.places.iter().zip(&mut self.named) {
-            let total = &mut self.gradient[range.clone()];
-            self.batch.add_up_rows(name, total, named)?;
         }
         Ok(loss)
     }
@@ -143,15 +121,17 @@ mod tests {
         let mut program = GradientProgram::new(&mut pipeline, &graph, &parameters, &pool).unwrap();
         program.batch_mut().lay_out(&Lengths::uniform(40, &[2])).unwrap();
         let x: Vec<f32> = (0..40 * 2 * 150).map(|i| (i as f32 * 0.7).sin()).collect();
-        program.run(&parameters, &[("x", Feed::Real(&x))]).unwrap();
-        let gradient = program.gradient().to_vec();
-        // Once more, this time into the outputs of each group.
-        program.batch.run(&[], &slices(&parameters, &program.ranges)).unwrap();
+        let feeds = [("x", Feed::Real(&x[..]))];
+        program.run(&parameters, &feeds).unwrap();
+        // The same outputs from groups that share no memory.
+        let mut apart = Batch::new(Arc::clone(program.batch.program()), Arc::clone(&pool));
+        apart.lay_out(&Lengths::uniform(40, &[2])).unwrap();
+        apart.run(&feeds, &slices(&parameters, &program.ranges)).unwrap();
         let mut added = vec![0.0; parameters.values().len()];
         for (name, range) in &program.places {
-            added[range.clone()].copy_from_slice(&program.batch.values(name).unwrap());
+            added[range.clone()].copy_from_slice(&apart.values(name).unwrap());
         }
-        (gradient, added)
+        (program.gradient().to_vec(), added)
     }
 
     const TREES: &str = "model M(V = 40, I = 30, H = 70, C = 5) {
@@ -188,7 +168,8 @@ mod tests {
             let pool = threads(count).unwrap();
             GradientProgram::new(&mut Pipeline::default(), &graph, &parameters, &pool).unwrap()
         };
-        let run = |program: &mut GradientProgram, (lengths, words, labels): &(Lengths, Vec<u32>, Vec<u32>)| {
+        let run = |program: &mut GradientProgram,
+                   (lengths, words, labels): &(Lengths, Vec<u32>, Vec<u32>)| {
             let trees = lengths.trees.values().next().unwrap().clone();
             let lengths = Lengths { trees: [(tree, trees)].into(), ..lengths.clone() };
             program.batch_mut().lay_out(&lengths).unwrap();
@@ -197,7 +178,7 @@ mod tests {
         // One group, several of them, a single tree.
         let batches = [forest(3, 30, 1), forest(60, 50, 2), forest(1, 40, 3), forest(1, 3, 4)];
         let mut reused = [program(2), program(3)];
-        assert!(reused.iter().all(|program| program.batch.is_sparse("gradient:embed")));
+        assert!(reused.iter().all(|program| !program.batch.plan().sparse.is_empty()));
         for batch in &batches {
             let mut fresh = program(1);
             let loss = run(&mut fresh, batch);
@@ -273,7 +254,18 @@ mod tests {
             GradientProgram::new(&mut pipeline, &graph, &parameters, &threads(1).unwrap()).unwrap();
         program.batch_mut().lay_out(&Lengths::uniform(1, &[2])).unwrap();
         for wrong in [129, 131] {
-            let error = program.batch.add_up("gradient:h.b_h", &mut vec![0.0; wrong]).unwrap_err();
+            let sums = [("gradient:h.b_h".to_string(), 0..wrong)];
+            let x = [0.0; 300];
+            let mut total = vec![0.0; wrong];
+            let error = program
+                .batch
+                .run_adding(
+                    &[("x", Feed::Real(&x))],
+                    &slices(&parameters, &program.ranges),
+                    &sums,
+                    &mut total,
+                )
+                .unwrap_err();
             assert!(error.to_string().contains("130"), "{error}");
         }
     }

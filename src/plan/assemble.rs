@@ -445,7 +445,8 @@ impl<'a> Assembler<'a> {
             let source = self.place(AxisSet::NONE, view, strides)?;
             let at = [piece.at[contracted], piece.at[free]];
             let pack = Pack { source, k: shape[contracted], n: shape[free], at, whole, to };
-            let kernel = Kernel { work: Work::Pack(pack), equations: Vec::new(), constant: false, steps: Steps::All };
+            let kernel =
+                Kernel { work: Work::Pack(pack), equations: Vec::new(), constant: false, steps: Steps::All };
             if flat == self.region {
                 kernels.push(kernel);
             } else {
@@ -471,9 +472,8 @@ impl<'a> Assembler<'a> {
         let a = self.view(operands[0]).and_then(|view| self.place(axes, &view, Vec::new()))?;
         let b = self.view(operands[1]).and_then(|view| self.place(axes, &view, Vec::new()))?;
         let mut out = self.own_place(node, Vec::new());
-        // The rows of a part of a join are as far apart as those of the join.
-        let whole = self.places.aliases.get(&node).map_or(node, |(join, _)| *join);
-        out.pitch = graph.ty(whole).shape.last().copied().unwrap_or(n);
+        // As part of a join it lies in the join's rows.
+        out.pitch = self.places.aliases.get(&node).map_or(n, |(join, _)| graph.ty(*join).shape[1]);
         Ok(Work::Outer(Outer { space: self.space(axes), a, m, b, n, out, accumulate: false }))
     }
 

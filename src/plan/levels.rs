@@ -168,16 +168,25 @@ impl Computed {
         if matches!(graph.op(node), Op::Constant(value) if *value == 0.0) {
             return Levels::NONE;
         }
-        let own = if tree_of(graph, graph.ty(node).axes) == Some(tree) { self.support(node) } else { Levels::ALL };
+        let own =
+            if tree_of(graph, graph.ty(node).axes) == Some(tree) { self.support(node) } else { Levels::ALL };
         match access {
             Access::Here => own,
             Access::Nth { tree: of, .. } | Access::Child { tree: of, .. } if of == tree => {
-                if own.is_empty() { Levels::NONE } else { Levels::ABOVE }
+                if own.is_empty() {
+                    Levels::NONE
+                } else {
+                    Levels::ABOVE
+                }
             }
             Access::Parent(of) | Access::NthOf { tree: of, .. } | Access::Edge { tree: of, .. }
                 if of == tree =>
             {
-                if own.and(Levels::ABOVE).is_empty() { Levels::NONE } else { Levels::ALL }
+                if own.and(Levels::ABOVE).is_empty() {
+                    Levels::NONE
+                } else {
+                    Levels::ALL
+                }
             }
             Access::AtNode { tree: of, .. } if of == tree => Levels::LEAVES,
             _ => Levels::ALL,
@@ -251,7 +260,9 @@ impl Computed {
             Op::Reduce(reduction, along) => {
                 let over_children = match along {
                     Along::Last => false,
-                    Along::Axes(over) => over.iter().any(|axis| graph.axis_kind(axis) == AxisKind::Children(tree)),
+                    Along::Axes(over) => {
+                        over.iter().any(|axis| graph.axis_kind(axis) == AxisKind::Children(tree))
+                    }
                 };
                 match (reduction, over_children && !is_sum_of_rows(graph, id)) {
                     (_, true) => Levels::ABOVE.and(at(0)),
@@ -350,7 +361,6 @@ impl Computed {
             }
         }
     }
-
 
     /// An operand that arithmetic of a reader takes as zero at a level: it is not computed there.
     pub fn is_zero(&self, graph: &Graph, reader: NodeId, operand: Operand, level: Levels) -> bool {

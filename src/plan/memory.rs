@@ -51,37 +51,32 @@ pub(super) fn aliases(
     for stretch in stretches {
         for &node in &stretch.nodes {
             let Op::Concat { dim } = *graph.op(node) else { continue };
-            for (index, operand) in graph.operands(node).into_iter().enumerate() {
+            let element: usize = graph.ty(node).shape[dim + 1..].iter().product();
+            let mut start = 0;
+            for operand in graph.operands(node) {
                 let part = operand.node;
-                let written = match kind(graph, stored, part) {
-                    Kind::Row | Kind::Gemm => dim == 0,
-                    // Its rows then lie apart, which other readers do not know.
-                    Kind::Outer => dim == 0 || graph.users(part).len() == 1,
-                    _ => false,
+                let its = kind(graph, stored, part);
+                // Sums of outer products can be written with gaps between their rows, which only the join expects.
+                let lies = match dim {
+                    0 => matches!(its, Kind::Row | Kind::Gemm | Kind::Outer),
+                    _ => its == Kind::Outer && graph.users(part).len() == 1,
                 };
-                let fits = written
-                    && operand.access == Access::Here
+                let fits = operand.access == Access::Here
                     && graph.ty(part).axes == graph.ty(node).axes
                     && region_of.get(&part) == region_of.get(&node)
+                    && lies
                     && !matches!(graph.op(part), Op::Concat { .. } | Op::Constant(_))
                     && !is_view_op(graph.op(part))
                     && !fixed.contains(&part)
                     && !found.contains_key(&part);
                 if fits {
-                    found.insert(part, (node, start_of(graph, node, index)));
+                    found.insert(part, (node, start * element));
                 }
+                start += graph.type_at(operand).shape[dim];
             }
         }
     }
     found
-}
-
-/// The first element of a join's part in the join.
-pub(super) fn start_of(graph: &Graph, join: NodeId, index: usize) -> usize {
-    let Op::Concat { dim } = *graph.op(join) else { return 0 };
-    let before = graph.operands(join).into_iter().take(index);
-    let start: usize = before.map(|part| graph.type_at(part).shape[dim]).sum();
-    start * graph.ty(join).shape[dim + 1..].iter().product::<usize>()
 }
 
 /// How much memory each node needs; those that stay in registers are left out.

@@ -209,8 +209,12 @@ pub(super) fn is_in_place(
     join: NodeId,
     index: usize,
 ) -> bool {
-    let part = graph.operands(join)[index].node;
-    aliased.get(&part) == Some(&(join, super::memory::start_of(graph, join, index)))
+    let Op::Concat { dim } = *graph.op(join) else { return false };
+    let operands = graph.operands(join);
+    let element: usize = graph.ty(join).shape[dim + 1..].iter().product();
+    let start: usize =
+        operands[..index].iter().map(|operand| graph.type_at(*operand).shape[dim] * element).sum();
+    aliased.get(&operands[index].node) == Some(&(join, start))
 }
 
 fn fits(phase: &PhasePlan, dims: &[usize], reduced: usize) -> bool {

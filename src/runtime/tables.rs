@@ -6,6 +6,7 @@
 //! ```
 
 use super::layout::ALIGNMENT;
+use super::program::Real;
 use crate::plan::Sparse;
 
 /// The memory of one such output.
@@ -31,8 +32,7 @@ impl Table {
         self.memory.as_ptr().align_offset(ALIGNMENT)
     }
 
-    /// All rows.
-    pub fn bytes(&self) -> &[u8] {
+    fn bytes(&self) -> &[u8] {
         let start = self.start();
         &self.memory[start..start + self.rows * self.pitch]
     }
@@ -63,9 +63,14 @@ impl Table {
         &self.named
     }
 
-    /// A row.
-    pub fn row(&self, row: u32) -> &[u8] {
-        let at = row as usize * self.pitch;
-        &self.bytes()[at..at + self.pitch]
+    /// Adds the rows that are not zero to those of a matrix of the same form.
+    pub fn add_to<R: Real>(&self, total: &mut [R]) {
+        let (bytes, width) = (self.bytes(), self.pitch / size_of::<R>());
+        for &row in &self.named {
+            let row = row as usize;
+            let values = bytes[row * self.pitch..(row + 1) * self.pitch].chunks_exact(size_of::<R>());
+            let sums = total[row * width..(row + 1) * width].iter_mut();
+            sums.zip(values.map(R::read)).for_each(|(sum, value)| *sum += value);
+        }
     }
 }

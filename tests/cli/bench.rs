@@ -97,7 +97,8 @@ fn trees_of_a_file_give_a_row_for_each_batch() {
     let rows: serde_json::Value = serde_json::from_slice(&workspace.read("row.json")).unwrap();
     let [row] = &rows.as_array().unwrap()[..] else { panic!("{rows}") };
     assert_eq!([&row["B"], &row["I"], &row["H"], &row["trees"]], [2, 3, 5, 2]);
-    let [speed, median, least] = ["trees_per_second", "median_us", "min_us"].map(|key| row[key].as_f64().unwrap());
+    let [speed, median, least] =
+        ["trees_per_second", "median_us", "min_us"].map(|key| row[key].as_f64().unwrap());
     assert!(0.0 < least && least <= median && (speed * median / 2e6 - 1.0).abs() < 1e-6, "{row}");
 }
 

@@ -410,8 +410,7 @@ fn products(source: &str) -> Vec<(String, Steps)> {
     let derived = grad(&graph, &names).unwrap();
     let plan = planned(&derived, &[OutputKind::Loss, OutputKind::Gradient], "gradient").unwrap();
     let is_product = |work: &Work| {
-        matches!(work, Work::Outer(_))
-            || matches!(work, Work::Gemm(Gemm { rows: GemmRows::Space(_), .. }))
+        matches!(work, Work::Outer(_)) || matches!(work, Work::Gemm(Gemm { rows: GemmRows::Space(_), .. }))
     };
     let over_nodes = |kernel: &&Kernel| {
         let space = kernel.work.space().map(|space| &plan.spaces[space]);

@@ -134,7 +134,8 @@ fn call(
             }
         },
     };
-    let looped = axis.is_some_and(|axis| rows.is_some_and(|(space, _)| code.plan.spaces[space].major == Some(axis)));
+    let looped =
+        axis.is_some_and(|axis| rows.is_some_and(|(space, _)| code.plan.spaces[space].major == Some(axis)));
     let zero = code.int(0);
     if looped && kernel.steps != Steps::All {
         // Workers agree on the step, so what none of them does needs no meeting.

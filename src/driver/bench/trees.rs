@@ -109,8 +109,7 @@ impl Forest {
         let mut numbers: HashMap<&str, u32> = HashMap::new();
         let mut trees = Vec::new();
         for (at, parse) in parse(&text).map_err(syntax)?.into_iter().enumerate() {
-            let wrong =
-                |reason: String| TreesError::Tree { path: path.to_path_buf(), line: at + 1, reason };
+            let wrong = |reason: String| TreesError::Tree { path: path.to_path_buf(), line: at + 1, reason };
             let (mut words, mut labels) = (Vec::new(), Vec::new());
             for (node, found) in parse.nodes.iter().enumerate() {
                 let label = found.label.and_then(|label| label.text.parse().ok());
@@ -124,7 +123,9 @@ impl Forest {
                     }
                     (2, None) => {}
                     (children, _) => {
-                        let reason = format!("node {node} has {children} children, and a binary tree has a word or two");
+                        let reason = format!(
+                            "node {node} has {children} children, and a binary tree has a word or two"
+                        );
                         return Err(wrong(reason));
                     }
                 }
@@ -230,7 +231,8 @@ impl<'f> CompiledTrees<'f> {
     pub fn step(&mut self, batch: usize) -> Result<f64, BatchError> {
         let chosen = &self.forest.trees[self.range(batch)];
         let trees: Vec<Arc<Tree>> = chosen.iter().map(|labelled| Arc::clone(&labelled.tree)).collect();
-        let longest = |of: fn(&Labelled) -> &Vec<u32>| chosen.iter().map(|one| of(one).len()).max().unwrap_or(0);
+        let longest =
+            |of: fn(&Labelled) -> &Vec<u32>| chosen.iter().map(|one| of(one).len()).max().unwrap_or(0);
         let padded = |of: fn(&Labelled) -> &Vec<u32>| {
             let width = longest(of);
             let mut all = vec![u32::MAX; width * chosen.len()];
