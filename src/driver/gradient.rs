@@ -153,7 +153,7 @@ mod tests {
         let leaves = trees.iter().map(|tree| tree.leaves().len()).max().unwrap();
         let words = (0..trees.len() * leaves).map(|_| rng.below(40) as u32).collect();
         let labels = (0..trees.len() * longest).map(|_| rng.below(5) as u32).collect();
-        let axes = vec![Vec::new(); 4];
+        let axes = vec![Vec::new()];
         (Lengths { examples: trees.len(), axes, trees: [(2, trees)].into() }, words, labels)
     }
 
