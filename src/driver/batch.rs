@@ -131,7 +131,8 @@ impl<R: Real> Batch<R> {
         if self.lengths == *lengths && !self.groups.is_empty() {
             return Ok(());
         }
-        let parts = if self.plan().splittable { parts(lengths) } else { vec![0..lengths.examples] };
+        let whole = 0..lengths.examples;
+        let parts = if self.plan().splittable { parts(lengths) } else { Vec::from([whole]) };
         self.groups.truncate(parts.len());
         let known = &parts[..self.groups.len()];
         let again =
@@ -467,7 +468,8 @@ fn parts(lengths: &Lengths) -> Vec<Range<usize>> {
     let bounds: Vec<usize> = (0..count).map(first).chain([examples]).collect();
     let parts = bounds.windows(2).map(|pair| pair[0]..pair[1]);
     let parts: Vec<Range<usize>> = parts.filter(|part| !part.is_empty()).collect();
-    if parts.is_empty() { vec![0..examples] } else { parts }
+    let whole = 0..examples;
+    if parts.is_empty() { Vec::from([whole]) } else { parts }
 }
 
 /// How many groups a batch is split into.

@@ -34,10 +34,6 @@ fn sparse(plan: &Plan, work: &Work) -> Option<Sparse> {
         .eq([(out, Access::Write)]);
     let ids: Vec<BufferId> = references(&scatter.id.at).into_iter().map(|(at, _)| at.buffer).collect();
     let given = ids.iter().all(|&id| matches!(plan.buffers[id].role, Role::Input(_)));
-    (whole && output && alone && given && !scatter.accumulate).then(|| Sparse {
-        out,
-        ids,
-        rows: scatter.m,
-        width: scatter.n,
-    })
+    let found = Sparse { out, ids, rows: scatter.m, width: scatter.n };
+    (whole && output && alone && given && !scatter.accumulate).then_some(found)
 }
