@@ -10,7 +10,7 @@ use rnnc::check::Mode;
 use rnnc::driver::aot::{self, Target};
 use rnnc::driver::program;
 use rnnc::driver::session::Model;
-use rnnc::grad::grad;
+use rnnc::grad::grad_of_losses;
 use rnnc::ir::{Graph, OutputKind, Tree};
 use rnnc::plan::{AxisKind, Element, Precision, Role};
 use rnnc::runtime::layout::Lengths;
@@ -55,7 +55,7 @@ fn programs(model: &Model) -> [(&'static str, Graph, Vec<OutputKind>); 3] {
     let evaluated = model.check(Mode::Evaluate).unwrap().graph;
     let graph = model.check(Mode::Train).unwrap().graph;
     let wrt: Vec<String> = graph.params.iter().map(|param| param.name.clone()).collect();
-    let gradient = grad(&graph, &wrt).unwrap();
+    let gradient = grad_of_losses(&graph, &wrt).unwrap();
     [
         ("forward", evaluated.clone(), vec![OutputKind::Value]),
         ("loss", evaluated, vec![OutputKind::Loss, OutputKind::Metric]),

@@ -21,7 +21,7 @@ pub use crate::backend::native::Target;
 use crate::backend::native::emit::EmitError as CodeError;
 use crate::backend::native::listing::{self, Function};
 use crate::check::Mode;
-use crate::grad::{GradError, grad};
+use crate::grad::{GradError, grad, grad_of_losses};
 use crate::ir::{
     self, AxisId, AxisKind, Graph, NodeId, OriginKind, OutputKind, ScheduleError, Tree, listing,
 };
@@ -208,7 +208,7 @@ fn trained(graph: &Graph) -> Result<(Graph, &'static [OutputKind]), GradError> {
     }
     let trainable = graph.params.iter().filter(|param| param.trainable);
     let names: Vec<String> = trainable.map(|param| param.name.clone()).collect();
-    Ok((grad(graph, &names)?, &[OutputKind::Loss, OutputKind::Gradient]))
+    Ok((grad_of_losses(graph, &names)?, &[OutputKind::Loss, OutputKind::Gradient]))
 }
 
 /// The tidied program of the gradients of all parameters or of one, and of nothing else.

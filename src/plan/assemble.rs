@@ -460,7 +460,8 @@ impl<'a> Assembler<'a> {
         let a = self.view(operands[0]).and_then(|view| self.place(axes, &view, Vec::new()))?;
         let b = self.view(operands[1]).and_then(|view| self.place(axes, &view, Vec::new()))?;
         let mut out = self.own_place(node, Vec::new());
-        out.pitch = n;
+        // As part of a join it lies in the join's rows.
+        out.pitch = self.places.aliases.get(&node).map_or(n, |(join, _)| graph.ty(*join).shape[1]);
         Ok(Work::Outer(Outer { space: self.space(axes), a, m, b, n, out, accumulate: false }))
     }
 

@@ -98,7 +98,13 @@ fn each(
             for used in places(work).iter().filter(|used| used.access == access) {
                 let span = used.span.saturating_sub(used.place.offset);
                 match dense(work) {
-                    true => place(&Place { strides: vec![1], ..used.place.clone() }, &[span]),
+                    true => match matrix(work).filter(|_| access == Access::Write) {
+                        Some([m, n]) => {
+                            let strides = vec![used.place.pitch, 1];
+                            place(&Place { strides, ..used.place.clone() }, &[m, n]);
+                        }
+                        None => place(&Place { strides: vec![1], ..used.place.clone() }, &[span]),
+                    },
                     false if access == Access::Write => {
                         place(&Place { strides: vec![1], ..used.place.clone() }, &[span]);
                     }
@@ -106,6 +112,15 @@ fn each(
                 }
             }
         }
+    }
+}
+
+/// Rows and columns of a result whose rows may have gaps between them.
+fn matrix(work: &Work) -> Option<[usize; 2]> {
+    match work {
+        Work::Outer(outer) => Some([outer.m, outer.n]),
+        Work::Scatter(scatter) => Some([scatter.m, scatter.n]),
+        _ => None,
     }
 }
 

@@ -50,23 +50,29 @@ pub(super) fn aliases(
     let mut found: HashMap<NodeId, (NodeId, usize)> = HashMap::new();
     for stretch in stretches {
         for &node in &stretch.nodes {
-            let Op::Concat { dim: 0 } = graph.op(node) else { continue };
-            let row: usize = graph.ty(node).shape[1..].iter().product();
+            let Op::Concat { dim } = *graph.op(node) else { continue };
+            let element: usize = graph.ty(node).shape[dim + 1..].iter().product();
             let mut start = 0;
             for operand in graph.operands(node) {
                 let part = operand.node;
+                let its = kind(graph, stored, part);
+                // Sums of outer products can be written with gaps between their rows, which only the join expects.
+                let lies = match dim {
+                    0 => matches!(its, Kind::Row | Kind::Gemm | Kind::Outer),
+                    _ => its == Kind::Outer && graph.users(part).len() == 1,
+                };
                 let fits = operand.access == Access::Here
                     && graph.ty(part).axes == graph.ty(node).axes
                     && region_of.get(&part) == region_of.get(&node)
-                    && matches!(kind(graph, stored, part), Kind::Row | Kind::Gemm)
+                    && lies
                     && !matches!(graph.op(part), Op::Concat { .. } | Op::Constant(_))
                     && !is_view_op(graph.op(part))
                     && !fixed.contains(&part)
                     && !found.contains_key(&part);
                 if fits {
-                    found.insert(part, (node, start * row));
+                    found.insert(part, (node, start * element));
                 }
-                start += graph.type_at(operand).shape[0];
+                start += graph.type_at(operand).shape[dim];
             }
         }
     }
