@@ -320,7 +320,11 @@ fn states_run_up_and_down() {
     assert_eq!(v["w"], [103.0, 102.0, 101.0, 101.0, 101.0]);
 }
 
-/// Chains, combs, full trees, a single node, many children and a deep tree: no recursion, same gradients.
+/// Cells that read every child of a node, however many.
+const ANY_ARITY: [&str; 2] = ["ChildSumTreeLSTM(E, H)", "TreeGRU(E, H)"];
+
+/// Chains, combs, full trees, a single node, many children and a deep tree: no recursion, the gradients of
+/// finite differences.
 #[test]
 fn trees_of_every_form() {
     let cells =
@@ -331,10 +335,11 @@ fn trees_of_every_form() {
         let names: Vec<String> = graph.params.iter().map(|param| param.name.clone()).collect();
         let derived = grad(&graph, &names).unwrap();
         let compiled = program::<f64>(&derived, &[OutputKind::Gradient], "gradient").unwrap();
+        let oracle = Program::new(&graph).unwrap();
         let mut forms = vec![(Form::Chain, 40), (Form::Comb, 41), (Form::Balanced, 63), (Form::Chain, 1)];
-        forms.push((Form::Chain, 5000));
-        if !cell.starts_with("RecursiveNN") && !cell.starts_with("TreeLSTM") && !cell.starts_with("TopDown") {
-            forms.push((Form::Star, 1001));
+        forms.extend([(Form::Random(2), 50), (Form::Chain, 5000)]);
+        if ANY_ARITY.contains(&cell) {
+            forms.extend([(Form::Star, 1001), (Form::Random(9), 50)]);
         }
         for (form, nodes) in forms {
             let mut feeds = feeds_for(&graph, &[nodes], 3);
@@ -345,6 +350,12 @@ fn trees_of_every_form() {
             for (path, wanted) in &found {
                 let worst = distance(&native[&plan_name(OutputKind::Gradient, path)], wanted);
                 assert!(worst < 1e-8, "{cell}, {form:?} of {nodes}: d{path} is off by {worst:e}");
+            }
+            let sample = if nodes > 1000 { 1 } else { 4 };
+            let options = DifferenceOptions { sample, ..DifferenceOptions::default() };
+            let differences = difference(&oracle, &feeds, &[], options).unwrap();
+            for (path, worst) in worst_errors(&differences, &found) {
+                assert!(worst < TOLERANCE, "{cell}, {form:?} of {nodes}: d{path} differs by {worst:e}");
             }
         }
     }
@@ -360,7 +371,12 @@ fn gradients_of_unrolled_trees() {
             graph(&model("", &format!("h = {cell}(embed[word])\n label ~ categorical(Dense(H, C)(h))")));
         let names: Vec<String> = graph.params.iter().map(|param| param.name.clone()).collect();
         let axis = graph.find_axis("n").unwrap();
-        for (form, nodes) in [(Form::Balanced, 9), (Form::Comb, 7), (Form::Chain, 6), (Form::Chain, 1)] {
+        let mut forms = vec![(Form::Balanced, 9), (Form::Comb, 7), (Form::Chain, 6), (Form::Chain, 1)];
+        forms.extend([(Form::Random(2), 12), (Form::Chain, 150)]);
+        if ANY_ARITY.contains(&cell) {
+            forms.extend([(Form::Star, 1001), (Form::Random(5), 12)]);
+        }
+        for (form, nodes) in forms {
             let mut feeds = feeds_for(&graph, &[nodes, nodes], 7);
             let tree = tree(&mut Rng::new(1), form, nodes);
             feeds.trees.insert("n".into(), vec![tree.clone(); 2]);
