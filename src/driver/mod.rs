@@ -5,6 +5,8 @@
 //! - `batch`, `carried`, `figures`: a program run on a batch, on chunk after chunk, and what it measured
 //! - `corpus`, `data`, `material`: what is trained on
 //! - `train` with `prepare`, `trainer` and `gradient`; `evaluate`, `generate`, `run`, `gradcheck`
+//! - `example`: one example to look at; `flow`: how gradients travel; `cost`: what equations cost;
+//!   `practice`: a few steps of training on it; `pictures`: SVG
 //! - `bench`: how fast programs of known work run
 //! - `summary`, `emit`: a model in words
 
@@ -14,15 +16,20 @@ pub mod bench;
 pub mod carried;
 mod compile;
 pub mod corpus;
+pub mod cost;
 pub mod data;
 pub mod emit;
 pub mod evaluate;
+pub mod example;
 pub mod figures;
+pub mod flow;
 mod front;
 pub mod generate;
 pub mod gradcheck;
 mod gradient;
 mod material;
+pub mod pictures;
+pub mod practice;
 mod prepare;
 pub mod run;
 pub mod session;
@@ -32,5 +39,5 @@ pub mod train;
 mod trainer;
 
 pub use compile::{CompileError, Pipeline, optimise, optimised, planned, program};
-pub use front::front;
+pub use front::{front, library};
 pub use trainer::StepError;

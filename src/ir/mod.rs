@@ -10,12 +10,14 @@
 //! - `op`: the operations and how to add one; `types`: axes, accesses, value types
 //! - `infer`: the type of an operation's result; `verify`: all invariants
 //! - `graph`: the container; `schedule`: loops and order
+//! - `outline`: which nodes an equation is made of and what it reads
 //! - `print`, `dot`: the graph as equations and as a picture; `unroll`: an axis turned into copies
 
 mod dot;
 mod graph;
 mod infer;
 mod op;
+mod outline;
 mod print;
 mod schedule;
 mod types;
@@ -26,7 +28,8 @@ pub use dot::dot;
 pub use graph::{Graph, InputSpec, Node, NodeId, Operand, Origin, OriginKind, Output, OutputKind, ParamSpec};
 pub use infer::{InferError, infer};
 pub use op::{Along, Binary, Contract, Op, Reduction, Unary};
-pub use print::{Listing, listing, live, position, print};
+pub use outline::{Equation, outline};
+pub use print::{Listing, listing, live, position, print, right_side, written};
 pub use schedule::{ScheduleError, Stage, instant_cycle, schedule};
 pub use types::{Access, Axis, AxisId, AxisKind, AxisSet, BATCH, Element, ValueType};
 pub use unroll::{unroll, unroll_tree};
