@@ -60,6 +60,8 @@ pub struct StateFlow {
     pub axis: String,
     /// By position; of a tree by depth below the root, the mean over its nodes.
     pub norms: Vec<f64>,
+    /// Whether gradients travel from the last position to the first.
+    pub to_first: bool,
 }
 
 /// A loop and the spectral radius of the Jacobian of its states by those of the step before.
@@ -89,6 +91,8 @@ pub struct Flow {
 /// A loop with its states: what its own nodes read at another position.
 struct Cycle {
     axis: AxisId,
+    /// As of a stage: against the order of positions, of a tree from the root to the leaves.
+    backward: bool,
     nodes: Vec<NodeId>,
     states: Vec<NodeId>,
 }
@@ -122,7 +126,7 @@ pub fn flow(
 fn cycles(graph: &Graph) -> Result<Vec<Cycle>, ScheduleError> {
     let mut found = Vec::new();
     for stage in schedule(graph)? {
-        let Stage::Loop { axis, nodes, .. } = stage else { continue };
+        let Stage::Loop { axis, backward, nodes } = stage else { continue };
         let mut states: Vec<NodeId> = Vec::new();
         for &node in &nodes {
             for operand in graph.operands(node) {
@@ -133,7 +137,7 @@ fn cycles(graph: &Graph) -> Result<Vec<Cycle>, ScheduleError> {
             }
         }
         if !states.is_empty() {
-            found.push(Cycle { axis, nodes, states });
+            found.push(Cycle { axis, backward, nodes, states });
         }
     }
     Ok(found)
@@ -190,11 +194,13 @@ fn norms(
             };
             let own: Vec<f64> = (0..positions).map(norm).collect();
             let axis = graph.axis_name(cycle.axis).to_string();
-            let norms = match example.trees.get(&axis) {
-                Some(tree) if ty.axes.contains(cycle.axis) => by_depth(tree, &own),
-                _ => own,
+            let (axis, norms, to_first) = match example.trees.get(&axis) {
+                Some(tree) if ty.axes.contains(cycle.axis) => {
+                    (format!("depth in {axis}"), by_depth(tree, &own), cycle.backward)
+                }
+                _ => (axis, own, !cycle.backward),
             };
-            states.push(StateFlow { name, axis, norms });
+            states.push(StateFlow { name, axis, norms, to_first });
         }
     }
     Ok(states)
@@ -445,19 +451,22 @@ impl StateFlow {
             return format!("{name}: no gradient reaches it");
         };
         let axis = &self.axis;
-        let ends = format!("{b:.1e} at {axis} = {last}, {a:.1e} at {axis} = {first}");
         if last == first {
             return format!("{name}: {a:.1e} at {axis} = {first}");
         }
-        let (from, to) = (b.max(a), b.min(a));
-        let rate = (to / from).powf(1.0 / (last - first) as f64);
-        let factor = if a < b { rate } else { 1.0 / rate };
-        let verdict = match a / b {
+        // From where gradients come to where they go.
+        let (near, far) = if self.to_first { ((last, b), (first, a)) } else { ((first, a), (last, b)) };
+        let ratio = far.1 / near.1;
+        let verdict = match ratio {
             ratio if ratio < 1e-3 => "it vanishes",
             ratio if ratio > 1e3 => "it explodes",
             _ => "it is kept",
         };
-        format!("{name}: {ends}: {verdict} (a factor of {factor:.3} a step)")
+        let factor = ratio.powf(1.0 / (last - first) as f64);
+        format!(
+            "{name}: {:.1e} at {axis} = {}, {:.1e} at {axis} = {}: {verdict} (a factor of {factor:.3} a step)",
+            near.1, near.0, far.1, far.0
+        )
     }
 }
 
@@ -470,5 +479,79 @@ impl Radius {
             "spectral radius of the Jacobian of {} by the step before: {mean:.3} in the mean, {low:.3} to {high:.3}",
             self.states.join(", ")
         )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::check::Mode;
+    use crate::driver::example::parameters;
+    use crate::driver::session::Model;
+
+    fn of(source: &str, steps: usize, weights: &[(&str, &[f64])]) -> Flow {
+        let graph = Model::new("m", source).check(Mode::Train).unwrap().graph;
+        let example = Example::random(&graph, steps, 1);
+        let mut params = parameters(&graph, 1);
+        for (name, values) in weights {
+            params.insert((*name).to_string(), values.to_vec());
+        }
+        let feeds = example.feeds(params, 1);
+        flow(&graph, &example, &feeds, false, &AtomicU32::new(0)).unwrap()
+    }
+
+    /// Of a linear recurrence norm and radius are known.
+    #[test]
+    fn a_linear_recurrence() {
+        let source = "cell Linear(H) {
+          input x: [H]
+          state h: [H]
+          param W: [H, H]
+          h[t] = x + W @ h[t-1]
+        }
+        model M(H = 2) {
+          input x: [H] over t
+          h = Linear(H)(x)
+          loss l = sum(h[last])
+        }";
+        // A turn by a right angle, shortened to a half: its eigenvalues are a complex pair.
+        let found = of(source, 9, &[("h.W", &[0.0, -0.5, 0.5, 0.0])]);
+        assert_eq!(found.states[0].norms.len(), 9);
+        for (step, norm) in found.states[0].norms.iter().enumerate() {
+            let expected = 2f64.sqrt() * 0.5f64.powi(8 - i32::try_from(step).unwrap());
+            assert!((norm - expected).abs() < 1e-12, "{step}: {norm}, not {expected}");
+        }
+        assert!(found.loops[0].radii.iter().all(|radius| (radius - 0.5).abs() < 1e-9), "{found:?}");
+        assert!(found.text().contains("a factor of 0.500 a step"), "{}", found.text());
+    }
+
+    /// Two steps back are one map of both: x^2 = a x + b.
+    #[test]
+    fn a_recurrence_of_two_steps() {
+        let source = "cell Two(H) {
+          input x: [H]
+          state h: [H]
+          h[t] = x + 0.5 * h[t-1] + 0.5 * h[t-2]
+        }
+        model M(H = 1) {
+          input x: [H] over t
+          h = Two(H)(x)
+          loss l = sum(h[last])
+        }";
+        let found = of(source, 6, &[]);
+        assert!(found.loops[0].radii.iter().all(|radius| (radius - 1.0).abs() < 0.02), "{found:?}");
+    }
+
+    /// The gates of a GRU read a matrix whole and in parts in one program.
+    #[test]
+    fn library_cells_have_a_flow() {
+        for cell in ["RNN", "LSTM", "GRU", "PeepholeLSTM", "CoupledLSTM", "LayerNormLSTM"] {
+            let source = format!(
+                "model M(D = 2, H = 3) {{ input x: [D] over t  h = {cell}(D, H)(x)  loss l = sum(h[last]^2) }}"
+            );
+            let found = of(&source, 5, &[]);
+            assert!(found.states.iter().any(|state| state.norms.iter().all(|norm| *norm > 0.0)), "{found:?}");
+            assert!(found.loops.iter().all(|radius| radius.radii.iter().all(|radius| radius.is_finite())));
+        }
     }
 }

@@ -129,7 +129,7 @@ impl<'a> Program<'a> {
         feeds: &Feeds,
         values: &mut Values,
     ) -> Result<(), EvalError> {
-        let context = Context { graph: self.graph, feeds, values };
+        let context = Context { graph: self.graph, feeds, values, stop: self.stop };
         let value = apply(&context, node, &self.operands[node.index()], place)?;
         values.set(node, place, &value);
         Ok(())

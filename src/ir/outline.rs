@@ -6,7 +6,7 @@
 
 use std::collections::HashSet;
 
-use super::graph::{Graph, NodeId, Operand};
+use super::graph::{Graph, NodeId, Operand, OutputKind};
 use super::print::{listing, right_side};
 use super::types::Access;
 
@@ -44,7 +44,12 @@ pub fn outline(graph: &Graph) -> Vec<Equation> {
         let node = output.value.node;
         let known = listing.name(node).is_some() || equations.iter().any(|(other, _)| *other == node);
         if output.value.access == Access::Here && !known {
-            equations.push((node, format!("{} = {}", output.name, right_side(graph, node))));
+            let word = match output.kind {
+                OutputKind::Loss => "loss ",
+                OutputKind::Metric => "metric ",
+                OutputKind::Value | OutputKind::Gradient | OutputKind::Carry => "",
+            };
+            equations.push((node, format!("{word}{} = {}", output.name, right_side(graph, node))));
         }
     }
     let of = |(node, text): (NodeId, String)| {

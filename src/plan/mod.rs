@@ -17,6 +17,7 @@ mod build;
 mod constants;
 mod coverage;
 mod groups;
+mod joins;
 pub mod kernel;
 mod legalise;
 pub mod math;

@@ -33,12 +33,10 @@ impl Session {
     }
 }
 
-/// An error by the power of ten above it: the digits below are noise.
+/// An error beside what counts as agreement: the digits below that are noise.
 fn below(error: f64) -> String {
-    match error {
-        _ if error.is_nan() => "not a number".to_string(),
-        0.0 => "exactly".to_string(),
-        _ if error <= 1e-9 => "below 1e-9".to_string(),
-        _ => format!("below 1e{}", error.log10().ceil()),
+    match error <= TOLERANCE {
+        true => format!("below {TOLERANCE:.0e}"),
+        false => format!("{error:.1e}"),
     }
 }

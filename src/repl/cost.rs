@@ -1,7 +1,7 @@
 //! `:cost`: operations, bytes and memory in a table, and why neighbours are not one kernel.
 
 use super::clauses::clauses;
-use super::stages::emitted;
+use super::stages::{bounded, emitted};
 use super::{Done, STEPS, Session};
 use crate::driver::cost::{Cost, Costs, cost};
 use crate::driver::summary::thousands;
@@ -14,6 +14,7 @@ impl Session {
         let checked = self.checked(&model)?.graph;
         let examples = parts.count("batch", 1 << 16)?.unwrap_or(1);
         let steps = self.steps(&parts, STEPS)?;
+        bounded(&checked, examples, steps)?;
         let costs = cost(&checked, examples, steps).map_err(emitted)?;
         Ok(table(&costs))
     }

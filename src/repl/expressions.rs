@@ -67,11 +67,7 @@ impl Session {
         };
         let name = target.name.text.clone();
         if name.contains('.') || !target.index.is_empty() {
-            return Err(Failure::new(format!(
-                "at the prompt a value has a plain name: write `{} = …` (equations with positions belong into a \
-                 cell or a model; `:grad M program` prints one that can be pasted)",
-                name.rsplit('.').next().unwrap_or("x")
-            )));
+            return self.equation(&name, value.clone(), text);
         }
         self.names_clash(&name)?;
         if applies_a_cell(value, self) {
@@ -111,6 +107,28 @@ impl Session {
         };
         self.values.insert(name, Bound::Datum(datum));
         Ok(shown)
+    }
+
+    /// `dh[t] = …`: an equation over what the model last looked at has, as `:grad` prints them.
+    fn equation(&self, name: &str, value: Expr, text: &str) -> Done {
+        let Some(watched) = &self.watched else {
+            return Err(Failure::new(format!(
+                "an equation with positions is evaluated on a model's values: say `:data M` first (at the prompt a \
+                 value has a plain name, `{} = …`)",
+                name.rsplit('.').next().unwrap_or("x")
+            )));
+        };
+        let datum = self.evaluated(value, text)?;
+        let own = watched.value(name).filter(|own| own.along == datum.along && own.shape == datum.shape);
+        let note = own.map(|own| {
+            let pairs = own.numbers().into_iter().zip(datum.numbers());
+            let apart = pairs.map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
+            match apart <= 1e-9 {
+                true => format!("as {}.{name}\n", watched.model),
+                false => format!("{} from {}.{name}\n", words::number(apart), watched.model),
+            }
+        });
+        Ok(words::value(&datum, false) + &note.unwrap_or_default())
     }
 
     /// The value of an expression that stands inside another.
@@ -176,6 +194,7 @@ impl Session {
         graph.outputs.retain(|output| output.value == operand);
         graph.outputs.truncate(1);
         clean(&mut graph);
+        super::models::room(&graph, &feeds)?;
         let operand = graph.outputs.first().map_or(operand, |output| output.value);
         let values = Program::new(&graph)?.until(self.stop()).run(&feeds)?;
         let trees = |axis: &str| feeds.trees.get(axis)?.first().cloned();
@@ -201,6 +220,7 @@ impl Session {
         };
         let mut statements = Vec::new();
         let mut todo = names(&expr);
+        let called = called(&expr);
         let mut done = BTreeSet::new();
         while let Some(name) = todo.pop_first() {
             if !done.insert(name.clone()) {
@@ -218,7 +238,16 @@ impl Session {
                     statements.push(statement);
                     bound.extend(literals.iter().cloned());
                 }
-                None => {}
+                // What the model last looked at has is at hand without its name.
+                None => {
+                    let known = || self.watched.as_ref()?.value(&name);
+                    if self.definitions.get(&name).is_none()
+                        && !called.contains(&name)
+                        && let Some(datum) = known()
+                    {
+                        bound.push((name, datum));
+                    }
+                }
             }
         }
         bound.sort_by(|a, b| a.0.cmp(&b.0));
@@ -228,7 +257,14 @@ impl Session {
         let name = |text: &str| Ident { text: text.to_string(), span: Span::NONE };
         let target = ast::Target { name: name(RESULT), index: Vec::new(), span: expr.span };
         all.push(Statement::Equation { target, value: expr });
-        let dims = self.dims.iter().map(|(dim, size)| ast::Dim {
+        let mut sizes = self.dims.clone();
+        for (dim, size) in self.watched.iter().flat_map(|watched| &watched.graph.dims) {
+            let taken = |name: &str| sizes.iter().any(|(known, _)| known == name);
+            if !taken(dim) && !self.values.contains_key(dim) && bound.iter().all(|(name, _)| name != dim) {
+                sizes.push((dim.clone(), *size));
+            }
+        }
+        let dims = sizes.iter().map(|(dim, size)| ast::Dim {
             name: name(dim),
             default: Some(Expr { kind: ExprKind::Number(*size as f64), span: Span::NONE }),
         });
@@ -273,10 +309,11 @@ impl Session {
     fn field(&self, expr: &Expr) -> Result<Option<Datum>, Failure> {
         let Some(path) = dotted(expr) else { return Ok(None) };
         let Some((model, rest)) = path.split_once('.') else { return Ok(None) };
-        if self.values.contains_key(model)
-            || self.definitions.names(super::definitions::Sort::Model).all(|known| known != model)
-        {
+        if self.values.contains_key(model) {
             return Ok(None);
+        }
+        if self.definitions.names(super::definitions::Sort::Model).all(|known| known != model) {
+            return Ok(self.watched.as_ref().and_then(|watched| watched.value(&path)));
         }
         self.value_in(model, rest).map(Some)
     }
@@ -395,6 +432,21 @@ fn names(expr: &Expr) -> BTreeSet<String> {
     let mut stack = vec![expr.clone()];
     while let Some(mut expr) = stack.pop() {
         if let ExprKind::Name(name) = &expr.kind {
+            found.insert(name.clone());
+        }
+        stack.extend(children(&mut expr).into_iter().map(|inner| inner.clone()));
+    }
+    found
+}
+
+/// The names that an expression calls.
+fn called(expr: &Expr) -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    let mut stack = vec![expr.clone()];
+    while let Some(mut expr) = stack.pop() {
+        if let ExprKind::Call(function, _) = &expr.kind
+            && let ExprKind::Name(name) = &function.kind
+        {
             found.insert(name.clone());
         }
         stack.extend(children(&mut expr).into_iter().map(|inner| inner.clone()));

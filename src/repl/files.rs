@@ -60,6 +60,11 @@ impl Session {
         }
         self.definitions = next;
         self.changed();
+        // What was just written is what one looks at next.
+        let models: Vec<String> = self.definitions.names(Sort::Model).map(str::to_string).collect();
+        if let Some(name) = names.iter().rev().find(|name| models.contains(name)) {
+            self.current = Some(name.clone());
+        }
         Ok(format!("{notes}defined {}\n", names.join(", ")))
     }
 

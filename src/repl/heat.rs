@@ -41,7 +41,10 @@ impl Session {
 fn field(datum: Datum) -> Result<Field, Failure> {
     let mut sides: Vec<(String, usize)> =
         datum.along.iter().map(|(axis, extent)| (axis.clone(), extent.count())).collect();
-    let elements = datum.shape.iter().enumerate().map(|(at, &size)| (format!("element {at}"), size));
+    let names: &[&str] =
+        if datum.along.is_empty() && datum.shape.len() == 2 { &["row", "column"] } else { &["element"] };
+    let elements =
+        datum.shape.iter().zip(names.iter().cycle()).map(|(&size, name)| ((*name).to_string(), size));
     sides.extend(elements.filter(|(_, size)| *size > 1));
     let numbers = datum.numbers();
     let lines = datum.along.len() == 1 && sides.len() == 2;

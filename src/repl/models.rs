@@ -14,13 +14,15 @@ use crate::check::{Checked, Mode};
 use crate::driver::example::{Example, parameters};
 use crate::driver::optimise;
 use crate::driver::session::Model;
-use crate::eval::{Program, Values};
+use crate::eval::{Feeds, Program, Values};
 use crate::grad::{GradError, grad};
 use crate::ir::{Element, Graph, Listing, NodeId, Op, Output, OutputKind, Tree, listing};
 use crate::opt::TIDY;
 
 /// Positions along an axis that an example may be asked to have.
 pub(super) const MOST_STEPS: usize = 100_000;
+/// Numbers that the values of one program may be together.
+const LARGEST: usize = 1 << 27;
 /// The words of an example in a command.
 pub(super) const DATA: [&str; 5] = ["with", "from", "line", "random", "steps"];
 
@@ -53,6 +55,11 @@ impl Watched {
     /// The tree of an axis.
     pub fn tree(&self, axis: &str) -> Option<Tree> {
         self.example.trees.get(axis).cloned()
+    }
+
+    /// The value of a name.
+    pub fn value(&self, name: &str) -> Option<Datum> {
+        self.datum(self.node(name)?)
     }
 
     /// All of a node's values.
@@ -138,7 +145,7 @@ impl Session {
         weights
     }
 
-    /// `:data`
+    /// `:data`: also puts the model's values at hand.
     pub(super) fn data(&mut self, rest: &str) -> Done {
         let parts = clauses(rest, &DATA)?;
         let model = self.choose(&parts.head)?;
@@ -157,6 +164,7 @@ impl Session {
             let ty = words::type_in(&graph, &spec.ty);
             text += &format!("  {}: {ty} = {}\n", spec.name, words::short(&numbers, &[numbers.len()]));
         }
+        self.watched = Some(self.computed(&graph, example, what)?);
         Ok(text)
     }
 
@@ -168,13 +176,30 @@ impl Session {
         parts: &Clauses,
         steps: usize,
     ) -> Result<(Example, String), Failure> {
+        let found = self.found(model, graph, parts, steps)?;
+        room(graph, &found.0.feeds(BTreeMap::new(), 0))?;
+        if ["with", "from", "random", "steps"].iter().any(|word| parts.has(word)) {
+            self.examples.insert(graph.name.clone(), found.clone());
+            self.changed();
+        }
+        Ok(found)
+    }
+
+    fn found(
+        &self,
+        model: &Model,
+        graph: &Graph,
+        parts: &Clauses,
+        steps: usize,
+    ) -> Result<(Example, String), Failure> {
         let wanted = parts.count("steps", MOST_STEPS)?;
         if let Some(rest) = parts.get("random").filter(|rest| !rest.is_empty()) {
             return Err(Failure::new(format!("`random` takes nothing, not `{rest}`")));
         }
-        let found = if let Some(given) = parts.get("with") {
-            self.given(graph, given, wanted.unwrap_or(steps))?
-        } else if let Some(path) = parts.file("from")? {
+        if let Some(given) = parts.get("with") {
+            return self.given(graph, given, wanted.unwrap_or(steps));
+        }
+        if let Some(path) = parts.file("from")? {
             let line = parts.count("line", usize::MAX)?.unwrap_or(1);
             let archive = path.extension().is_some_and(|extension| extension == "npz");
             let example = match archive {
@@ -186,24 +211,20 @@ impl Session {
                     })?,
             };
             let unit = if archive { "example" } else { "line" };
-            (example, format!("{unit} {line} of {}", path.display()))
-        } else if !parts.has("random")
+            return Ok((example, format!("{unit} {line} of {}", path.display())));
+        }
+        let kept = self.examples.get(&graph.name).filter(|(known, _)| fits(graph, known));
+        if let Some(known) = kept
+            && !parts.has("random")
             && wanted.is_none()
-            && let Some(known) = self.examples.get(&graph.name).filter(|(known, _)| fits(graph, known))
         {
             return Ok(known.clone());
-        } else {
-            let steps = wanted.unwrap_or(steps);
-            (
-                Example::random(graph, steps, self.seed),
-                format!("a random example, {steps} positions an axis, seed {}", self.seed),
-            )
-        };
-        if parts.has("with") || parts.has("from") || parts.has("random") || wanted.is_some() {
-            self.examples.insert(graph.name.clone(), found.clone());
-            self.changed();
         }
-        Ok(found)
+        let steps = wanted.unwrap_or(steps);
+        let words = format!("a random example, {steps} positions an axis, seed {}", self.seed);
+        // Before it is drawn: what is drawn is as large.
+        room(graph, &Example::shape(graph, steps).feeds(BTreeMap::new(), 0))?;
+        Ok((Example::random(graph, steps, self.seed), words))
     }
 
     /// `with x = seq(1, 2), y = 3`: inputs that are not given are random.
@@ -276,7 +297,8 @@ impl Session {
                 }
             }
         }
-        Ok((example.filled(graph, self.seed), format!("with {text}")))
+        room(graph, &example.feeds(BTreeMap::new(), 0))?;
+        Ok((example.filled(graph, self.seed), text.trim().to_string()))
     }
 
     /// A model's values on its example.
@@ -344,6 +366,30 @@ impl Session {
     pub(super) fn steps(&self, parts: &Clauses, default: usize) -> Result<usize, Failure> {
         Ok(parts.get("steps").map(|text| count(text, "steps", MOST_STEPS)).transpose()?.unwrap_or(default))
     }
+}
+
+/// That the values of a graph fit in memory, and can be computed while somebody waits.
+pub(super) fn room(graph: &Graph, feeds: &Feeds) -> Result<(), Failure> {
+    let lengths = feeds.lengths.iter().map(|(axis, all)| (axis.clone(), all.first().copied().unwrap_or(0)));
+    let trees = feeds.trees.iter().filter_map(|(axis, all)| Some((axis.clone(), all.first()?.clone())));
+    let shape = Example { lengths: lengths.collect(), trees: trees.collect(), ..Example::default() };
+    let mut total = 0usize;
+    for node in graph.ids() {
+        let ty = graph.ty(node);
+        // Positions of two long axes may be more than a number holds.
+        let axes = ty.axes.iter().map(|axis| shape.positions(graph, crate::ir::AxisSet::one(axis)));
+        let size =
+            axes.chain(ty.shape.iter().copied()).try_fold(1usize, |product, size| product.checked_mul(size));
+        total = size.and_then(|size| total.checked_add(size)).filter(|total| *total <= LARGEST).ok_or_else(
+            || {
+                Failure::new(format!(
+                    "this is too large to look at: its values are more than {} numbers",
+                    crate::driver::summary::thousands(LARGEST)
+                ))
+            },
+        )?;
+    }
+    Ok(())
 }
 
 /// Whether an example has what a model reads.

@@ -14,6 +14,8 @@ use crate::runtime::files;
 
 /// Nodes of an unrolled graph at most.
 const LARGEST: usize = 20_000;
+/// Rows of a space at most.
+const ROWS: usize = 1 << 24;
 
 impl Session {
     /// `:graph [M] [graph | grad | opt] [dot | svg FILE]`
@@ -60,6 +62,7 @@ impl Session {
         let checked = self.checked(&model)?.graph;
         let examples = parts.count("batch", 1 << 16)?.unwrap_or(1);
         let steps = self.steps(&parts, STEPS)?;
+        bounded(&checked, examples, steps)?;
         let plan = crate::driver::emit::plan_of(&checked).map_err(emitted)?;
         let layout = layout(&plan, examples, steps)?;
         let listing = plan::print(&plan);
@@ -87,6 +90,18 @@ impl Session {
         let target = Target::default();
         let stage = if intermediate { Stage::Clif(target) } else { Stage::Asm(target) };
         code(&checked, stage).map_err(emitted)
+    }
+}
+
+/// That the rows of a batch can be laid out while somebody waits.
+pub(super) fn bounded(graph: &Graph, examples: usize, steps: usize) -> Result<(), Failure> {
+    let most = graph.ids().iter().map(|&node| graph.ty(node).axes.len().saturating_sub(1)).max().unwrap_or(0);
+    let rows = (0..most).try_fold(examples, |rows, _| rows.checked_mul(steps));
+    match rows.is_some_and(|rows| rows <= ROWS) {
+        true => Ok(()),
+        false => {
+            Err(Failure::new(format!("{examples} examples of {steps} positions are too many to lay out")))
+        }
     }
 }
 

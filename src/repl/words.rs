@@ -73,6 +73,7 @@ fn element(element: Element, shape: &[usize], dims: &[(String, usize)]) -> Strin
     };
     match element {
         Element::Id(range) => format!("id({range})"),
+        Element::Real if shape.is_empty() => "a number".to_string(),
         Element::Real => format!("[{}]", shape.iter().map(size).collect::<Vec<_>>().join(", ")),
     }
 }

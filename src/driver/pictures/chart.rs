@@ -100,7 +100,7 @@ fn draw(
         .y_label_area_size(60)
         .build_cartesian_2d(left..right, low - y_room..high + y_room)
         .map_err(failed)?;
-    chart.configure_mesh().x_desc(x_name).y_desc(y_name).draw().map_err(failed)?;
+    chart.configure_mesh().max_light_lines(1).x_desc(x_name).y_desc(y_name).draw().map_err(failed)?;
     for (number, line) in lines.iter().enumerate() {
         let colour = Palette99::pick(number).stroke_width(2);
         let points = line.points.iter().copied().filter(|(x, y)| x.is_finite() && y.is_finite());

@@ -23,6 +23,8 @@ const WIDTH: usize = 60;
 /// Width of a character and height of a line, in pixels.
 const CHARACTER: f64 = 8.0;
 const LINE: f64 = 18.0;
+/// Room around the boxes.
+const MARGIN: f64 = 30.0;
 
 /// The picture as SVG.
 ///
@@ -77,7 +79,20 @@ pub fn graph(graph: &Graph) -> Result<String, PictureError> {
     }
     let mut writer = SVGWriter::new();
     visual.do_it(false, false, false, &mut writer);
-    Ok(writer.finalize().replace("Times, serif", "monospace"))
+    let svg = writer.finalize().replace("Times, serif", "monospace");
+    // The writer leaves room for upright text below every box; what is drawn ends with the lowest box.
+    let handles = visual.iter_nodes().map(|handle| visual.pos(handle).bbox(false).1);
+    let (right, bottom) = handles.fold((0.0f64, 0.0f64), |(x, y), corner| (x.max(corner.x), y.max(corner.y)));
+    Ok(sized(&svg, right + MARGIN, bottom + MARGIN))
+}
+
+/// The same picture on a sheet of this size.
+fn sized(svg: &str, width: f64, height: f64) -> String {
+    let Some((before, rest)) = svg.split_once("<svg ") else { return svg.to_string() };
+    let Some((_, after)) = rest.split_once(" xmlns") else { return svg.to_string() };
+    format!(
+        "{before}<svg width=\"{width:.0}\" height=\"{height:.0}\" viewBox=\"0 0 {width:.0} {height:.0}\" xmlns{after}"
+    )
 }
 
 fn colour(graph: &Graph, node: NodeId) -> Color {
