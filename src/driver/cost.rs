@@ -109,7 +109,8 @@ pub fn layout(plan: &Plan, examples: usize, steps: usize) -> Result<Layout, Layo
     let mut lengths = Lengths::uniform(examples, &vec![steps; plan.axes.len().saturating_sub(1)]);
     for axis in 1..plan.axes.len() {
         if plan.kind(axis) == crate::plan::AxisKind::Tree {
-            lengths.trees.insert(axis, vec![Arc::new(complete(steps)); examples]);
+            let tree = Arc::new(complete(steps));
+            lengths.trees.insert(axis, (0..examples).map(|_| Arc::clone(&tree)).collect());
         }
     }
     Layout::new(plan, Precision::F32, &lengths, 0..examples)

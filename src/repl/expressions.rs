@@ -82,9 +82,9 @@ impl Session {
                 .values
                 .insert(name.clone(), Bound::Equation(text.to_string(), own.clone(), literals.clone()));
             let reader = Expr { kind: ExprKind::Name(name.clone()), span: target.name.span };
-            let shown = match trial.little(reader, text) {
-                Ok(little) => result(&little.graph)
-                    .map(|operand| words::type_in(&little.graph, &little.graph.type_at(operand)))?,
+            let little = trial.little(reader, text);
+            let shown = match little.and_then(|little| Ok((result(&little.graph)?, little.graph))) {
+                Ok((operand, graph)) => words::type_in(&graph, &graph.type_at(operand)),
                 // An instance without an argument is no value.
                 Err(_) if is_instance(value) => "a cell, to be applied".to_string(),
                 Err(failure) => return Err(failure),

@@ -17,6 +17,7 @@ impl Session {
         let (name, only) = match &words[..] {
             [] => ("", None),
             [word] if is_pass(word) => ("", Some(*word)),
+            [name] if self.model_name(name).is_err() => ("", Some(*name)),
             [name] => (*name, None),
             [name, pass] => (*name, Some(*pass)),
             _ => {

@@ -21,6 +21,8 @@ fn help_and_usage() {
         "eval",
         "generate",
         "run",
+        "flow",
+        "repl",
     ] {
         let help = workspace.run(&format!("{command} --help")).fine();
         assert!(help.out.contains("Example"), "{command}: {}", help.out);

@@ -27,7 +27,7 @@ fn every_command_on_every_kind_of_model() {
             assert!(run(&format!(":why d{state}")).contains("rule "));
             assert!(run(":data random steps 3").starts_with(name));
             assert!(run(":trace").contains("forward"));
-            assert!(run(&format!(":break {state} when max(abs({state})) > 1000")).contains("1000"));
+            assert!(run(&format!(":break {state} when abs({state}) > 1000")).contains("1000"));
             assert!(run(":step").starts_with("-- "));
             assert!(run(":back").starts_with("-- "));
             assert!(run(&format!(":watch {state}")).contains("watching"));
