@@ -37,7 +37,7 @@ pub struct Cost {
 pub struct BufferCost {
     /// Its name.
     pub name: String,
-    /// What it holds: `[4] for each of t, 8 rows`.
+    /// Rows held at once.
     pub rows: usize,
     /// Shape of a row.
     pub shape: Vec<usize>,

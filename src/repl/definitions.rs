@@ -7,6 +7,7 @@
 use std::path::PathBuf;
 
 use crate::base::Diagnostic;
+pub(super) use crate::check::nearest;
 use crate::syntax::{ast, parse};
 
 /// A definition.
@@ -147,16 +148,6 @@ impl Definitions {
         }
         Ok(names)
     }
-}
-
-/// The nearest of `names` to a mistyped one, if it is near.
-pub(super) fn nearest<'n>(name: &str, names: impl IntoIterator<Item = &'n str>) -> Option<&'n str> {
-    names
-        .into_iter()
-        .map(|known| (strsim::damerau_levenshtein(name, known), known))
-        .filter(|(distance, known)| *distance <= 1 + known.len() / 4 && *distance < known.len())
-        .min()
-        .map(|(_, known)| known)
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 //! ```
 //! use rnnc::repl::Session;
 //! let mut session = Session::default();
-//! assert_eq!(session.run("x = seq(1, 2, 4 over t)").text, "x: [] over t\n");
+//! assert_eq!(session.run("x = seq(1, 2, 4 over t)").text, "x: a number over t\n");
 //! assert_eq!(session.run("sum(x - x[t-1] over t)").text, "4\n");
 //! ```
 //!

@@ -34,10 +34,7 @@ fn lines_from_a_pipe() {
     // A line that fails is told, the others are done, and the exit status says so.
     let (said, status) = piped(&workspace, &["repl"], "x = 3\nx +* 2\nx + 1\nx + (");
     assert_eq!(status, Some(1), "{said}");
-    assert!(
-        said.starts_with("x = 3\nerror[") && said.contains("\n4\n") && said.contains("x + ("),
-        "{said}"
-    );
+    assert!(said.starts_with("x = 3\nerror[") && said.contains("\n4\n") && said.contains("x + ("), "{said}");
     let (said, status) = piped(&workspace, &["repl", "nothing.rnn"], "");
     assert_eq!((status, said.contains("nothing.rnn")), (Some(1), true), "{said}");
     // Bytes that are no text end it with a message, not with a panic.

@@ -126,7 +126,7 @@ fn help_for_everything() {
     let mut session = Session::default();
     let overview = session.run(":help").text;
     for line in overview.lines().filter(|line| line.starts_with("  :")) {
-        let word = line.trim().split_whitespace().next().unwrap().trim_start_matches(':');
+        let word = line.split_whitespace().next().unwrap().trim_start_matches(':');
         let reply = session.run(&format!(":help {word}"));
         assert!(!reply.failed && reply.text.contains("Example"), "{word}: {}", reply.text);
     }

@@ -17,7 +17,7 @@ impl Draws {
     }
 }
 
-const PIECES: [&str; 96] = [
+const PIECES: [&str; 95] = [
     ":grad",
     ":why",
     ":trace",
@@ -54,7 +54,6 @@ const PIECES: [&str; 96] = [
     "from",
     "line",
     "steps",
-    "svg",
     "dot",
     "as",
     "program",
