@@ -10,6 +10,7 @@
 //! fast and how colourful it is, never what comes out.
 
 mod bench;
+mod data;
 mod failure;
 mod flow;
 mod inspect;
@@ -24,6 +25,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::driver::corpus::Source;
 use failure::Failure;
 
 /// The stack that commands run on: deep expressions are walked recursively, within the parser's limits.
@@ -71,6 +73,8 @@ enum Command {
     Flow(flow::Flow),
     /// Define, evaluate and look inside, line by line
     Repl(repl::Repl),
+    /// Make data for examples and tests
+    Data(data::Data),
     /// Measure how fast compiled programs run on this machine
     Bench(bench::Bench),
 }
@@ -105,6 +109,11 @@ fn binding(text: &str) -> Result<(String, usize), String> {
         Ok(0) | Err(_) => Err(format!("`{size}` is not a whole number above 0")),
         Ok(size) => Ok((name.to_string(), size)),
     }
+}
+
+/// The data that one of the flags names.
+fn source(text: Option<PathBuf>, trees: Option<PathBuf>, npz: Option<PathBuf>) -> Option<Source> {
+    text.map(Source::Text).or(trees.map(Source::Trees)).or(npz.map(Source::Npz))
 }
 
 /// A whole number above 0.
@@ -153,6 +162,7 @@ fn dispatch(command: Command) -> Result<(), Failure> {
         Command::Run(arguments) => arguments.run(),
         Command::Flow(arguments) => arguments.run(),
         Command::Repl(arguments) => arguments.run(),
+        Command::Data(arguments) => arguments.run(),
         Command::Bench(arguments) => arguments.run(),
     }
 }

@@ -8,10 +8,11 @@
 //!
 //! How a batch is split depends on its size alone, and results are added in the order of the groups:
 //! the same batch gives the same bits on any number of threads. Memory is laid out again only when
-//! the lengths change. It does not know what the outputs mean.
+//! the lengths change. What is only added up needs memory for each thread, not for each group: a group's is
+//! lent to the next one when its results have been added. It does not know what the outputs mean.
 
-use std::ops::{AddAssign, Range};
-use std::sync::Arc;
+use std::ops::Range;
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
 use rayon::prelude::*;
 use rayon::{ThreadPool, ThreadPoolBuildError, ThreadPoolBuilder};
@@ -19,7 +20,7 @@ use thiserror::Error;
 
 use crate::plan::{Buffer, Plan, Role, SpaceId};
 use crate::runtime::layout::Lengths;
-use crate::runtime::program::{Instance, Program, ProgramError, Real};
+use crate::runtime::program::{Instance, Memory, Program, ProgramError, Real};
 
 /// Examples of a group, about: enough for full product tiles, few enough for caches.
 const GROUP: usize = 16;
@@ -67,12 +68,25 @@ pub struct Batch<R: Real> {
     lengths: Lengths,
     groups: Vec<Instance<R>>,
     held: bool,
+    /// Outputs that are only added up, if groups share memory.
+    added: Option<Arc<[String]>>,
+    /// What is lent to groups.
+    lent: Vec<Memory>,
 }
+
+/// Where outputs are added up: the ranges of a whole that each takes.
+type Sums<'a> = &'a [(String, Range<usize>)];
 
 impl<R: Real> Batch<R> {
     /// A batch of no examples.
     pub fn new(program: Arc<Program<R>>, pool: Arc<ThreadPool>) -> Batch<R> {
-        Batch { program, pool, lengths: Lengths::default(), groups: Vec::new(), held: false }
+        let (lengths, groups, lent) = (Lengths::default(), Vec::new(), Vec::new());
+        Batch { program, pool, lengths, groups, held: false, added: None, lent }
+    }
+
+    /// A batch of no examples, whose outputs of these names are read by [`Batch::run_adding`] and by nobody else.
+    pub fn adding(program: Arc<Program<R>>, pool: Arc<ThreadPool>, outputs: Vec<String>) -> Batch<R> {
+        Batch { added: Some(outputs.into()), ..Batch::new(program, pool) }
     }
 
     /// The plan that is run.
@@ -116,7 +130,10 @@ impl<R: Real> Batch<R> {
             match self.groups.get_mut(index) {
                 Some(instance) => instance.relayout(lengths, part)?,
                 None => {
-                    let mut instance = Instance::new(&self.program, lengths, part)?;
+                    let mut instance = match &self.added {
+                        Some(outputs) => Instance::borrowing(&self.program, lengths, part, outputs)?,
+                        None => Instance::new(&self.program, lengths, part)?,
+                    };
                     if self.held {
                         instance.hold_parameters();
                     }
@@ -179,6 +196,23 @@ impl<R: Real> Batch<R> {
     /// # Errors
     /// An input or parameter of the wrong size.
     pub fn run(&mut self, feeds: &[(&str, Feed<R>)], parameters: &[&[R]]) -> Result<(), BatchError> {
+        self.run_adding(feeds, parameters, &[], &mut [])
+    }
+
+    /// As [`Batch::run`], and adds outputs of a single row up over the groups, each into its range of `total`.
+    ///
+    /// # Errors
+    /// An input, parameter or output of the wrong size.
+    pub fn run_adding(
+        &mut self,
+        feeds: &[(&str, Feed<R>)],
+        parameters: &[&[R]],
+        sums: Sums,
+        total: &mut [R],
+    ) -> Result<(), BatchError> {
+        for (output, range) in sums {
+            self.check_sum(output, range.len())?;
+        }
         let used: Vec<&(&str, Feed<R>)> = feeds
             .iter()
             .filter(|(name, _)| self.has(|role| matches!(role, Role::Input(own) if own == name)))
@@ -201,45 +235,75 @@ impl<R: Real> Batch<R> {
             && groups.iter().all(|group| group.products() > WORTH_IT)
         {
             groups.iter_mut().try_for_each(feed)?;
-            return Ok(Instance::run_together(groups, parameters, &self.pool, workers)?);
+            self.lent.resize_with(self.lent.len().max(groups.len()), Memory::default);
+            Instance::run_together(groups, parameters, &mut self.lent, &self.pool, workers)?;
+            return self.add_all(sums, total);
         }
-        let run = |instance: &mut Instance<R>| feed(instance).and_then(|()| instance.run(parameters));
-        let results: Vec<Result<(), ProgramError>> = match groups.len() {
-            1 => groups.iter_mut().map(run).collect(),
-            _ => self.pool.install(|| groups.par_iter_mut().map(run).collect()),
+        let run = |instance: &mut Instance<R>, lent: &mut Memory| {
+            feed(instance).and_then(|()| instance.run_in(parameters, lent))
         };
-        Ok(results.into_iter().collect::<Result<(), ProgramError>>()?)
+        let tasks = self.pool.current_num_threads().min(groups.len()).max(1);
+        self.lent.resize_with(self.lent.len().max(tasks), Memory::default);
+        let turn = Turn { state: Mutex::new((0, total)), done: Condvar::new() };
+        let ahead = Mutex::new(groups.iter_mut().enumerate());
+        let failed: Mutex<Option<ProgramError>> = Mutex::new(None);
+        let task = |lent: &mut Memory| {
+            let next = || ahead.lock().unwrap_or_else(PoisonError::into_inner).next();
+            while let Some((number, instance)) = next() {
+                let result = run(instance, lent);
+                let result = turn.take(number, |total| {
+                    result.and_then(|()| {
+                        sums.iter().try_for_each(|(output, range)| {
+                            instance.add_row(output, 0, &mut total[range.clone()], number == 0, Some(lent))
+                        })
+                    })
+                });
+                if let Err(error) = result {
+                    failed.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+                }
+            }
+        };
+        match &mut self.lent[..tasks] {
+            [lent] => task(lent),
+            several => self.pool.scope(|scope| {
+                several.iter_mut().for_each(|lent| scope.spawn(|_| task(lent)));
+            }),
+        }
+        match failed.into_inner().unwrap_or_else(PoisonError::into_inner) {
+            Some(error) => Err(error.into()),
+            None => Ok(()),
+        }
     }
 
-    /// An output of a single row, added up over the groups into `total`.
-    ///
-    /// # Errors
-    /// No such output, or one of another size.
-    pub fn add_up(&self, output: &str, total: &mut [R]) -> Result<(), BatchError>
-    where
-        R: AddAssign,
-    {
-        if let Some(buffer) = self.output(output).filter(|buffer| buffer.width != total.len()) {
-            let (name, given) = (buffer.name.clone(), total.len().to_string());
-            return Err(ProgramError::Mismatch {
-                name,
+    /// An output that is added up is a row of so many elements.
+    fn check_sum(&self, output: &str, elements: usize) -> Result<(), BatchError> {
+        match self.output(output).filter(|buffer| buffer.width != elements) {
+            Some(buffer) => Err(ProgramError::Mismatch {
+                name: buffer.name.clone(),
                 expected: format!("{} elements", buffer.width),
-                given,
+                given: elements.to_string(),
             }
-            .into());
+            .into()),
+            None => Ok(()),
         }
-        // Each element is the sum over the groups in their order, whoever adds it up.
-        let part = |(number, part): (usize, &mut [R])| -> Result<(), ProgramError> {
-            self.groups
-                .iter()
-                .enumerate()
-                .try_for_each(|(group, instance)| instance.add_row(output, number * CHUNK, part, group == 0))
-        };
-        match total.len() <= CHUNK {
-            true => part((0, total))?,
-            false => {
-                let all = || total.par_chunks_mut(CHUNK).enumerate().try_for_each(part);
-                self.pool.install(all)?;
+    }
+
+    /// Adds up what all groups have in memory of their own or in the block that each was lent: each element in
+    /// the order of the groups, whoever adds it.
+    fn add_all(&self, sums: Sums, total: &mut [R]) -> Result<(), BatchError> {
+        for (output, range) in sums {
+            let part = |(number, part): (usize, &mut [R])| -> Result<(), ProgramError> {
+                self.groups.iter().zip(&self.lent).enumerate().try_for_each(|(group, (instance, lent))| {
+                    instance.add_row(output, number * CHUNK, part, group == 0, Some(lent))
+                })
+            };
+            let total = &mut total[range.clone()];
+            match total.len() <= CHUNK {
+                true => part((0, total))?,
+                false => {
+                    let all = || total.par_chunks_mut(CHUNK).enumerate().try_for_each(part);
+                    self.pool.install(all)?;
+                }
             }
         }
         Ok(())
@@ -296,6 +360,26 @@ impl<R: Real> Batch<R> {
 
     fn has(&self, is: impl Fn(&Role) -> bool) -> bool {
         self.plan().buffers.iter().any(|buffer| is(&buffer.role))
+    }
+}
+
+/// What groups do one after the other, in their order, whoever runs them.
+struct Turn<T> {
+    /// Whose turn it is, and what it is about.
+    state: Mutex<(usize, T)>,
+    done: Condvar,
+}
+
+impl<T> Turn<T> {
+    /// Waits until all before `number` have had their turn. Whoever waits must know that these are being run.
+    fn take<A>(&self, number: usize, work: impl FnOnce(&mut T) -> A) -> A {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let waited = self.done.wait_while(state, |(next, _)| *next != number);
+        let mut state = waited.unwrap_or_else(PoisonError::into_inner);
+        let result = work(&mut state.1);
+        state.0 += 1;
+        self.done.notify_all();
+        result
     }
 }
 

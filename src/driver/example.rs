@@ -18,9 +18,10 @@ use std::sync::Arc;
 
 use thiserror::Error;
 
+use super::arrays::DataError;
 use super::batch::{Batch, BatchError, Feed, threads};
 use super::compile::{CompileError, program};
-use super::data::{DataError, Dataset};
+use super::data::Dataset;
 use super::session::{Model, SessionError, parameter_specs};
 use crate::eval::{Feeds, InputData};
 use crate::ir::{AxisKind, AxisSet, Element, Graph, OutputKind, Tree};
@@ -170,6 +171,10 @@ impl Example {
         let mut example = Example::default();
         for (axis, lengths) in &data.lengths {
             example.lengths.insert(axis.clone(), lengths.get(at).copied().unwrap_or(0));
+        }
+        for (axis, trees) in &data.trees {
+            let tree = trees.get(at).map(|tree| Tree::clone(tree));
+            example.trees.insert(axis.clone(), tree.unwrap_or_default());
         }
         for (name, data) in data.for_interpreter() {
             let own = match data {

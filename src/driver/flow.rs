@@ -357,7 +357,7 @@ fn cut_open(graph: &mut Graph, cycle: &Cycle) -> Vec<Read> {
                 let origin = graph.node(node).origin;
                 let ty = graph.ty(node).clone();
                 let mut input = |name: String| {
-                    graph.inputs.push(InputSpec { name: name.clone(), ty: ty.clone() });
+                    graph.inputs.push(InputSpec { name: name.clone(), ty: ty.clone(), observed: false });
                     graph.leaf(Op::Input(name), ty.clone(), origin, None)
                 };
                 let leaf = input(format!("read.{number}"));
@@ -454,15 +454,20 @@ impl StateFlow {
         if last == first {
             return format!("{name}: {a:.1e} at {axis} = {first}");
         }
-        // From where gradients come to where they go.
-        let (near, far) = if self.to_first { ((last, b), (first, a)) } else { ((first, a), (last, b)) };
+        // From where gradients come to where they go. Where they come from the loss adds its own share: one
+        // step on they are what travels.
+        let inside = if norms.len() > 2 { 1 } else { 0 };
+        let (near, far) = match self.to_first {
+            true => (norms[norms.len() - 1 - inside], (first, a)),
+            false => (norms[inside], (last, b)),
+        };
         let ratio = far.1 / near.1;
         let verdict = match ratio {
             ratio if ratio < 1e-3 => "it vanishes",
             ratio if ratio > 1e3 => "it explodes",
             _ => "it is kept",
         };
-        let factor = ratio.powf(1.0 / (last - first) as f64);
+        let factor = ratio.powf(1.0 / near.0.abs_diff(far.0).max(1) as f64);
         format!(
             "{name}: {:.1e} at {axis} = {}, {:.1e} at {axis} = {}: {verdict} (a factor of {factor:.3} a step)",
             near.1, near.0, far.1, far.0

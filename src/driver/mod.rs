@@ -3,7 +3,7 @@
 //! - `front`, `session`: text to checked graph; `compile`: graph to code; `aot`: graph to files for C;
 //!   `timings`: how long the stages took
 //! - `batch`, `carried`, `figures`: a program run on a batch, on chunk after chunk, and what it measured
-//! - `corpus`, `data`, `material`: what is trained on
+//! - `corpus`, `data`, `arrays`, `treebank`, `material`: what is trained on; `arithmetic`: data of known answers
 //! - `train` with `prepare`, `trainer` and `gradient`; `evaluate`, `generate`, `run`, `gradcheck`
 //! - `example`: one example to look at; `flow`: how gradients travel; `cost`: what equations cost;
 //!   `practice`: a few steps of training on it; `pictures`: SVG
@@ -11,6 +11,8 @@
 //! - `summary`, `emit`: a model in words
 
 pub mod aot;
+pub mod arithmetic;
+pub mod arrays;
 pub mod batch;
 pub mod bench;
 pub mod carried;
@@ -37,6 +39,7 @@ pub mod summary;
 pub mod timings;
 pub mod train;
 mod trainer;
+pub mod treebank;
 
 pub use compile::{CompileError, Pipeline, optimise, optimised, planned, program};
 pub use front::{front, library};

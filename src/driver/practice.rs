@@ -56,6 +56,7 @@ pub fn practice(
         model_name: graph.name.clone(),
         dims: dims(&graph),
         vocabulary: None,
+        words: None,
         rate: settings.learning_rate(),
         patience: Patience::default(),
         position: Position::default(),

@@ -5,7 +5,7 @@ use std::path::Path;
 use super::clauses::{Clauses, clauses, count};
 use super::{Done, Failure, STEPS, Session, of_session};
 use crate::driver::cost::{buffers, layout};
-use crate::driver::emit::{EmitError, Stage, Target, code, staged, unrolled};
+use crate::driver::emit::{EmitError, Stage, Target, code, copies, staged};
 use crate::driver::pictures;
 use crate::driver::summary::thousands;
 use crate::ir::{Graph, dot, live, print};
@@ -52,7 +52,7 @@ impl Session {
         {
             return Err(Failure::new(format!("{steps} steps of `{}` are too many to look at", graph.name)));
         }
-        shown(&unrolled(graph, Some(steps))?, &parts)
+        shown(&copies(graph, steps).map_err(emitted)?, &parts)
     }
 
     /// `:plan [M] [batch B] [steps N]`

@@ -10,7 +10,7 @@
 //! | `parameters`, `initializer` | values by name, and their first draw |
 //! | `layout`, `program` | rows and memory of a batch; a compiled plan and runs of it |
 //! | `optimizer`, `clip`, `schedule`, `settings` | a step of training, and what a `train` block says of it |
-//! | `text`, `npz`, `npy` | data |
+//! | `text`, `treebank`, `words`, `npz`, `npy` | data |
 //! | `checkpoint`, `weights`, `files`, `exact` | runs and weights on disk |
 //! | `progress`, `curve`, `interrupt` | the person who waits |
 //!
@@ -33,4 +33,6 @@ pub mod progress;
 pub mod schedule;
 pub mod settings;
 pub mod text;
+pub mod treebank;
 pub mod weights;
+pub mod words;
