@@ -8,6 +8,8 @@ mod bench;
 mod programs;
 #[path = "cli/running.rs"]
 mod running;
+#[path = "cli/session.rs"]
+mod session;
 #[path = "cli/training.rs"]
 mod training;
 #[path = "cli/trees.rs"]

@@ -33,7 +33,7 @@ pub(super) struct Assembler<'a> {
     pub plan: Plan,
     memory: HashMap<NodeId, (BufferId, usize)>,
     leaves: HashMap<(Role2, SpaceId), BufferId>,
-    packs: HashMap<(View2, usize, usize), BufferId>,
+    packs: HashMap<(View2, usize, [usize; 2]), BufferId>,
     /// Packing to be done at the end of a flat region, by region.
     prologue: HashMap<usize, Vec<Kernel>>,
     region: usize,
@@ -418,7 +418,8 @@ impl<'a> Assembler<'a> {
         let graph = self.graph();
         let pieces = pieces(graph, self.places.stored, matrix);
         let views = pieces.iter().map(|piece| self.view(piece.operand)).collect::<Result<Vec<_>, _>>()?;
-        let key = (format!("{views:?}"), contracted, whole[1]);
+        // A matrix and its first columns begin at the same place: both sizes tell them apart.
+        let key = (format!("{views:?}"), contracted, whole);
         let flat = (0..=self.region).rev().find(|&region| self.places.stretches[region].along.is_none());
         let flat = flat.unwrap_or(0);
         if let Some(&known) = self.packs.get(&key) {
