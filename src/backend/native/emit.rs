@@ -24,7 +24,7 @@ use super::target::TargetError;
 use super::tile::{self, Shape};
 use super::tiling::Tiling;
 use super::wide::{self, Width};
-use super::{clock, combine, entry, gemm, outer, pack, random, rows, scatter};
+use super::{clock, combine, entry, gemm, outer, pack, random, rows, scatter, transpose};
 use crate::plan::places::{Access, places};
 use crate::plan::verify::verify;
 use crate::plan::{BufferId, Kernel, Plan, Precision, Work};
@@ -112,6 +112,7 @@ pub struct Emitter<'m> {
     tiling: Tiling,
     tiles: HashMap<Shape, FuncId>,
     gather: Option<FuncId>,
+    transpose: Option<FuncId>,
     options: Options,
     made: Vec<Made>,
 }
@@ -128,7 +129,19 @@ impl<'m> Emitter<'m> {
         let width = wide::width(isa).filter(|_| precision == Precision::F32);
         let tiling = Tiling::new(precision, width);
         let (tiles, made) = (HashMap::new(), Vec::new());
-        Emitter { module, plan, precision, fma, width, tiling, tiles, gather: None, options, made }
+        Emitter {
+            module,
+            plan,
+            precision,
+            fma,
+            width,
+            tiling,
+            tiles,
+            gather: None,
+            transpose: None,
+            options,
+            made,
+        }
     }
 
     fn kernel(&mut self, number: usize, kernel: &Kernel, division: Division) -> Result<FuncId, EmitError> {
@@ -143,8 +156,10 @@ impl<'m> Emitter<'m> {
             Work::Random(_) => ("random", Vec::new()),
         };
         let mut callees = callees.into_iter().map(|shape| self.tile(shape)).collect::<Result<Vec<_>, _>>()?;
-        if matches!(work, Work::Outer(_)) {
-            callees.push(self.gather()?);
+        match work {
+            Work::Outer(_) => callees.push(self.gather()?),
+            Work::Pack(pack) if pack::is_transposed(pack) => callees.push(self.transpose()?),
+            _ => {}
         }
         let name = format!("{}_{number}_{kind}", symbol(&self.plan.name));
         if let (Work::Rows(kernel), Some(width)) = (work, self.width)
@@ -198,6 +213,19 @@ impl<'m> Emitter<'m> {
             }
         };
         self.gather = Some(function);
+        Ok(function)
+    }
+
+    /// The function that packs a panel of a transposed matrix, made when it is first asked for.
+    fn transpose(&mut self) -> Result<FuncId, EmitError> {
+        if let Some(function) = self.transpose {
+            return Ok(function);
+        }
+        let name = format!("{}_transpose", symbol(&self.plan.name));
+        let none = HashSet::new();
+        let function =
+            self.define(&name, Linkage::Local, transpose::PARAMS, &[], &[], none, transpose::panel)?;
+        self.transpose = Some(function);
         Ok(function)
     }
 

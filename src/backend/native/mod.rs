@@ -39,6 +39,7 @@ mod scatter;
 mod share;
 mod tile;
 mod tiling;
+mod transpose;
 pub mod wide;
 
 pub use emit::{EmitError, Emitted, emit};

@@ -12,6 +12,12 @@ use super::code::{CHANGING, Code};
 use super::emit::EmitError;
 use crate::plan::{PANEL, Pack, Place};
 
+/// Whether columns, and not rows, lie one behind the other: then it calls [`super::transpose`].
+pub fn is_transposed(pack: &Pack) -> bool {
+    let (row, column) = strides(&pack.source);
+    row == 1 && column != 1
+}
+
 /// Emits the reordering of a part: in each stretch of `period` columns of the whole those that the function is
 /// given, which are whole panels.
 pub fn pack(code: &mut Code, pack: &Pack, period: usize) -> Result<(), EmitError> {
@@ -76,6 +82,12 @@ fn panel_of(
     let from = code.element(source, first, column_stride * bytes);
     let is_last = pack.at[1] + pack.n == pack.whole[1] && columns.end < PANEL;
     let width = if is_last { PANEL - columns.start } else { columns.len() };
+    if columns.len() == PANEL && is_transposed(pack) {
+        let [stride, rows] = [column_stride * bytes, pack.k].map(|number| code.int(number as i64));
+        let transpose = code.callees[0];
+        code.build.ins().call(transpose, &[from, stride, to, rows]);
+        return Ok(());
+    }
     code.count_constant(pack.k, 1, |code, row| {
         let from = code.element(from, row, row_stride * bytes);
         let to = code.element(to, row, PANEL * bytes);

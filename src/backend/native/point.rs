@@ -371,7 +371,7 @@ fn bits_real(code: &mut Code, shape: Shape, bits: Value) -> Value {
 }
 
 /// Vector casts that change the number of lanes must name a byte order; these do not change it.
-fn little() -> MemFlagsData {
+pub(super) fn little() -> MemFlagsData {
     MemFlagsData::new().with_endianness(cranelift_codegen::ir::Endianness::Little)
 }
 
