@@ -18,7 +18,7 @@ use crate::backend::native::emit::{EmitError, symbol};
 use crate::backend::native::{header::header, object::object};
 use crate::check::Mode;
 use crate::grad::GradError;
-use crate::ir::{AxisKind, Graph, OutputKind};
+use crate::ir::{Graph, OutputKind};
 pub use crate::plan::Precision;
 use crate::plan::{Plan, Role};
 use crate::runtime::files::{FileError, replace};
@@ -55,9 +55,6 @@ pub enum AotError {
     /// A name that C does not take.
     #[error("`{0}` is not a name in C: use letters, digits and underscores, beginning with a letter")]
     Name(String),
-    /// Rows that a C program could not lay out.
-    #[error("`{0}` is a tree: the header lays out sequences, so a model over trees runs inside rnnc only")]
-    Tree(String),
     /// The C compiler did not link.
     #[error("`{compiler}` could not make {path}: {message}")]
     Link {
@@ -98,9 +95,6 @@ pub fn compile(
     let name = name.unwrap_or(&checked.graph.name).to_string();
     if symbol(&name) != name {
         return Err(AotError::Name(name));
-    }
-    if let Some(axis) = checked.graph.axes.iter().find(|axis| axis.kind == AxisKind::Tree) {
-        return Err(AotError::Tree(axis.name.clone()));
     }
     let mut plan = |graph: &Graph, kinds: &[OutputKind], of: &str| {
         pipeline.planned(graph, kinds, &format!("{name}_{of}"))

@@ -111,6 +111,22 @@ impl Pipeline {
         Ok(self.timings.time("plan", || plan::plan(&graph, name))?)
     }
 
+    /// As [`Pipeline::program`], for runs whose sparse outputs (see [`plan::keep_sparse`]) are added up.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn training_program<R: Real>(
+        &mut self,
+        graph: &Graph,
+        kinds: &[OutputKind],
+        name: &str,
+    ) -> Result<Arc<Program<R>>, CompileError> {
+        let mut plan = self.planned(graph, kinds, name)?;
+        plan::keep_sparse(&mut plan);
+        let (target, profiled) = (self.target, self.profiled);
+        Ok(Arc::new(self.timings.time("code", || Program::compile(plan, target, profiled))?))
+    }
+
     /// Optimises and plans the outputs of these kinds and compiles them.
     ///
     /// # Errors

@@ -34,7 +34,7 @@ use super::session::{Model, SessionError};
 use super::timings::Timings;
 use super::trainer::{StepError, Trainer};
 use crate::check::Mode;
-use crate::grad::{GradError, grad};
+use crate::grad::{GradError, grad_of_losses};
 use crate::ir::{AxisId, AxisKind, Graph, OutputKind};
 use crate::runtime::checkpoint::{Best, CheckpointError, EpochLosses, Run};
 use crate::runtime::files::FileError;
@@ -244,7 +244,7 @@ fn compile(job: &Job, prepared: Prepared, watch: &mut Timings) -> Result<Session
         };
         let trainable = graph.params.iter().filter(|param| param.trainable);
         let trainable: Vec<String> = trainable.map(|param| param.name.clone()).collect();
-        Ok(grad(&graph, &trainable)?)
+        Ok(grad_of_losses(&graph, &trainable)?)
     })?;
     let trainer = watch.time("compile for training", || Trainer::new(&graph, &run.parameters, &pool))?;
     let (path, valid, batch) = (source.path(), valid.as_deref(), settings.batch);
