@@ -17,6 +17,7 @@ use super::session::{Model, SessionError};
 pub use crate::backend::native::Target;
 use crate::backend::native::emit::EmitError as CodeError;
 use crate::backend::native::listing::{self, Function};
+use crate::backend::opencl;
 use crate::check::Mode;
 use crate::grad::{GradError, grad};
 use crate::ir::{self, AxisKind, Graph, OriginKind, OutputKind, ScheduleError, Tree, listing};
@@ -41,6 +42,8 @@ pub enum Stage {
     Clif(Target),
     /// The machine code for a target.
     Asm(Target),
+    /// The source of the OpenCL kernels.
+    OpenCl,
     /// The checked equations as a picture for Graphviz.
     Dot,
 }
@@ -60,6 +63,9 @@ pub enum EmitError {
     /// The code.
     #[error(transparent)]
     Code(#[from] CodeError),
+    /// The source for OpenCL.
+    #[error(transparent)]
+    OpenCl(#[from] opencl::EmitError),
     /// Unrolling.
     #[error(transparent)]
     Schedule(#[from] ScheduleError),
@@ -92,6 +98,10 @@ pub fn emit(model: &Model, stage: Stage, unroll: Option<usize>) -> Result<String
         }
         Stage::Clif(target) => functions(&graph, &name, target)?.iter().map(Function::intermediate).collect(),
         Stage::Asm(target) => functions(&graph, &name, target)?.iter().map(Function::assembly).collect(),
+        Stage::OpenCl => {
+            let (graph, kinds) = trained(&graph)?;
+            opencl::emit(&planned(&graph, kinds, &name)?, Precision::F32)?.source
+        }
     })
 }
 

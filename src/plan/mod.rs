@@ -10,7 +10,8 @@
 //! only read through, `regions` orders the work into loops and stretches between them, `groups` decides
 //! what shares a kernel, `phases` what shares a loop over static dimensions, `memory` what needs memory
 //! and how much, `assemble` writes it down in the language of `kernel`,
-//! and `constants` marks what need not be done again.
+//! and `constants` marks what need not be done again; `spread` makes room for backends that work on many rows
+//! at once.
 
 mod assemble;
 mod build;
@@ -25,6 +26,7 @@ mod phases;
 pub mod places;
 mod print;
 mod regions;
+mod spread;
 pub mod verify;
 mod views;
 
@@ -32,3 +34,4 @@ pub use build::{PlanError, plan};
 pub use constants::hold_constants;
 pub use kernel::*;
 pub use print::{label, print};
+pub use spread::spread_scratch;

@@ -148,6 +148,48 @@ pub fn kernels(plan: &Plan) -> impl Iterator<Item = &Kernel> {
     })
 }
 
+/// The space whose rows a kernel runs over, and whether it has nothing to do without rows.
+pub fn rows_of(work: &Work) -> Option<(SpaceId, bool)> {
+    match work {
+        Work::Rows(kernel) => Some((kernel.space, true)),
+        Work::Gemm(gemm) => match gemm.rows {
+            GemmRows::Space(space) => Some((space, true)),
+            GemmRows::Static(_) => None,
+        },
+        Work::Pack(_) => None,
+        Work::Outer(outer) => Some((outer.space, false)),
+        Work::Combine(combine) => match combine.list {
+            Some(_) => Some((combine.to, true)),
+            None => Some((combine.from, false)),
+        },
+        Work::Scatter(scatter) => Some((scatter.space, false)),
+        Work::Random(random) => Some((random.space, true)),
+    }
+}
+
+/// Buffers that come to life in a region and whose zero row some kernel may read: another buffer may
+/// have lain there before. What the caller sets keeps its place, and the caller sets its zero row.
+pub fn zero_rows(plan: &Plan, region: usize) -> Vec<BufferId> {
+    let mut mapped = vec![false; plan.buffers.len()];
+    for kernel in kernels(plan) {
+        for used in places(&kernel.work) {
+            for (reference, through_map) in references(&used.place.at) {
+                mapped[reference.buffer] |= through_map;
+            }
+        }
+    }
+    let own = |role: &Role| matches!(role, Role::Temporary | Role::Output(_));
+    (0..plan.buffers.len())
+        .filter(|&id| {
+            let buffer = &plan.buffers[id];
+            mapped[id]
+                && own(&buffer.role)
+                && buffer.life.0 == region
+                && buffer.residency != Residency::Scratch
+        })
+        .collect()
+}
+
 /// Elements from the row's start to behind the last point of a loop nest; 0 if it has no point.
 pub fn span(place: &Place, dims: &[usize]) -> usize {
     if dims.contains(&0) {

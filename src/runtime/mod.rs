@@ -26,6 +26,7 @@ pub mod interrupt;
 pub mod layout;
 pub mod npy;
 pub mod npz;
+pub mod opencl;
 pub mod optimizer;
 pub mod parameters;
 pub mod program;

@@ -6,5 +6,6 @@ mod functions;
 mod generate;
 mod gradients;
 mod native;
+mod opencl;
 mod passes;
 mod support;

@@ -1,17 +1,19 @@
 //! Feeding native programs from the interpreter's feeds.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::Arc;
 
 use rnnc::eval::{Feeds, InputData};
 use rnnc::ir::{AxisId, Element, Graph, OutputKind};
 use rnnc::plan::Role;
 use rnnc::runtime::layout::Lengths;
+use rnnc::runtime::opencl;
 use rnnc::runtime::program::{Instance, Program, Real};
 use rnnc::testing::coordinates;
 
-/// Runs a native program and returns its outputs by name, ids as numbers (none: -1).
-pub fn run<R: Real>(graph: &Graph, program: &Arc<Program<R>>, feeds: &Feeds) -> BTreeMap<String, Vec<f64>> {
+/// Lengths and trees of the feeds, by axis.
+fn lengths(graph: &Graph, feeds: &Feeds) -> Lengths {
     let mut lengths = Lengths { examples: feeds.examples, axes: vec![Vec::new()], ..Lengths::default() };
     for (number, axis) in graph.axes.iter().enumerate().skip(1) {
         lengths.axes.push(feeds.lengths.get(&axis.name).cloned().unwrap_or_else(|| vec![0; feeds.examples]));
@@ -19,15 +21,29 @@ pub fn run<R: Real>(graph: &Graph, program: &Arc<Program<R>>, feeds: &Feeds) -> 
             lengths.trees.insert(number, trees.iter().cloned().map(Arc::new).collect());
         }
     }
-    let mut instance = Instance::new(program, &lengths, 0..feeds.examples).unwrap();
-    let roles: Vec<Role> = program.plan().buffers.iter().map(|buffer| buffer.role.clone()).collect();
+    lengths
+}
+
+/// An input padded to the longest example along each axis.
+enum Padded<R> {
+    Real(Vec<R>),
+    Ids(Vec<u32>),
+}
+
+/// The inputs that a program has, padded; `longest` by axis.
+fn inputs<R: Real>(
+    graph: &Graph,
+    feeds: &Feeds,
+    roles: &[Role],
+    longest: &[usize],
+) -> Vec<(String, Padded<R>)> {
+    let mut found = Vec::new();
     for input in &graph.inputs {
         if !roles.contains(&Role::Input(input.name.clone())) {
             continue;
         }
         let steps: Vec<AxisId> = input.ty.axes.iter().skip(1).collect();
-        let longest: Vec<usize> =
-            steps.iter().map(|axis| instance.layout().longest[usize::from(axis.0)]).collect();
+        let longest: Vec<usize> = steps.iter().map(|axis| longest[usize::from(axis.0)]).collect();
         let per_example: usize = longest.iter().product();
         let width = input.ty.size();
         let mut real = vec![R::from_f64(0.0); feeds.examples * per_example * width];
@@ -48,9 +64,28 @@ pub fn run<R: Real>(graph: &Graph, program: &Arc<Program<R>>, feeds: &Feeds) -> 
                 }
             }
         }
-        match input.ty.element {
-            Element::Real => instance.set_input(&input.name, &real).unwrap(),
-            Element::Id(_) => instance.set_input_ids(&input.name, &ids).unwrap(),
+        let padded = match input.ty.element {
+            Element::Real => Padded::Real(real),
+            Element::Id(_) => Padded::Ids(ids),
+        };
+        found.push((input.name.clone(), padded));
+    }
+    found
+}
+
+/// Parameters by name as a program takes them.
+fn parameters<'n, R: Real>(names: impl Iterator<Item = &'n str>, feeds: &Feeds) -> Vec<Vec<R>> {
+    names.map(|name| feeds.params[name].iter().map(|&value| R::from_f64(value)).collect()).collect()
+}
+
+/// Runs a native program and returns its outputs by name, ids as numbers (none: -1).
+pub fn run<R: Real>(graph: &Graph, program: &Arc<Program<R>>, feeds: &Feeds) -> BTreeMap<String, Vec<f64>> {
+    let mut instance = Instance::new(program, &lengths(graph, feeds), 0..feeds.examples).unwrap();
+    let roles: Vec<Role> = program.plan().buffers.iter().map(|buffer| buffer.role.clone()).collect();
+    for (name, padded) in inputs::<R>(graph, feeds, &roles, &instance.layout().longest.clone()) {
+        match padded {
+            Padded::Real(values) => instance.set_input(&name, &values).unwrap(),
+            Padded::Ids(ids) => instance.set_input_ids(&name, &ids).unwrap(),
         }
     }
     for role in &roles {
@@ -65,16 +100,95 @@ pub fn run<R: Real>(graph: &Graph, program: &Arc<Program<R>>, feeds: &Feeds) -> 
             _ => {}
         }
     }
-    let parameters: Vec<Vec<R>> = program
-        .parameters()
-        .map(|(name, _, _)| feeds.params[name].iter().map(|&value| R::from_f64(value)).collect())
-        .collect();
+    let parameters: Vec<Vec<R>> = parameters(program.parameters().map(|(name, _, _)| name), feeds);
     let borrowed: Vec<&[R]> = parameters.iter().map(Vec::as_slice).collect();
     // Twice: nothing of a run may leak into the next.
     instance.run(&borrowed).unwrap();
     let first = outputs(program, &instance);
     instance.run(&borrowed).unwrap();
     let second = outputs(program, &instance);
+    for (name, values) in &first {
+        let bits = |values: &[f64]| values.iter().map(|value| value.to_bits()).collect::<Vec<_>>();
+        assert!(bits(values) == bits(&second[name]), "`{name}` differs in the second run");
+    }
+    second
+}
+
+/// Runs a program on a device, all examples of the feeds in so many groups, and returns its outputs likewise.
+pub fn run_on_device<R: Real>(
+    graph: &Graph,
+    program: &Arc<opencl::Program<R>>,
+    feeds: &Feeds,
+    groups: usize,
+) -> BTreeMap<String, Vec<f64>> {
+    let plan = program.plan();
+    let groups = if plan.splittable { groups.min(feeds.examples).max(1) } else { 1 };
+    let bound = |group: usize| feeds.examples * group / groups;
+    let parts: Vec<Range<usize>> = (0..groups).map(|group| bound(group)..bound(group + 1)).collect();
+    let mut instance = opencl::Instance::new(program).unwrap();
+    instance.lay_out(&lengths(graph, feeds), &parts).unwrap();
+    let roles: Vec<Role> = plan.buffers.iter().map(|buffer| buffer.role.clone()).collect();
+    let longest = instance.layouts()[0].longest.clone();
+    for (name, padded) in inputs::<R>(graph, feeds, &roles, &longest) {
+        for (group, part) in parts.iter().enumerate() {
+            let share = |length: usize| {
+                let each = length / feeds.examples.max(1);
+                part.start * each..part.end * each
+            };
+            match &padded {
+                Padded::Real(all) => instance.set_input(group, &name, &all[share(all.len())]).unwrap(),
+                Padded::Ids(all) => instance.set_input_ids(group, &name, &all[share(all.len())]).unwrap(),
+            }
+        }
+    }
+    for role in &roles {
+        match role {
+            Role::Setting(name) if name == "random" => {
+                let seed = [feeds.seed as u32, (feeds.seed >> 32) as u32, feeds.step];
+                instance.set_setting_ids(name, &seed).unwrap();
+            }
+            Role::Setting(name) if name != "none" => {
+                instance.set_setting(name, &[R::from_f64(feeds.settings[name])]).unwrap();
+            }
+            _ => {}
+        }
+    }
+    let names = program.parameters().iter().map(|&id| match &plan.buffers[id].role {
+        Role::Parameter(name) => name.as_str(),
+        _ => "",
+    });
+    let parameters: Vec<Vec<R>> = parameters(names, feeds);
+    let borrowed: Vec<&[R]> = parameters.iter().map(Vec::as_slice).collect();
+    let results = |instance: &opencl::Instance<R>| {
+        let mut outputs: BTreeMap<String, Vec<f64>> = BTreeMap::new();
+        for buffer in &plan.buffers {
+            let Role::Output(name) = &buffer.role else { continue };
+            let single = plan.spaces[buffer.space].axes.is_empty();
+            let mut all: Vec<f64> = Vec::new();
+            for group in 0..groups {
+                let own: Vec<f64> = match buffer.element {
+                    rnnc::plan::Element::Real => {
+                        instance.output(group, name).unwrap().into_iter().map(R::to_f64).collect()
+                    }
+                    rnnc::plan::Element::Id => {
+                        let number = |id| if id == u32::MAX { -1.0 } else { f64::from(id) };
+                        instance.output_ids(group, name).unwrap().into_iter().map(number).collect()
+                    }
+                };
+                match single && group > 0 {
+                    true => all.iter_mut().zip(own).for_each(|(sum, value)| *sum += value),
+                    false => all.extend(own),
+                }
+            }
+            outputs.insert(name.clone(), all);
+        }
+        outputs
+    };
+    // Twice: nothing of a run may leak into the next.
+    instance.run(&borrowed).unwrap();
+    let first = results(&instance);
+    instance.run(&borrowed).unwrap();
+    let second = results(&instance);
     for (name, values) in &first {
         let bits = |values: &[f64]| values.iter().map(|value| value.to_bits()).collect::<Vec<_>>();
         assert!(bits(values) == bits(&second[name]), "`{name}` differs in the second run");

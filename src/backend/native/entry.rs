@@ -20,8 +20,8 @@ use super::code::{CHANGING, Code};
 use super::context::CELL_BYTES;
 use super::emit::EmitError;
 use super::share::{Division, Share};
-use crate::plan::places::{places, references};
-use crate::plan::{BufferId, Element, GemmRows, Kernel, PANEL, Region, Residency, Role, SpaceId, Work};
+use crate::plan::places::{rows_of, zero_rows};
+use crate::plan::{BufferId, Element, Kernel, PANEL, Region};
 
 /// Looks at another worker's cell before it is time to let other threads run: a power of two.
 const PATIENCE: i64 = 1 << 12;
@@ -48,7 +48,7 @@ pub fn entry(code: &mut Code, divisions: &[Division], profiled: bool) -> Result<
     };
     let mut first = 0;
     for (number, region) in plan.regions.iter().enumerate() {
-        let zero_rows = zero_rows(code, number);
+        let zero_rows = zero_rows(plan, number);
         if !zero_rows.is_empty() {
             // Another buffer may have lain there, which somebody still reads: all have met since.
             code.when(team.first, |code| {
@@ -267,49 +267,6 @@ impl Team {
             })
         })
     }
-}
-
-/// The space whose rows a kernel runs over, and whether it has nothing to do without rows.
-fn rows_of(work: &Work) -> Option<(SpaceId, bool)> {
-    match work {
-        Work::Rows(kernel) => Some((kernel.space, true)),
-        Work::Gemm(gemm) => match gemm.rows {
-            GemmRows::Space(space) => Some((space, true)),
-            GemmRows::Static(_) => None,
-        },
-        Work::Pack(_) => None,
-        Work::Outer(outer) => Some((outer.space, false)),
-        Work::Combine(combine) => match combine.list {
-            Some(_) => Some((combine.to, true)),
-            None => Some((combine.from, false)),
-        },
-        Work::Scatter(scatter) => Some((scatter.space, false)),
-        Work::Random(random) => Some((random.space, true)),
-    }
-}
-
-/// Buffers that come to life in a region and whose zero row some kernel may read: another buffer may
-/// have lain there before. What the caller sets keeps its place, and the caller sets its zero row.
-fn zero_rows(code: &Code, region: usize) -> Vec<BufferId> {
-    let plan = code.plan;
-    let mut mapped = vec![false; plan.buffers.len()];
-    for kernel in plan.regions.iter().flat_map(kernels) {
-        for used in places(&kernel.work) {
-            for (reference, through_map) in references(&used.place.at) {
-                mapped[reference.buffer] |= through_map;
-            }
-        }
-    }
-    let own = |role: &Role| matches!(role, Role::Temporary | Role::Output(_));
-    (0..plan.buffers.len())
-        .filter(|&id| {
-            let buffer = &plan.buffers[id];
-            mapped[id]
-                && own(&buffer.role)
-                && buffer.life.0 == region
-                && buffer.residency != Residency::Scratch
-        })
-        .collect()
 }
 
 fn clear_zero_row(code: &mut Code, buffer: BufferId) -> Result<(), EmitError> {
