@@ -1,6 +1,6 @@
 //! The container: nodes and edges on petgraph, and what a program offers to the outside.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use petgraph::Direction;
 use petgraph::stable_graph::{NodeIndex, StableDiGraph};
@@ -135,8 +135,9 @@ pub struct Output {
 #[derive(Clone, Debug)]
 pub struct Graph {
     inner: StableDiGraph<Node, Edge>,
-    /// Nodes taken out. They keep their index, so that an origin never points to a stranger.
-    removed: HashSet<NodeId>,
+    /// By index, which nodes are taken out (none behind its end). They keep their index, so that an origin
+    /// never points to a stranger.
+    removed: Vec<bool>,
     /// The model's name.
     pub name: String,
     /// Dimensions of the model, for printing.
@@ -157,7 +158,7 @@ impl Graph {
         let batch = Axis { name: "batch".into(), kind: AxisKind::Batch };
         Graph {
             inner: StableDiGraph::new(),
-            removed: HashSet::new(),
+            removed: Vec::new(),
             name: name.into(),
             dims: Vec::new(),
             axes: vec![batch],
@@ -169,7 +170,7 @@ impl Graph {
 
     /// The same declarations without any equation or output.
     pub fn emptied(&self) -> Graph {
-        Graph { inner: StableDiGraph::new(), removed: HashSet::new(), outputs: Vec::new(), ..self.clone() }
+        Graph { inner: StableDiGraph::new(), removed: Vec::new(), outputs: Vec::new(), ..self.clone() }
     }
 
     /// The same graph with its nodes in the order of `key`. For graphs without adjoints: the origins of
@@ -374,7 +375,11 @@ impl Graph {
 
     /// True if the node is still there.
     pub fn contains(&self, id: NodeId) -> bool {
-        self.inner.contains_node(id.0) && !self.removed.contains(&id)
+        self.inner.contains_node(id.0) && !self.is_removed(id)
+    }
+
+    fn is_removed(&self, id: NodeId) -> bool {
+        self.removed.get(id.index()) == Some(&true)
     }
 
     /// A node's operation.
@@ -396,7 +401,7 @@ impl Graph {
 
     /// All nodes in the order of their making.
     pub fn ids(&self) -> Vec<NodeId> {
-        self.inner.node_indices().map(NodeId).filter(|id| !self.removed.contains(id)).collect()
+        self.inner.node_indices().map(NodeId).filter(|&id| !self.is_removed(id)).collect()
     }
 
     /// One more than the largest [`NodeId::index`].
@@ -405,9 +410,14 @@ impl Graph {
         self.inner.node_bound()
     }
 
+    /// The nodes made since [`Graph::bound`] was `bound`, in the order of their making.
+    pub fn made_since(&self, bound: usize) -> impl Iterator<Item = NodeId> + use<> {
+        (bound..self.bound()).map(|index| NodeId(NodeIndex::new(index)))
+    }
+
     /// Number of nodes.
     pub fn len(&self) -> usize {
-        self.inner.node_count() - self.removed.len()
+        self.inner.node_count() - self.removed.iter().filter(|removed| **removed).count()
     }
 
     /// True if there is no node.
@@ -456,7 +466,10 @@ impl Graph {
     /// Takes a node out; nothing may read it any more.
     pub fn remove(&mut self, id: NodeId) {
         self.set_operands(id, &[]);
-        self.removed.insert(id);
+        if self.removed.len() <= id.index() {
+            self.removed.resize(id.index() + 1, false);
+        }
+        self.removed[id.index()] = true;
     }
 
     /// The first output of this kind and name.
@@ -478,7 +491,7 @@ impl Graph {
         let mut found: Vec<Vec<NodeId>> = petgraph::algo::tarjan_scc(&kept)
             .into_iter()
             .map(|component| component.into_iter().map(NodeId).collect::<Vec<NodeId>>())
-            .filter(|component| !self.removed.contains(&component[0]))
+            .filter(|component| !self.is_removed(component[0]))
             .collect();
         // Tarjan's order is readers first: edges point from operand to reader.
         found.reverse();

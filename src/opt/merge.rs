@@ -151,33 +151,53 @@ fn sum_of(
     make(graph, like, matvec(transposed)?, &[matrix.into(), vector]).map(Operand::from)
 }
 
+/// What the products of a group share, and whether they are `W.T @ x`.
+type Shared = (Operand, bool);
+
 /// Products with one common operand, of the same loop, as slices of one.
 fn merge_shared(graph: &mut Graph) -> bool {
     let mut changed = false;
-    // Merging changes the schedule, so look again after each group.
-    let mut refused: HashSet<(Operand, bool)> = HashSet::new();
-    while let Some((key, group)) = next_group(graph, &refused) {
-        match merge_group(graph, &group) {
-            Some(()) => changed = true,
-            None => {
-                refused.insert(key);
-            }
+    let mut refused: HashSet<Shared> = HashSet::new();
+    // What was merged may be shared in its turn.
+    loop {
+        let groups = shared_groups(graph, &refused);
+        if !merge_groups(graph, &groups, &mut refused) {
+            return changed;
         }
+        changed = true;
     }
-    changed
 }
 
-/// One product of a group: what it shares, what it has of its own, and the label of its own dimension.
-#[derive(Clone)]
+/// Merges all groups, then asks whether an order is left: joining may tie values of different times into a
+/// cycle. If so, each half by itself, so that the cost is a few schedules and not one for each group.
+fn merge_groups(graph: &mut Graph, groups: &[(Shared, Vec<Member>)], refused: &mut HashSet<Shared>) -> bool {
+    if groups.is_empty() {
+        return false;
+    }
+    let before = graph.clone();
+    let merged = groups.iter().filter(|(_, group)| merge_group(graph, group).is_some()).count();
+    if merged == groups.len() && schedule(graph).is_ok() {
+        return true;
+    }
+    *graph = before;
+    if let [(shared, _)] = groups {
+        refused.insert(*shared);
+        return false;
+    }
+    let (first, second) = groups.split_at(groups.len() / 2);
+    let first = merge_groups(graph, first, refused);
+    let second = merge_groups(graph, second, refused);
+    first | second
+}
+
+/// One product of a group. Its second operand is what the group shares.
 struct Member {
     node: NodeId,
-    own: Operand,
     contract: Contract,
-    /// The shared operand is the right one.
-    shared_right: bool,
 }
 
-fn next_group(graph: &Graph, refused: &HashSet<(Operand, bool)>) -> Option<((Operand, bool), Vec<Member>)> {
+/// Products of one place that share an operand, in the order in which they are computed.
+fn shared_groups(graph: &Graph, refused: &HashSet<Shared>) -> Vec<(Shared, Vec<Member>)> {
     let (in_loop, position) = loops(graph);
     let mut groups: BTreeMap<(usize, Operand, bool, String), Vec<Member>> = BTreeMap::new();
     for id in graph.ids() {
@@ -190,17 +210,16 @@ fn next_group(graph: &Graph, refused: &HashSet<(Operand, bool)>) -> Option<((Ope
         if contract.over.is_empty() {
             // W @ x: the vector is shared, the matrices are joined.
             let Some(product) = as_product(graph, id) else { continue };
-            let member = Member { node: id, own: product.matrix, contract, shared_right: true };
             let key = (place, product.vector, product.transposed, "product".into());
-            groups.entry(key).or_default().push(member);
+            groups.entry(key).or_default().push(Member { node: id, contract });
         } else if let ([_], [_], [_, _]) = (&contract.left[..], &contract.right[..], &contract.out[..]) {
             if matches!(graph.op(operands[0].node), Op::OneHot(_)) {
                 continue;
             }
             let shape = format!("{:?} {}", contract.over, contract.mean);
             // The left operands are joined, the right one is shared: the result's rows are joined.
-            let member = Member { node: id, own: operands[0], contract, shared_right: true };
-            groups.entry((place, operands[1], false, shape)).or_default().push(member);
+            let key = (place, operands[1], false, shape);
+            groups.entry(key).or_default().push(Member { node: id, contract });
         }
     }
     groups
@@ -212,13 +231,12 @@ fn next_group(graph: &Graph, refused: &HashSet<(Operand, bool)>) -> Option<((Ope
             group.sort_by_key(|member| position.get(&member.node).copied());
             ((shared, transposed), group)
         })
-        .next()
+        .collect()
 }
 
 fn merge_group(graph: &mut Graph, group: &[Member]) -> Option<()> {
     let first = group.first()?;
-    let operands = graph.operands(first.node);
-    let shared = if first.shared_right { operands[1] } else { operands[0] };
+    let shared = graph.operands(first.node)[1];
     let is_outer = !first.contract.over.is_empty();
     let joined_dim = if is_outer {
         0
@@ -226,14 +244,14 @@ fn merge_group(graph: &mut Graph, group: &[Member]) -> Option<()> {
         // The dimension of the matrix that is in the result.
         first.contract.left.iter().position(|label| first.contract.out.contains(label))?
     };
-    let own: Vec<Operand> = group.iter().map(|member| member.own).collect();
+    // Another group may have replaced what was theirs when they were found.
+    let own: Vec<Operand> = group.iter().map(|member| graph.operands(member.node)[0]).collect();
     let accesses: HashSet<Access> = own.iter().map(|operand| operand.access).collect();
     if accesses.len() > 1 {
         return None;
     }
     let access = own[0].access;
     let here: Vec<Operand> = own.iter().map(|operand| Operand::from(operand.node)).collect();
-    let first_of_join = graph.bound();
     let join = make(graph, first.node, Op::Concat { dim: joined_dim }, &here)?;
     let merged = make(
         graph,
@@ -243,8 +261,8 @@ fn merge_group(graph: &mut Graph, group: &[Member]) -> Option<()> {
     )?;
     let mut slices = Vec::new();
     let mut start = 0;
-    for member in group {
-        let len = graph.type_at(member.own).shape[joined_dim];
+    for (member, own) in group.iter().zip(own) {
+        let len = graph.type_at(own).shape[joined_dim];
         slices.push((
             member.node,
             make(graph, member.node, Op::Slice { dim: 0, start, len }, &[merged.into()])?,
@@ -255,14 +273,6 @@ fn merge_group(graph: &mut Graph, group: &[Member]) -> Option<()> {
         let name = graph.node_mut(node).name.take();
         graph.node_mut(slice).name = name;
         graph.replace(node, slice.into());
-    }
-    // Joining may tie values of different times into a cycle; then leave it.
-    if schedule(graph).is_err() {
-        for &(node, slice) in &slices {
-            graph.replace(slice, node.into());
-        }
-        debug_assert!(first_of_join <= join.index());
-        return None;
     }
     for member in group {
         graph.remove(member.node);

@@ -4,8 +4,10 @@
 //! whatever lay in its place before: here that is "elements 8..12 of `v27` are read but never written".
 //! Only whether is looked at, not when.
 
+use std::ops::Range;
+
 use super::kernel::*;
-use super::places::{Access, kernels, places};
+use super::places::{Access, inst_places, kernels, places};
 
 /// One complaint a buffer, with the first element concerned.
 pub fn uncovered(plan: &Plan) -> Vec<String> {
@@ -17,13 +19,14 @@ pub fn uncovered(plan: &Plan) -> Vec<String> {
     for kernel in kernels(plan) {
         match &kernel.work {
             Work::Pack(pack) => written[pack.to].fill(true),
-            work => each(work, Access::Write, &own, |buffer, element| written[buffer][element] = true),
+            work => each(work, Access::Write, &own, |buffer, run| written[buffer][run].fill(true)),
         }
     }
     let mut missing: Vec<Option<usize>> = vec![None; plan.buffers.len()];
     for kernel in kernels(plan) {
-        each(&kernel.work, Access::Read, &own, |buffer, element| {
-            if !written[buffer][element] {
+        each(&kernel.work, Access::Read, &own, |buffer, run| {
+            if let Some(gap) = written[buffer][run.clone()].iter().position(|written| !written) {
+                let element = run.start + gap;
                 missing[buffer] = Some(missing[buffer].map_or(element, |first| first.min(element)));
             }
         });
@@ -36,8 +39,14 @@ pub fn uncovered(plan: &Plan) -> Vec<String> {
         .collect()
 }
 
-/// Calls `visit` with every element of a row that a kernel reads (or writes) at fixed places of some buffers.
-fn each(work: &Work, access: Access, of: &impl Fn(BufferId) -> bool, mut visit: impl FnMut(BufferId, usize)) {
+/// Calls `visit` with every run of elements of a row that a kernel reads (or writes) at fixed places of some
+/// buffers.
+fn each(
+    work: &Work,
+    access: Access,
+    of: &impl Fn(BufferId) -> bool,
+    mut visit: impl FnMut(BufferId, Range<usize>),
+) {
     let mut place = |place: &Place, dims: &[usize]| {
         // Rows named by ids are of matrices whose rows are all alike; their number is not known here.
         let mut buffers = vec![&place.at];
@@ -45,7 +54,7 @@ fn each(work: &Work, access: Access, of: &impl Fn(BufferId) -> bool, mut visit: 
             buffers.push(other);
         }
         for at in buffers.iter().filter(|at| of(at.buffer) && !matches!(at.row, Row::Id(_))) {
-            points(place, dims, &mut |element| visit(at.buffer, element));
+            runs(place, dims, &mut |run| visit(at.buffer, run));
         }
     };
     match work {
@@ -53,15 +62,15 @@ fn each(work: &Work, access: Access, of: &impl Fn(BufferId) -> bool, mut visit: 
             for phase in &kernel.phases {
                 let outer = &phase.dims[..phase.dims.len() - phase.reduced];
                 for inst in &phase.body {
-                    let one = Phase { body: vec![inst.clone()], ..phase.clone() };
-                    let work = Work::Rows(RowKernel { space: kernel.space, phases: vec![one] });
                     let dims = match inst {
                         Inst::Reduce(..) | Inst::ArgMax(..) => outer,
                         _ => &phase.dims,
                     };
-                    for used in places(&work).iter().filter(|used| used.access == access) {
-                        place(used.place, dims);
-                    }
+                    inst_places(inst, kernel.space, &phase.dims, |used| {
+                        if used.access == access {
+                            place(used.place, dims);
+                        }
+                    });
                 }
             }
         }
@@ -90,22 +99,25 @@ fn dense(work: &Work) -> bool {
     }
 }
 
-/// Elements of a place at all points of a loop nest; dimensions it does not move along count once.
-fn points(place: &Place, dims: &[usize], visit: &mut impl FnMut(usize)) {
+/// Runs of elements of a place at all points of a loop nest; dimensions it does not move along count once.
+fn runs(place: &Place, dims: &[usize], visit: &mut impl FnMut(Range<usize>)) {
     if dims.contains(&0) {
         return;
     }
-    let moving: Vec<(usize, usize)> = place
-        .strides
-        .iter()
-        .zip(dims)
+    let mut moving: Vec<(usize, usize)> = (place.strides.iter().zip(dims))
         .filter(|(stride, _)| **stride > 0)
         .map(|(&stride, &dim)| (stride, dim))
         .collect();
+    // The innermost dimensions that lie without a gap are one run.
+    let mut run = 1;
+    while let Some((_, dim)) = moving.pop_if(|(stride, _)| *stride == run) {
+        run *= dim;
+    }
     let mut index = vec![0; moving.len()];
     loop {
         let steps: usize = index.iter().zip(&moving).map(|(index, (stride, _))| index * stride).sum();
-        visit(place.offset + steps);
+        let start = place.offset + steps;
+        visit(start..start + run);
         let Some(turn) = (0..moving.len()).rev().find(|&dim| index[dim] + 1 < moving[dim].1) else { return };
         index[turn] += 1;
         index[turn + 1..].fill(0);

@@ -2,6 +2,8 @@
 //!
 //! Before `softmax(y)`; after `e / sum(e)` with `e = exp(y - max(y))`. Every output becomes a node of its own.
 
+use std::collections::VecDeque;
+
 use crate::ir::{
     Access, Along, AxisSet, Binary, Contract, Graph, InferError, Node, NodeId, Op, Operand, Reduction, Unary,
 };
@@ -13,17 +15,17 @@ use crate::ir::{
 pub(super) fn legalise(graph: &Graph) -> Result<Graph, InferError> {
     let mut legal = Legal { graph: graph.clone() };
     // New nodes come behind the old ones, so that they are looked at, too.
-    let mut at = 0;
-    loop {
-        let ids = legal.graph.ids();
-        let Some(&id) = ids.iter().find(|id| id.index() >= at) else { break };
-        at = id.index() + 1;
+    let mut ahead: VecDeque<NodeId> = legal.graph.ids().into();
+    let mut bound = legal.graph.bound();
+    while let Some(id) = ahead.pop_front() {
         if let Some(new) = legal.rewrite(id)? {
             legal.graph.replace(id, new);
             if let Some(name) = graph.contains(id).then(|| graph.node(id).name.clone()).flatten() {
                 legal.graph.node_mut(new.node).name = Some(name);
             }
         }
+        ahead.extend(legal.graph.made_since(bound));
+        bound = legal.graph.bound();
     }
     crate::opt::clean(&mut legal.graph);
     legal.outputs();

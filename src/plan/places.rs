@@ -40,40 +40,12 @@ pub fn places(work: &Work) -> Vec<PlaceUse<'_>> {
     };
     match work {
         Work::Rows(kernel) => {
-            let space = Some(kernel.space);
             for phase in &kernel.phases {
                 for inst in &phase.body {
-                    let mut at =
-                        |place, access, element| add(place, space, span(place, &phase.dims), access, element);
-                    match inst {
-                        Inst::Load(place) => at(place, Read, Real),
-                        Inst::IdIs(place, _) | Inst::IdValue(place) => at(place, Read, Id),
-                        Inst::SameId(a, b) => {
-                            at(a, Read, Id);
-                            at(b, Read, Id);
-                        }
-                        Inst::Store(place, _) => at(place, Write, Real),
-                        Inst::CopyId(from, to) => {
-                            at(from, Read, Id);
-                            at(to, Write, Id);
-                        }
-                        Inst::SelectId(_, first, second, to) => {
-                            at(first, Read, Id);
-                            at(second, Read, Id);
-                            at(to, Write, Id);
-                        }
-                        Inst::Reduce(_, _, place) => at(place, Write, Real),
-                        Inst::ArgMax(_, place) => at(place, Write, Id),
-                        Inst::Const(_)
-                        | Inst::Index(_)
-                        | Inst::Unary(..)
-                        | Inst::Binary(..)
-                        | Inst::Fma(..)
-                        | Inst::ScaleByPowerOfTwo(..)
-                        | Inst::Select(..) => {}
-                    }
+                    inst_places(inst, kernel.space, &phase.dims, |used| uses.push(used));
                 }
             }
+            return uses;
         }
         Work::Gemm(gemm) => {
             let (space, rows) = match gemm.rows {
@@ -112,6 +84,42 @@ pub fn places(work: &Work) -> Vec<PlaceUse<'_>> {
         }
     }
     uses
+}
+
+/// Calls `visit` with all places of one instruction of a row kernel, in the order of its fields.
+pub fn inst_places<'a>(inst: &'a Inst, space: SpaceId, dims: &[usize], mut visit: impl FnMut(PlaceUse<'a>)) {
+    use Access::{Read, Write};
+    use Element::{Id, Real};
+    let mut at = |place, access, element| {
+        visit(PlaceUse { place, space: Some(space), span: span(place, dims), access, element });
+    };
+    match inst {
+        Inst::Load(place) => at(place, Read, Real),
+        Inst::IdIs(place, _) | Inst::IdValue(place) => at(place, Read, Id),
+        Inst::SameId(a, b) => {
+            at(a, Read, Id);
+            at(b, Read, Id);
+        }
+        Inst::Store(place, _) => at(place, Write, Real),
+        Inst::CopyId(from, to) => {
+            at(from, Read, Id);
+            at(to, Write, Id);
+        }
+        Inst::SelectId(_, first, second, to) => {
+            at(first, Read, Id);
+            at(second, Read, Id);
+            at(to, Write, Id);
+        }
+        Inst::Reduce(_, _, place) => at(place, Write, Real),
+        Inst::ArgMax(_, place) => at(place, Write, Id),
+        Inst::Const(_)
+        | Inst::Index(_)
+        | Inst::Unary(..)
+        | Inst::Binary(..)
+        | Inst::Fma(..)
+        | Inst::ScaleByPowerOfTwo(..)
+        | Inst::Select(..) => {}
+    }
 }
 
 /// The buffers a row reference reads or addresses, itself first: (reference, addressed through a

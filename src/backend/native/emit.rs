@@ -7,10 +7,13 @@
 
 use std::collections::{HashMap, HashSet};
 
+use cranelift_codegen::Context;
+use cranelift_codegen::control::ControlPlane;
 use cranelift_codegen::ir::{AbiParam, Function, InstBuilder, UserFuncName, types};
 use cranelift_codegen::isa::TargetIsa;
 use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext};
-use cranelift_module::{FuncId, Linkage, Module, ModuleError};
+use cranelift_module::{FuncId, Linkage, Module, ModuleDeclarations, ModuleError, ModuleReloc};
+use rayon::prelude::*;
 use thiserror::Error;
 
 use super::code::{Code, Types};
@@ -91,7 +94,7 @@ pub fn emit(
         functions.push(emitter.kernel(number, kernel, divisions[number])?);
     }
     let entry = emitter.entry(&functions, &divisions)?;
-    Ok(Emitted { entry, functions: emitter.written })
+    Ok(Emitted { entry, functions: emitter.place()? })
 }
 
 /// Parameters of a kernel's function: context, first row and end, step, first column and end.
@@ -109,7 +112,7 @@ pub struct Emitter<'m> {
     tiling: Tiling,
     tiles: HashMap<Shape, FuncId>,
     options: Options,
-    written: Vec<Listed>,
+    made: Vec<Made>,
 }
 
 impl<'m> Emitter<'m> {
@@ -123,8 +126,8 @@ impl<'m> Emitter<'m> {
         let fma = has_fma(isa);
         let width = wide::width(isa).filter(|_| precision == Precision::F32);
         let tiling = Tiling::new(precision, width);
-        let (tiles, written) = (HashMap::new(), Vec::new());
-        Emitter { module, plan, precision, fma, width, tiling, tiles, options, written }
+        let (tiles, made) = (HashMap::new(), Vec::new());
+        Emitter { module, plan, precision, fma, width, tiling, tiles, options, made }
     }
 
     fn kernel(&mut self, number: usize, kernel: &Kernel, division: Division) -> Result<FuncId, EmitError> {
@@ -144,7 +147,7 @@ impl<'m> Emitter<'m> {
             && let Some(bytes) =
                 wide::rows::rows(self.plan, kernel, width, matches!(division.share, Share::Columns(_)))?
         {
-            return self.define_bytes(&name, PARAMS, equations, &bytes);
+            return self.define_bytes(&name, PARAMS, equations, bytes);
         }
         self.define(&name, Linkage::Local, PARAMS, equations, &callees, written(work), |code| match work {
             Work::Rows(kernel) => rows::rows(code, kernel),
@@ -167,7 +170,7 @@ impl<'m> Emitter<'m> {
         let function = match self.width {
             Some(width) => {
                 let bytes = wide::product::tile(width, shape)?;
-                self.define_bytes(&name, tile::PARAMS, &[], &bytes)?
+                self.define_bytes(&name, tile::PARAMS, &[], bytes)?
             }
             None => self.define(&name, Linkage::Local, tile::PARAMS, &[], &[], HashSet::new(), |code| {
                 tile::tile(code, shape)
@@ -188,25 +191,22 @@ impl<'m> Emitter<'m> {
         self.define(&name, Linkage::Export, ENTRY_PARAMS, &[], &callees, HashSet::new(), body)
     }
 
-    /// Places a function of `params` 64-bit parameters that is machine code already.
+    /// Takes a function of `params` 64-bit parameters that is machine code already.
     fn define_bytes(
         &mut self,
         name: &str,
         params: usize,
         equations: &[String],
-        bytes: &[u8],
+        bytes: Vec<u8>,
     ) -> Result<FuncId, EmitError> {
         let mut signature = self.module.make_signature();
         signature.params = vec![AbiParam::new(types::I64); params];
         let function = self.module.declare_function(name, Linkage::Local, &signature)?;
-        self.module.define_function_bytes(function, 64, bytes, &[])?;
-        if self.options.recorded {
-            self.written.push(Listed::assembled(name, equations, bytes));
-        }
+        self.made.push(Made { function, equations: equations.to_vec(), body: Body::Bytes(bytes) });
         Ok(function)
     }
 
-    /// Builds and compiles one function of `params` 64-bit parameters.
+    /// Builds one function of `params` 64-bit parameters.
     #[allow(clippy::too_many_arguments)]
     fn define(
         &mut self,
@@ -250,13 +250,75 @@ impl<'m> Emitter<'m> {
         body(&mut code)?;
         code.build.ins().return_(&[]);
         code.build.finalize(self.module.target_config());
-        let clif = if self.options.recorded { context.func.to_string() } else { String::new() };
         context.set_disasm(self.options.recorded && !cfg!(target_arch = "x86_64"));
-        self.module.define_function(function, &mut context)?;
-        if self.options.recorded {
-            self.written.push(Listed::compiled(name, equations, clif, &context, self.module.declarations()));
-        }
+        let body = Body::Clif(Box::new(context));
+        self.made.push(Made { function, equations: equations.to_vec(), body });
         Ok(function)
+    }
+
+    /// Compiles what was built, function by function on all threads, and places it all in the order of its
+    /// making; the listings, if they are asked for.
+    fn place(self) -> Result<Vec<Listed>, EmitError> {
+        let Emitter { module, options, mut made, .. } = self;
+        let isa = module.isa();
+        let names = options.recorded.then(|| module.declarations());
+        let listings: Vec<Option<Listed>> =
+            made.par_iter_mut().map(|made| made.compile(isa, names)).collect::<Result<_, EmitError>>()?;
+        for Made { function, body, .. } in &made {
+            match body {
+                Body::Bytes(bytes) => module.define_function_bytes(*function, 64, bytes, &[])?,
+                Body::Clif(context) => {
+                    let Some(code) = context.compiled_code() else { continue };
+                    let relocations: Vec<ModuleReloc> = (code.buffer.relocs().iter())
+                        .map(|one| ModuleReloc::from_mach_reloc(one, &context.func, *function))
+                        .collect();
+                    let alignment = u64::from(code.buffer.alignment);
+                    module.define_function_bytes(*function, alignment, code.code_buffer(), &relocations)?;
+                }
+            }
+        }
+        Ok(listings.into_iter().flatten().collect())
+    }
+}
+
+/// A function that is declared and not yet placed.
+struct Made {
+    function: FuncId,
+    equations: Vec<String>,
+    body: Body,
+}
+
+/// What a function is made of.
+enum Body {
+    /// Machine code.
+    Bytes(Vec<u8>),
+    /// Intermediate code, and once compiled the machine code beside it.
+    Clif(Box<Context>),
+}
+
+impl Made {
+    /// Compiles it if need be; its listing if the names for it are given.
+    fn compile(
+        &mut self,
+        isa: &dyn TargetIsa,
+        names: Option<&ModuleDeclarations>,
+    ) -> Result<Option<Listed>, EmitError> {
+        let name = |names: &ModuleDeclarations| {
+            names.get_function_decl(self.function).linkage_name(self.function).into_owned()
+        };
+        match &mut self.body {
+            Body::Bytes(bytes) => {
+                Ok(names.map(|names| Listed::assembled(&name(names), &self.equations, bytes)))
+            }
+            Body::Clif(context) => {
+                let clif = names.map(|names| (names, context.func.to_string()));
+                let compiled = context.compile(isa, &mut ControlPlane::default());
+                compiled.map_err(|error| EmitError::Codegen(format!("{:?}", error.inner)))?;
+                Ok(clif.map(|(names, clif)| {
+                    Listed::compiled(&name(names), &self.equations, clif, context, names)
+                }))
+            }
+        }
     }
 }
 
