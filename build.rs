@@ -11,7 +11,8 @@ const EMPTY: &[u8] = b"!<arch>\n";
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("cargo:rerun-if-changed=build.rs");
-    if std::env::var("CARGO_CFG_TARGET_FAMILY")? == "unix" && std::env::var("CARGO_CFG_TARGET_OS")? != "macos" {
+    if std::env::var("CARGO_CFG_TARGET_FAMILY")? == "unix" && std::env::var("CARGO_CFG_TARGET_OS")? != "macos"
+    {
         let folder = PathBuf::from(std::env::var("OUT_DIR")?);
         std::fs::write(folder.join("libOpenCL.a"), EMPTY)?;
         println!("cargo:rustc-link-search=native={}", folder.display());

@@ -2,7 +2,7 @@
 // operations of the kernel language that OpenCL C does not have.
 //
 // Memory. A batch runs in groups of examples, each with memory of its own inside `memory`. `tables` begins
-// with one context a group, SLOTS numbers each: where a buffer's row 0 lies (in units of 64 bytes), where a
+// with one context a group, so many numbers each: where a buffer's row 0 lies (in units of 64 bytes), where a
 // table of row numbers begins in `tables`, how many rows and steps there are. Parameters are shared.
 //
 // A team is a work-group: LANES work-items that may meet. On a processor whose work-items run one after the

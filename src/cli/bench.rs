@@ -7,6 +7,7 @@ use clap::Args;
 use super::failure::Failure;
 use super::output::{note, print, stages};
 use crate::driver::bench::{self, Profile, Row, Shape, choose};
+use crate::driver::machine::MachineName;
 use crate::runtime::files;
 
 #[derive(Debug, Args)]
@@ -26,6 +27,9 @@ pub(super) struct Bench {
     /// Threads [default: one for each core]
     #[arg(long, value_name = "N", value_parser = super::count)]
     threads: Option<usize>,
+    /// What to measure: cpu, opencl or opencl:N
+    #[arg(long, value_name = "NAME", default_value_t)]
+    device: MachineName,
     /// Show how long each stage of the compiler took
     #[arg(long)]
     timings: bool,
@@ -36,13 +40,17 @@ pub(super) struct Bench {
 
 impl Bench {
     pub fn run(self) -> Result<(), Failure> {
+        if self.profile && self.device != MachineName::Cpu {
+            let message = "--profile reads the clock of native code: leave out `--device`";
+            return Err(Failure::Usage(message.to_string()));
+        }
         let workloads = choose(self.only.as_deref(), self.shape)?;
         if let Some(path) = &self.json {
             // Before minutes of measuring, not after them.
             files::check_replaceable(path).map_err(Failure::of)?;
         }
         note("measuring what this machine does at most\n");
-        let bench = bench::Bench::new(self.threads.unwrap_or(0))?;
+        let bench = bench::Bench::new(self.threads.unwrap_or(0), self.device)?;
         print(&heading(&bench))?;
         let mut rows = Vec::new();
         for workload in &workloads {
@@ -66,18 +74,21 @@ impl Bench {
 
 /// The machine, and what the columns are.
 fn heading(bench: &bench::Bench) -> String {
-    let (threads, peak) = (bench.threads(), bench.peak() / 1e9);
+    let threads = bench.threads();
+    let machine = bench.device().map_or(format!("{threads} threads"), str::to_string);
+    let peak =
+        bench.peak().map_or(String::new(), |peak| format!(", at most {:.1} GFLOP/s in f32", peak / 1e9));
     format!(
-        "{threads} threads, at most {peak:.1} GFLOP/s in f32\n\n{:16} {:>16} {:>11} {:>11} {:>9} {:>8}\n",
+        "{machine}{peak}\n\n{:16} {:>16} {:>11} {:>11} {:>9} {:>8}\n",
         "workload", "T,B,I,H", "median us", "min us", "GFLOP/s", "of peak"
     )
 }
 
 fn line(row: &Row) -> String {
     let shape = format!("{},{},{},{}", row.steps, row.batch, row.input, row.hidden);
-    let share = row.peak_share * 100.0;
+    let share = row.peak_share.map_or(String::new(), |share| format!("{:.1}%", share * 100.0));
     format!(
-        "{:16} {shape:>16} {:11.1} {:11.1} {:9.1} {share:7.1}%\n",
+        "{:16} {shape:>16} {:11.1} {:11.1} {:9.1} {share:>8}\n",
         row.workload, row.median_us, row.min_us, row.gflops
     )
 }

@@ -10,6 +10,7 @@
 //! fast and how colourful it is, never what comes out.
 
 mod bench;
+mod devices;
 mod failure;
 mod inspect;
 mod native;
@@ -53,7 +54,7 @@ enum Command {
     Grad(inspect::Grad),
     /// Compare the gradient with finite differences
     Gradcheck(inspect::Gradcheck),
-    /// Compile a model to an object file, a C header and a shared library
+    /// Compile a model to an object file and a C header, or to OpenCL kernels
     Compile(native::Compile),
     /// Lay out files in the one way
     Fmt(inspect::Fmt),
@@ -67,6 +68,8 @@ enum Command {
     Run(using::Run),
     /// Measure how fast compiled programs run on this machine
     Bench(bench::Bench),
+    /// List what programs can run on
+    Devices(devices::Devices),
 }
 
 /// A program and what it is bound to.
@@ -146,6 +149,7 @@ fn dispatch(command: Command) -> Result<(), Failure> {
         Command::Generate(arguments) => arguments.run(),
         Command::Run(arguments) => arguments.run(),
         Command::Bench(arguments) => arguments.run(),
+        Command::Devices(arguments) => arguments.run(),
     }
 }
 

@@ -10,6 +10,7 @@ use super::output::print;
 use crate::driver::corpus::Source;
 use crate::driver::evaluate::evaluate;
 use crate::driver::generate::{Request, generate};
+use crate::driver::machine::MachineName;
 use crate::driver::run::{self, run};
 use crate::driver::summary::thousands;
 
@@ -29,12 +30,15 @@ pub(super) struct Eval {
     /// Threads [default: one for each core]
     #[arg(long, value_name = "N", value_parser = super::count)]
     threads: Option<usize>,
+    /// What to run on: cpu, opencl or opencl:N
+    #[arg(long, value_name = "NAME", default_value_t)]
+    device: MachineName,
 }
 
 impl Eval {
     pub fn run(self) -> Result<(), Failure> {
         let source = self.text.map(Source::Text).or(self.npz.map(Source::Npz));
-        let found = evaluate(&self.run, source.as_ref(), self.threads.unwrap_or(0))?;
+        let found = evaluate(&self.run, source.as_ref(), self.threads.unwrap_or(0), &self.device.open()?)?;
         let mut text = format!("{}: {} {}\n", found.what, thousands(found.count), found.unit);
         let mut rows = vec![("loss".to_string(), found.figures.loss())];
         if found.figures.losses.len() > 1 {
@@ -66,6 +70,9 @@ pub(super) struct Generate {
     /// What the text begins with
     #[arg(long, value_name = "TEXT", default_value = "")]
     prompt: String,
+    /// What to run on: cpu, opencl or opencl:N
+    #[arg(long, value_name = "NAME", default_value_t)]
+    device: MachineName,
 }
 
 fn temperature(text: &str) -> Result<f64, String> {
@@ -84,7 +91,7 @@ impl Generate {
             prompt: self.prompt,
         };
         let mut result = Ok(());
-        generate(&self.run, &request, |piece| {
+        generate(&self.run, &request, &self.device.open()?, |piece| {
             result = print(piece);
             result.is_ok()
         })?;
@@ -126,6 +133,9 @@ pub(super) struct Run {
     /// Threads [default: one for each core]
     #[arg(long, value_name = "N", value_parser = super::count)]
     threads: Option<usize>,
+    /// What to run on: cpu, opencl or opencl:N
+    #[arg(long, value_name = "NAME", default_value_t)]
+    device: MachineName,
 }
 
 impl Run {
@@ -137,6 +147,7 @@ impl Run {
             output: self.output,
             gradients: self.grad,
             threads: self.threads.unwrap_or(0),
+            machine: self.device.open()?,
         };
         match self.precision {
             PrecisionName::F32 => run::<f32>(&model, &request)?,

@@ -18,7 +18,8 @@ use rayon::{ThreadPool, ThreadPoolBuildError, ThreadPoolBuilder};
 use thiserror::Error;
 
 use crate::plan::{Buffer, Plan, Role, SpaceId};
-use crate::runtime::layout::Lengths;
+use crate::runtime::layout::{Layout, Lengths};
+use crate::runtime::opencl;
 use crate::runtime::program::{Instance, Program, ProgramError, Real};
 
 /// Examples of a group, about: enough for full product tiles, few enough for caches.
@@ -62,27 +63,73 @@ pub fn threads(count: usize) -> Result<Arc<ThreadPool>, BatchError> {
 
 /// A program with the memory for one batch.
 pub struct Batch<R: Real> {
-    program: Arc<Program<R>>,
+    code: Code<R>,
     pool: Arc<ThreadPool>,
     lengths: Lengths,
-    groups: Vec<Instance<R>>,
     held: bool,
 }
 
+/// A program on a machine, and its groups.
+enum Code<R: Real> {
+    Native { program: Arc<Program<R>>, groups: Vec<Instance<R>> },
+    Device(opencl::Instance<R>),
+}
+
 impl<R: Real> Batch<R> {
-    /// A batch of no examples.
+    /// A batch of no examples, in native code.
     pub fn new(program: Arc<Program<R>>, pool: Arc<ThreadPool>) -> Batch<R> {
-        Batch { program, pool, lengths: Lengths::default(), groups: Vec::new(), held: false }
+        let code = Code::Native { program, groups: Vec::new() };
+        Batch { code, pool, lengths: Lengths::default(), held: false }
+    }
+
+    /// A batch of no examples on a device.
+    ///
+    /// # Errors
+    /// The device has no room for the parameters.
+    pub fn on_device(
+        program: &Arc<opencl::Program<R>>,
+        pool: Arc<ThreadPool>,
+    ) -> Result<Batch<R>, ProgramError> {
+        let code = Code::Device(opencl::Instance::new(program)?);
+        Ok(Batch { code, pool, lengths: Lengths::default(), held: false })
     }
 
     /// The plan that is run.
     pub fn plan(&self) -> &Plan {
-        self.program.plan()
+        match &self.code {
+            Code::Native { program, .. } => program.plan(),
+            Code::Device(instance) => instance.program().plan(),
+        }
     }
 
-    /// The program.
-    pub fn program(&self) -> &Arc<Program<R>> {
-        &self.program
+    /// Names of the parameters in the order in which [`Batch::run`] takes them.
+    pub fn parameters(&self) -> impl Iterator<Item = &str> {
+        self.plan().buffers.iter().filter_map(|buffer| match &buffer.role {
+            Role::Parameter(name) => Some(name.as_str()),
+            _ => None,
+        })
+    }
+
+    /// The memory on a device, if it runs there.
+    pub fn device(&self) -> Option<&opencl::Instance<R>> {
+        match &self.code {
+            Code::Native { .. } => None,
+            Code::Device(instance) => Some(instance),
+        }
+    }
+
+    fn groups(&self) -> usize {
+        match &self.code {
+            Code::Native { groups, .. } => groups.len(),
+            Code::Device(instance) => instance.layouts().len(),
+        }
+    }
+
+    fn layout(&self, group: usize) -> Option<&Layout> {
+        match &self.code {
+            Code::Native { groups, .. } => groups.get(group).map(Instance::layout),
+            Code::Device(instance) => instance.layouts().get(group),
+        }
     }
 
     /// The lengths laid out at present.
@@ -106,23 +153,30 @@ impl<R: Real> Batch<R> {
     /// # Errors
     /// The batch has no layout.
     pub fn lay_out(&mut self, lengths: &Lengths) -> Result<(), BatchError> {
-        if self.lengths == *lengths && !self.groups.is_empty() {
+        if self.lengths == *lengths && self.groups() > 0 {
             return Ok(());
         }
         let count = if self.plan().splittable { groups(lengths.examples) } else { 1 };
-        let parts = (0..count).map(|group| part(lengths.examples, group, count));
-        self.groups.truncate(count);
-        for (index, part) in parts.enumerate() {
-            match self.groups.get_mut(index) {
-                Some(instance) => instance.relayout(lengths, part)?,
-                None => {
-                    let mut instance = Instance::new(&self.program, lengths, part)?;
-                    if self.held {
-                        instance.hold_parameters();
+        let parts: Vec<Range<usize>> = (0..count).map(|group| part(lengths.examples, group, count)).collect();
+        // What fails in the middle is laid out anew.
+        self.lengths = Lengths::default();
+        match &mut self.code {
+            Code::Native { program, groups } => {
+                groups.truncate(count);
+                for (index, part) in parts.into_iter().enumerate() {
+                    match groups.get_mut(index) {
+                        Some(instance) => instance.relayout(lengths, part)?,
+                        None => {
+                            let mut instance = Instance::new(program, lengths, part)?;
+                            if self.held {
+                                instance.hold_parameters();
+                            }
+                            groups.push(instance);
+                        }
                     }
-                    self.groups.push(instance);
                 }
             }
+            Code::Device(instance) => instance.lay_out(lengths, &parts)?,
         }
         self.lengths = lengths.clone();
         Ok(())
@@ -131,17 +185,26 @@ impl<R: Real> Batch<R> {
     /// Says that all runs from the next one on have the same parameters, until this is said again.
     pub fn hold_parameters(&mut self) {
         self.held = true;
-        self.groups.iter_mut().for_each(Instance::hold_parameters);
+        match &mut self.code {
+            Code::Native { groups, .. } => groups.iter_mut().for_each(Instance::hold_parameters),
+            Code::Device(instance) => instance.hold_parameters(),
+        }
     }
 
     /// Rows of a space, in all groups together.
     pub fn rows(&self, space: SpaceId) -> usize {
-        self.groups.iter().map(|instance| instance.layout().spaces[space].rows).sum()
+        let layouts = (0..self.groups()).filter_map(|group| self.layout(group));
+        layouts.map(|layout| layout.spaces[space].rows).sum()
     }
 
-    /// What the clocks of the groups said, see [`Instance::readings`].
+    /// What the clocks of the groups said, see [`Instance::readings`]; nothing for a device, which keeps its
+    /// own times.
     pub fn readings(&self) -> impl Iterator<Item = &[u64]> {
-        self.groups.iter().map(Instance::readings)
+        let groups = match &self.code {
+            Code::Native { groups, .. } => &groups[..],
+            Code::Device(_) => &[],
+        };
+        groups.iter().map(Instance::readings)
     }
 
     /// Sets the key of all random numbers.
@@ -154,8 +217,11 @@ impl<R: Real> Batch<R> {
         }
         let low = |word: u64| (word & u64::from(u32::MAX)) as u32;
         let key = [low(seed), low(seed >> 32), low(step)];
-        for instance in &mut self.groups {
-            instance.set_setting_ids("random", &key)?;
+        match &mut self.code {
+            Code::Native { groups, .. } => {
+                groups.iter_mut().try_for_each(|group| group.set_setting_ids("random", &key))?;
+            }
+            Code::Device(instance) => instance.set_setting_ids("random", &key)?,
         }
         Ok(())
     }
@@ -166,8 +232,12 @@ impl<R: Real> Batch<R> {
     /// As those of setting any value.
     pub fn set_scalar(&mut self, name: &str, value: f64) -> Result<(), BatchError> {
         if self.has(|role| matches!(role, Role::Setting(own) if own == name)) {
-            for instance in &mut self.groups {
-                instance.set_setting(name, &[R::from_f64(value)])?;
+            let value = [R::from_f64(value)];
+            match &mut self.code {
+                Code::Native { groups, .. } => {
+                    groups.iter_mut().try_for_each(|group| group.set_setting(name, &value))?;
+                }
+                Code::Device(instance) => instance.set_setting(name, &value)?,
             }
         }
         Ok(())
@@ -184,6 +254,13 @@ impl<R: Real> Batch<R> {
             .filter(|(name, _)| self.has(|role| matches!(role, Role::Input(own) if own == name)))
             .collect();
         let examples = self.lengths.examples.max(1);
+        let (program, groups) = match &mut self.code {
+            Code::Device(instance) => {
+                self::feed(instance, &used, examples)?;
+                return Ok(instance.run(parameters)?);
+            }
+            Code::Native { program, groups } => (program, groups),
+        };
         let feed = |instance: &mut Instance<R>| -> Result<(), ProgramError> {
             let part = instance.layout().part.clone();
             for (name, feed) in &used {
@@ -194,12 +271,8 @@ impl<R: Real> Batch<R> {
             }
             Ok(())
         };
-        let groups = &mut self.groups;
         let workers = self.pool.current_num_threads() / groups.len().max(1);
-        if workers > 1
-            && !self.program.is_profiled()
-            && groups.iter().all(|group| group.products() > WORTH_IT)
-        {
+        if workers > 1 && !program.is_profiled() && groups.iter().all(|group| group.products() > WORTH_IT) {
             groups.iter_mut().try_for_each(feed)?;
             return Ok(Instance::run_together(groups, parameters, &self.pool, workers)?);
         }
@@ -209,6 +282,43 @@ impl<R: Real> Batch<R> {
             _ => self.pool.install(|| groups.par_iter_mut().map(run).collect()),
         };
         Ok(results.into_iter().collect::<Result<(), ProgramError>>()?)
+    }
+
+    /// Waits until a device has done what it was given; native code always has.
+    ///
+    /// # Errors
+    /// The device has failed.
+    pub fn finish(&self) -> Result<(), BatchError> {
+        match &self.code {
+            Code::Native { .. } => Ok(()),
+            Code::Device(instance) => Ok(instance.finish()?),
+        }
+    }
+
+    /// The memory on a device, to be changed.
+    pub fn device_mut(&mut self) -> Option<&mut opencl::Instance<R>> {
+        match &mut self.code {
+            Code::Native { .. } => None,
+            Code::Device(instance) => Some(instance),
+        }
+    }
+
+    /// On a device: runs on these inputs and on the parameters that are there. Nothing in native code, whose
+    /// parameters are always the caller's.
+    ///
+    /// # Errors
+    /// An input of the wrong size, or the device fails.
+    pub fn run_resident(&mut self, feeds: &[(&str, Feed<R>)]) -> Result<(), BatchError> {
+        let used: Vec<&(&str, Feed<R>)> = feeds
+            .iter()
+            .filter(|(name, _)| self.has(|role| matches!(role, Role::Input(own) if own == name)))
+            .collect();
+        let examples = self.lengths.examples.max(1);
+        if let Code::Device(instance) = &mut self.code {
+            self::feed(instance, &used, examples)?;
+            instance.run_resident()?;
+        }
+        Ok(())
     }
 
     /// An output of a single row, added up over the groups into `total`.
@@ -229,8 +339,21 @@ impl<R: Real> Batch<R> {
             .into());
         }
         // Each element is the sum over the groups in their order, whoever adds it up.
+        let groups = match &self.code {
+            Code::Native { groups, .. } => groups,
+            Code::Device(instance) => {
+                for group in 0..instance.layouts().len() {
+                    let own = instance.output(group, output)?;
+                    match group {
+                        0 => total.copy_from_slice(&own),
+                        _ => total.iter_mut().zip(own).for_each(|(sum, value)| *sum += value),
+                    }
+                }
+                return Ok(());
+            }
+        };
         let part = |(number, part): (usize, &mut [R])| -> Result<(), ProgramError> {
-            self.groups
+            groups
                 .iter()
                 .enumerate()
                 .try_for_each(|(group, instance)| instance.add_row(output, number * CHUNK, part, group == 0))
@@ -251,8 +374,8 @@ impl<R: Real> Batch<R> {
     /// No such output.
     pub fn number(&self, output: &str) -> Result<f64, BatchError> {
         let mut total = 0.0;
-        for instance in &self.groups {
-            total += instance.output(output)?.first().map_or(0.0, |value| value.to_f64());
+        for group in 0..self.groups() {
+            total += self.output_of(group, output)?.first().map_or(0.0, |value| value.to_f64());
         }
         Ok(total)
     }
@@ -265,8 +388,8 @@ impl<R: Real> Batch<R> {
         let single =
             self.output(output).is_some_and(|buffer| self.plan().spaces[buffer.space].axes.is_empty());
         let mut all: Vec<R> = Vec::new();
-        for instance in &self.groups {
-            let own = instance.output(output)?;
+        for group in 0..self.groups() {
+            let own = self.output_of(group, output)?;
             if single && !all.is_empty() {
                 let sum = |a: &R, b: &R| R::from_f64(a.to_f64() + b.to_f64());
                 all = all.iter().zip(&own).map(|(a, b)| sum(a, b)).collect();
@@ -283,10 +406,20 @@ impl<R: Real> Batch<R> {
     /// No such output.
     pub fn ids(&self, output: &str) -> Result<Vec<u32>, BatchError> {
         let mut all = Vec::new();
-        for instance in &self.groups {
-            all.extend(instance.output_ids(output)?);
+        for group in 0..self.groups() {
+            all.extend(match &self.code {
+                Code::Native { groups, .. } => groups[group].output_ids(output)?,
+                Code::Device(instance) => instance.output_ids(group, output)?,
+            });
         }
         Ok(all)
+    }
+
+    fn output_of(&self, group: usize, output: &str) -> Result<Vec<R>, ProgramError> {
+        match &self.code {
+            Code::Native { groups, .. } => groups[group].output(output),
+            Code::Device(instance) => instance.output(group, output),
+        }
     }
 
     /// The buffer of an output.
@@ -297,6 +430,24 @@ impl<R: Real> Batch<R> {
     fn has(&self, is: impl Fn(&Role) -> bool) -> bool {
         self.plan().buffers.iter().any(|buffer| is(&buffer.role))
     }
+}
+
+/// Hands the inputs of a batch to a device.
+fn feed<R: Real>(
+    instance: &mut opencl::Instance<R>,
+    used: &[&(&str, Feed<R>)],
+    examples: usize,
+) -> Result<(), ProgramError> {
+    for group in 0..instance.layouts().len() {
+        let part = instance.layouts()[group].part.clone();
+        for (name, feed) in used {
+            match feed {
+                Feed::Real(values) => instance.set_input(group, name, slice(values, &part, examples))?,
+                Feed::Ids(ids) => instance.set_input_ids(group, name, slice(ids, &part, examples))?,
+            }
+        }
+    }
+    Ok(())
 }
 
 /// How many groups a batch is split into.

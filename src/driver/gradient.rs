@@ -43,7 +43,7 @@ impl GradientProgram {
     ) -> Result<GradientProgram, CompileError> {
         let name = format!("{}_train", graph.name);
         let kinds = [OutputKind::Loss, OutputKind::Gradient, OutputKind::Carry];
-        let program = pipeline.program::<f32>(graph, &kinds, &name)?;
+        let batch = pipeline.batch::<f32>(graph, &kinds, &name, pool)?;
         let places: Vec<(String, Range<usize>)> = graph
             .outputs_of(OutputKind::Gradient)
             .filter_map(|output| {
@@ -53,9 +53,9 @@ impl GradientProgram {
             .collect();
         let losses = graph.outputs_of(OutputKind::Loss).map(|output| format!("loss:{}", output.name));
         Ok(GradientProgram {
-            ranges: parameter_ranges(&program, parameters),
+            ranges: parameter_ranges(&batch, parameters),
             losses: losses.collect(),
-            batch: Batch::new(program, Arc::clone(pool)),
+            batch,
             places,
             gradient: vec![0.0; parameters.values().len()],
         })
@@ -69,6 +69,11 @@ impl GradientProgram {
     /// The batch, to lay out.
     pub fn batch_mut(&mut self) -> &mut Batch<f32> {
         &mut self.batch
+    }
+
+    /// Names of the outputs that are losses.
+    pub fn losses(&self) -> &[String] {
+        &self.losses
     }
 
     /// The gradient last computed, laid out as the parameters are; zero for what is not trained.

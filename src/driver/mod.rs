@@ -3,6 +3,7 @@
 //! - `front`, `session`: text to checked graph; `compile`: graph to code; `aot`: graph to files for C;
 //!   `timings`: how long the stages took
 //! - `batch`, `carried`, `figures`: a program run on a batch, on chunk after chunk, and what it measured
+//! - `machine`: what programs run on
 //! - `corpus`, `data`, `material`: what is trained on
 //! - `train` with `prepare`, `trainer` and `gradient`; `evaluate`, `generate`, `run`, `gradcheck`
 //! - `bench`: how fast programs of known work run
@@ -22,6 +23,7 @@ mod front;
 pub mod generate;
 pub mod gradcheck;
 mod gradient;
+pub mod machine;
 mod material;
 mod prepare;
 pub mod run;

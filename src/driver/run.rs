@@ -1,10 +1,11 @@
 //! A model run once on given weights and data: every named value and, asked for, every gradient.
 //!
 //! ```no_run
-//! use rnnc::driver::{run::{Request, run}, session::Model};
+//! use rnnc::driver::{machine::Machine, run::{Request, run}, session::Model};
 //! let model = Model::read("model.rnn".as_ref(), None, &[])?;
 //! let request = Request {
 //!     weights: "w.safetensors".into(), input: "in.npz".into(), output: "out.npz".into(), gradients: None, threads: 0,
+//!     machine: Machine::default(),
 //! };
 //! run::<f64>(&model, &request)?;
 //! # Ok::<(), Box<dyn std::error::Error>>(())
@@ -17,13 +18,13 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use thiserror::Error;
 
 use super::batch::{Batch, BatchError, threads};
-use super::compile::{CompileError, program};
+use super::compile::{CompileError, Pipeline};
 use super::data::{DataError, Dataset};
+use super::machine::Machine;
 use super::session::{Model, SessionError, parameter_specs};
 use crate::check::Mode;
 use crate::grad::{GradError, grad};
@@ -35,7 +36,7 @@ use crate::runtime::program::Real;
 use crate::runtime::weights::{WeightsError, load_weights_f64};
 
 /// What to read and where to write.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Request {
     /// A safetensors file with the model's parameters.
     pub weights: PathBuf,
@@ -47,6 +48,8 @@ pub struct Request {
     pub gradients: Option<PathBuf>,
     /// Threads; 0 is one for each core.
     pub threads: usize,
+    /// What it runs on.
+    pub machine: Machine,
 }
 
 /// Why there are no values.
@@ -105,10 +108,10 @@ pub fn run<R: Real>(model: &Model, request: &Request) -> Result<(), RunError> {
         kinds.push(OutputKind::Gradient);
     }
     let name = format!("{}_run", graph.name);
-    let program = program::<R>(&graph, &kinds, &name)?;
+    let mut pipeline = Pipeline { machine: request.machine.clone(), ..Pipeline::default() };
+    let mut batch = pipeline.batch::<R>(&graph, &kinds, &name, &threads(request.threads)?)?;
     let parameters = Flat::new(&specs, &weights);
-    let values: Vec<&[R]> = program.parameters().filter_map(|(name, _, _)| parameters.get(name)).collect();
-    let mut batch = Batch::new(Arc::clone(&program), threads(request.threads)?);
+    let values: Vec<&[R]> = batch.parameters().filter_map(|name| parameters.get(name)).collect();
     let all: Vec<usize> = (0..data.examples).collect();
     let examples = data.select::<R>(&all);
     let lengths = batch.lengths_by_name(examples.count, |axis| examples.lengths.get(axis).map(Vec::as_slice));

@@ -89,7 +89,12 @@ fn sweep<R: Real>(
     }
     failures.sort_by_key(String::len);
     let shown: Vec<&str> = failures.iter().take(3).map(String::as_str).collect();
-    assert!(shown.is_empty(), "{} of {total} programs differ; the shortest: {}", failures.len(), shown.join("\n"));
+    assert!(
+        shown.is_empty(),
+        "{} of {total} programs differ; the shortest: {}",
+        failures.len(),
+        shown.join("\n")
+    );
 }
 
 #[test]

@@ -17,7 +17,8 @@ fn items(text: &mut Text, count: &str, body: impl FnOnce(&mut Text)) {
 
 /// Writes the function of a kernel, `k{number}`; row kernels are none of these.
 pub(super) fn across(scope: &Scope, text: &mut Text, number: usize, work: &Work) {
-    text.block(format!("static inline void k{number}({PARAMETERS})"), |text| {
+    let prefix = scope.prefix;
+    text.block(format!("static inline void {prefix}{number}({PARAMETERS})"), |text| {
         scope.declare(text, work);
         match work {
             Work::Rows(_) => {}
@@ -135,7 +136,9 @@ fn combine(scope: &Scope, text: &mut Text, combine: &Combine) {
             }
         }
         let row = if combine.list.is_some() { "list[at]" } else { "at" };
-        let value = |row: &str| scope.place(&combine.value, row, crate::plan::places::span(&combine.value, &[combine.width]));
+        let value = |row: &str| {
+            scope.place(&combine.value, row, crate::plan::places::span(&combine.value, &[combine.width]))
+        };
         let out = scope.place(&combine.out, "target", combine.out.offset + combine.width);
         let start = match combine.how {
             Combining::Sum => "0",
@@ -144,7 +147,9 @@ fn combine(scope: &Scope, text: &mut Text, combine: &Combine) {
         if whole > 0 {
             let combined = match combine.how {
                 Combining::Sum => "sum += vload16(0, value);",
-                Combining::Max => "sum = select(vload16(0, value), sum, (sum >= vload16(0, value)) | (sum != sum));",
+                Combining::Max => {
+                    "sum = select(vload16(0, value), sum, (sum >= vload16(0, value)) | (sum != sum));"
+                }
             };
             text.block(format!("if (piece < {whole})"), |text| {
                 text.line(format!("real16 sum = (real16)({start});"));
@@ -156,15 +161,12 @@ fn combine(scope: &Scope, text: &mut Text, combine: &Combine) {
                 text.line("continue;");
             });
         }
-        let column = if whole > 0 { format!("(piece - {whole} + {})", whole * PANEL) } else { "piece".into() };
+        let column =
+            if whole > 0 { format!("(piece - {whole} + {})", whole * PANEL) } else { "piece".into() };
         text.line(format!("const int column = {column};"));
         text.line(format!("real sum = {start};"));
         text.line("for (int at = first; at < last; ++at)");
-        text.line(format!(
-            "  sum = {}(sum, ({})[column * {stride}]);",
-            combiner(combine.how),
-            value(row)
-        ));
+        text.line(format!("  sum = {}(sum, ({})[column * {stride}]);", combiner(combine.how), value(row)));
         text.line(format!("({out})[column] = first < last ? sum : 0;"));
     });
 }

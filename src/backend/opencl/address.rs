@@ -17,6 +17,8 @@ pub(super) struct Scope<'p> {
     pub plan: &'p Plan,
     pub slots: Slots,
     pub precision: Precision,
+    /// What the names of functions begin with, before the kernel's number.
+    pub prefix: &'p str,
 }
 
 impl Scope<'_> {
@@ -111,9 +113,7 @@ impl Scope<'_> {
             let target = format!("map_{map}[{row}]");
             match buffer.residency {
                 Residency::All => times(&target, buffer.width),
-                Residency::Step => {
-                    times(&format!("in_step({target}, first_{})", buffer.space), buffer.width)
-                }
+                Residency::Step => times(&format!("in_step({target}, first_{})", buffer.space), buffer.width),
                 Residency::Scratch => name.clone(),
             }
         };
@@ -147,21 +147,21 @@ impl Scope<'_> {
         let constant = if written { "" } else { "const " };
         format!("GLOBAL {constant}{} *const", self.c_type(place.at.buffer))
     }
+}
 
-    /// A number as C has it.
-    pub fn number(&self, value: f64) -> String {
-        if value.is_nan() {
-            return "(real)NAN".into();
-        }
-        if value.is_infinite() {
-            return if value > 0.0 { "(real)INFINITY".into() } else { "(-(real)INFINITY)".into() };
-        }
-        let digits = match self.precision {
-            Precision::F32 => format!("{:?}f", value as f32),
-            Precision::F64 => format!("{value:?}"),
-        };
-        if digits.starts_with('-') { format!("({digits})") } else { digits }
+/// A number as C has it.
+pub(super) fn number_text(precision: Precision, value: f64) -> String {
+    if value.is_nan() {
+        return "(real)NAN".into();
     }
+    if value.is_infinite() {
+        return if value > 0.0 { "(real)INFINITY".into() } else { "(-(real)INFINITY)".into() };
+    }
+    let digits = match precision {
+        Precision::F32 => format!("{:?}f", value as f32),
+        Precision::F64 => format!("{value:?}"),
+    };
+    if digits.starts_with('-') { format!("({digits})") } else { digits }
 }
 
 /// `start + offset`

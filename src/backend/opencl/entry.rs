@@ -98,16 +98,17 @@ fn kernels(region: &Region) -> &[Kernel] {
 }
 
 /// The head of a kernel and where its group's context is.
-fn kernel(text: &mut Text, attribute: &str, name: &str, body: impl FnOnce(&mut Text)) {
+fn kernel(scope: &Scope, text: &mut Text, attribute: &str, name: &str, body: impl FnOnce(&mut Text)) {
+    let slots = scope.slots.len();
     text.line("");
     text.block(format!("__kernel {attribute}void {name}(ARGUMENTS, const int held)"), |text| {
-        text.line("GLOBAL const int *const context = tables + get_group_id(1) * SLOTS;");
+        text.line(format!("GLOBAL const int *const context = tables + get_group_id(1) * {slots};"));
         body(text);
     });
 }
 
 fn whole(scope: &Scope, text: &mut Text, name: &str) {
-    kernel(text, "TEAM ", name, |text| {
+    kernel(scope, text, "TEAM ", name, |text| {
         text.line("const int worker = get_local_id(0), workers = LANES;");
         text.line("int step = 0;");
         let mut first = 0;
@@ -168,24 +169,24 @@ fn range(scope: &Scope, work: &Work, axis: Option<usize>) -> String {
 
 /// A kernel by one team, which has met when it is done.
 fn by_team(scope: &Scope, text: &mut Text, number: usize, kernel: &Kernel, axis: Option<usize>) {
-    let rows = range(scope, &kernel.work, axis);
+    let (prefix, rows) = (scope.prefix, range(scope, &kernel.work, axis));
     match &kernel.work {
         Work::Rows(own) if own.phases.len() > 1 => {
             text.line("#if LANES == 1");
-            text.line(format!("k{number}_rows(SAME, step, {rows}, worker, workers);"));
+            text.line(format!("{prefix}{number}_rows(SAME, step, {rows}, worker, workers);"));
             text.line("#else");
             for phase in 0..own.phases.len() {
-                text.line(format!("k{number}_points_{phase}(SAME, step, {rows}, worker, workers);"));
+                text.line(format!("{prefix}{number}_points_{phase}(SAME, step, {rows}, worker, workers);"));
                 text.line("MEET;");
             }
             text.line("#endif");
         }
         Work::Rows(_) => {
-            text.line(format!("k{number}_points_0(SAME, step, {rows}, worker, workers);"));
+            text.line(format!("{prefix}{number}_points_0(SAME, step, {rows}, worker, workers);"));
             text.line("MEET;");
         }
         _ => {
-            text.line(format!("k{number}(SAME, step, {rows}, worker, workers);"));
+            text.line(format!("{prefix}{number}(SAME, step, {rows}, worker, workers);"));
             text.line("MEET;");
         }
     }
@@ -214,7 +215,7 @@ fn spread(scope: &Scope, text: &mut Text, name: &str) -> Vec<Launch> {
         let zero_rows = zero_rows(scope.plan, number);
         if !zero_rows.is_empty() {
             let kernel_name = format!("{name}_clear_{number}");
-            kernel(text, "", &kernel_name, |text| {
+            kernel(scope, text, "", &kernel_name, |text| {
                 divided(text);
                 clear(scope, text, number);
             });
@@ -230,7 +231,7 @@ fn spread(scope: &Scope, text: &mut Text, name: &str) -> Vec<Launch> {
             }
             Region::Loop { kernels, .. } => {
                 let kernel_name = format!("{name}_loop_{number}");
-                kernel(text, "TEAM ", &kernel_name, |text| {
+                kernel(scope, text, "TEAM ", &kernel_name, |text| {
                     text.line("const int worker = get_local_id(0), workers = LANES;");
                     text.line("int step = 0;");
                     self::region(scope, text, region, first);
@@ -262,10 +263,10 @@ fn flat(
     kernel: &Kernel,
     launches: &mut Vec<Launch>,
 ) {
-    let rows = range(scope, &kernel.work, None);
+    let (prefix, rows) = (scope.prefix, range(scope, &kernel.work, None));
     let mut launch = |text: &mut Text, suffix: &str, callee: String, range: Range| {
         let kernel_name = format!("{name}_{number}{suffix}");
-        self::kernel(text, "", &kernel_name, |text| {
+        self::kernel(scope, text, "", &kernel_name, |text| {
             divided(text);
             text.line(format!("{callee}(SAME, step, {rows}, worker, workers);"));
         });
@@ -276,13 +277,13 @@ fn flat(
     match &kernel.work {
         Work::Rows(own) if own.phases.len() > 1 && own.space != 0 => {
             let range = items(Rows::Of(own.space), Each::One, 1, Each::One);
-            launch(text, "", format!("k{number}_rows"), range);
+            launch(text, "", format!("{prefix}{number}_rows"), range);
         }
         Work::Rows(own) => {
             for (at, phase) in own.phases.iter().enumerate() {
                 let suffix = if own.phases.len() > 1 { format!("_{at}") } else { String::new() };
                 let range = items(all(own.space), Each::One, extent(phase), Each::Chunk);
-                launch(text, &suffix, format!("k{number}_points_{at}"), range);
+                launch(text, &suffix, format!("{prefix}{number}_points_{at}"), range);
             }
         }
         other => {
@@ -311,7 +312,7 @@ fn flat(
                 }
                 Work::Rows(_) => Range::Team,
             };
-            launch(text, "", format!("k{number}"), range);
+            launch(text, "", format!("{prefix}{number}"), range);
         }
     }
 }

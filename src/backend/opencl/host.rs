@@ -5,7 +5,7 @@
 
 use serde::Serialize;
 
-use super::{Emitted, Launches, Slots};
+use super::{Emission, Launches, Slots};
 use crate::backend::opencl::slots::UNIT;
 use crate::plan::{AxisKind, Element, Plan, Position, Precision, Residency, Role};
 
@@ -101,8 +101,8 @@ pub fn parameter_places(plan: &Plan, precision: Precision) -> (Vec<Option<usize>
     (places, next)
 }
 
-/// The host plan of a source.
-pub fn host_plan(emitted: &Emitted, precision: Precision) -> HostPlan {
+/// The host plan of a program.
+pub fn host_plan(emitted: &Emission, precision: Precision) -> HostPlan {
     let plan = &emitted.plan;
     let name = |axis: usize| plan.axes.get(axis).cloned().unwrap_or_default();
     let (offsets, parameter_bytes) = parameter_places(plan, precision);
@@ -164,12 +164,7 @@ pub fn host_plan(emitted: &Emitted, precision: Precision) -> HostPlan {
     }
 }
 
-fn buffer(
-    plan: &Plan,
-    buffer: &crate::plan::Buffer,
-    offset: Option<usize>,
-    precision: Precision,
-) -> Buffer {
+fn buffer(plan: &Plan, buffer: &crate::plan::Buffer, offset: Option<usize>, precision: Precision) -> Buffer {
     let row = buffer.width * buffer.element.bytes(precision);
     let bytes = match offset {
         Some(_) => row.to_string(),

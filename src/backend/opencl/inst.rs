@@ -3,7 +3,7 @@
 //! `v3 = tanh v2` is a call of `rnn_tanh`, whose body is the expansion that every backend has from
 //! [`crate::plan::math`].
 
-use super::address::Scope;
+use super::address::number_text;
 use super::text::Text;
 use crate::plan::{BinaryInst, Inst, Phase, Precision, UnaryInst, Val, math};
 
@@ -65,19 +65,19 @@ pub(super) fn unary(op: UnaryInst, a: &str) -> String {
 /// An instruction that only calculates, in a body that it is part of; `value` names a value. Instructions
 /// that touch memory are the caller's.
 pub(super) fn pure(
-    scope: &Scope,
+    precision: Precision,
     body: &[Inst],
     inst: &Inst,
     value: impl Fn(Val) -> String,
 ) -> Option<String> {
     Some(match inst {
-        Inst::Const(number) => scope.number(*number),
+        Inst::Const(number) => number_text(precision, *number),
         Inst::Unary(op, a) => unary(*op, &value(*a)),
         Inst::Binary(op, a, b) => binary(*op, &value(*a), &value(*b)),
         Inst::Fma(a, b, c) => format!("fma({}, {}, {})", value(*a), value(*b), value(*c)),
         Inst::ScaleByPowerOfTwo(x, n) => {
             let (low, high) = math::range(body, *n);
-            let most = match scope.precision {
+            let most = match precision {
                 Precision::F32 => 127.0,
                 Precision::F64 => 1023.0,
             };
@@ -152,7 +152,7 @@ fn is_comparison(op: BinaryInst) -> bool {
 }
 
 /// Writes the functions that the phases of a program call.
-pub(super) fn functions<'p>(scope: &Scope, text: &mut Text, phases: impl Iterator<Item = &'p Phase>) {
+pub(super) fn functions<'p>(precision: Precision, text: &mut Text, phases: impl Iterator<Item = &'p Phase>) {
     let mut used: Vec<UnaryInst> = Vec::new();
     for inst in phases.flat_map(|phase| &phase.body) {
         if let Inst::Unary(op, _) = inst
@@ -163,9 +163,9 @@ pub(super) fn functions<'p>(scope: &Scope, text: &mut Text, phases: impl Iterato
     }
     for (op, name) in FUNCTIONS.iter().filter(|(op, _)| used.contains(op)) {
         // The index stands in for the argument: a number of which nothing is known.
-        let body = math::expand_body(&[Inst::Index(0), Inst::Unary(*op, 0)], scope.precision, true);
+        let body = math::expand_body(&[Inst::Index(0), Inst::Unary(*op, 0)], precision, true);
         let value = |value: Val| match &body[value] {
-            Inst::Const(number) => scope.number(*number),
+            Inst::Const(number) => number_text(precision, *number),
             _ => format!("v{value}"),
         };
         text.line("");
@@ -173,7 +173,7 @@ pub(super) fn functions<'p>(scope: &Scope, text: &mut Text, phases: impl Iterato
             let used = self::used(&body);
             for (number, inst) in body.iter().enumerate().skip(1).filter(|(number, _)| used[*number]) {
                 if !matches!(inst, Inst::Const(_))
-                    && let Some(value) = pure(scope, &body, inst, value)
+                    && let Some(value) = pure(precision, &body, inst, value)
                 {
                     text.line(format!("const real v{number} = {value};"));
                 }

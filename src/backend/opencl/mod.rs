@@ -38,6 +38,8 @@ pub const PRELUDE: &str = include_str!("../../../kernels/prelude.cl");
 pub const ROWS: &str = include_str!("../../../kernels/rows.cl");
 /// Products.
 pub const PRODUCT: &str = include_str!("../../../kernels/product.cl");
+/// A step of training; a program of its own.
+pub const UPDATE: &str = include_str!("../../../kernels/update.cl");
 /// Random numbers.
 pub const PHILOX: &str = include_str!("../../../kernels/philox.cl");
 
@@ -52,10 +54,17 @@ pub enum EmitError {
 /// A program's source and what to do with it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Emitted {
+    /// The source.
+    pub source: String,
+    /// Its program.
+    pub program: Emission,
+}
+
+/// What a source says of one of its programs.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Emission {
     /// The plan that the source is of: every row has its own scratch.
     pub plan: Plan,
-    /// OpenCL C.
-    pub source: String,
     /// What is launched.
     pub launches: Launches,
     /// The context's slots.
@@ -67,23 +76,36 @@ pub struct Emitted {
 /// # Errors
 /// If the plan contradicts itself.
 pub fn emit(plan: &Plan, precision: Precision) -> Result<Emitted, EmitError> {
-    let mut plan = plan.clone();
-    spread_scratch(&mut plan);
-    let problems = verify(&plan);
-    if !problems.is_empty() {
-        return Err(EmitError::Plan(problems.join("; ")));
+    let (source, programs) = emit_all(&[("k", plan)], precision)?;
+    let missing = || EmitError::Plan("there is no program".into());
+    Ok(Emitted { source, program: programs.into_iter().next().ok_or_else(missing)? })
+}
+
+/// The source of several plans together, whose functions begin with names of their own.
+///
+/// # Errors
+/// If a plan contradicts itself.
+pub fn emit_all(plans: &[(&str, &Plan)], precision: Precision) -> Result<(String, Vec<Emission>), EmitError> {
+    let mut spread = Vec::new();
+    for (prefix, plan) in plans {
+        let mut plan = (*plan).clone();
+        spread_scratch(&mut plan);
+        let problems = verify(&plan);
+        if !problems.is_empty() {
+            return Err(EmitError::Plan(problems.join("; ")));
+        }
+        spread.push((*prefix, plan));
     }
-    let slots = Slots::new(&plan);
-    let scope = Scope { plan: &plan, slots, precision };
     let mut text = Text::default();
-    text.comment([format!("{}: OpenCL C 1.2, made by rnnc.", plan.name)]);
+    let names: Vec<&str> = spread.iter().map(|(_, plan)| plan.name.as_str()).collect();
+    text.comment([format!("{}: OpenCL C 1.2, made by rnnc.", names.join(", "))]);
     text.line("");
     if precision == Precision::F64 {
         text.line("#define DOUBLE");
+        text.line("");
     }
-    text.line(format!("#define SLOTS {}", slots.len()));
-    text.line("");
-    let works: Vec<&Work> = kernels(&plan).map(|kernel| &kernel.work).collect();
+    let works: Vec<&Work> =
+        spread.iter().flat_map(|(_, plan)| kernels(plan)).map(|kernel| &kernel.work).collect();
     let has = |is: fn(&Work) -> bool| works.iter().any(|work| is(work));
     let mut templates = vec![PRELUDE, ROWS];
     if has(|work| matches!(work, Work::Gemm(_) | Work::Outer(_))) {
@@ -97,17 +119,22 @@ pub fn emit(plan: &Plan, precision: Precision) -> Result<Emitted, EmitError> {
         Work::Rows(kernel) => Some(&kernel.phases),
         _ => None,
     });
-    inst::functions(&scope, &mut text, phases.flatten());
-    for (number, kernel) in kernels(&plan).enumerate() {
-        text.line("");
-        text.comment([label(&plan, kernel)]);
-        text.comment(&kernel.equations);
-        match &kernel.work {
-            Work::Rows(own) => rows::rows(&scope, &mut text, number, own)?,
-            work => across::across(&scope, &mut text, number, work),
+    inst::functions(precision, &mut text, phases.flatten());
+    let mut programs = Vec::new();
+    for (prefix, plan) in &spread {
+        let slots = Slots::new(plan);
+        let scope = Scope { plan, slots, precision, prefix };
+        for (number, kernel) in kernels(plan).enumerate() {
+            text.line("");
+            text.comment([label(plan, kernel)]);
+            text.comment(&kernel.equations);
+            match &kernel.work {
+                Work::Rows(own) => rows::rows(&scope, &mut text, number, own)?,
+                work => across::across(&scope, &mut text, number, work),
+            }
         }
+        let launches = entry::entries(&scope, &mut text);
+        programs.push(Emission { launches, slots, plan: plan.clone() });
     }
-    let launches = entry::entries(&scope, &mut text);
-    let source = text.finish();
-    Ok(Emitted { source, launches, slots, plan })
+    Ok((text.finish(), programs))
 }

@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 
 use super::EmitError;
 use super::across::PARAMETERS;
-use super::address::{Scope, pointer_name};
+use super::address::{Scope, number_text, pointer_name};
 use super::inst::{pure, used};
 use super::text::Text;
 use crate::plan::places::{Access, places, span};
@@ -36,20 +36,21 @@ pub(super) fn rows(
     number: usize,
     kernel: &RowKernel,
 ) -> Result<(), EmitError> {
+    let prefix = scope.prefix;
     for (at, phase) in kernel.phases.iter().enumerate() {
         let head = format!(
-            "static inline void k{number}_{at}(CONTEXT, const int step, const int row, const int from, const int to)"
+            "static inline void {prefix}{number}_{at}(CONTEXT, const int step, const int row, const int from, const int to)"
         );
         let mut result = Ok(());
         text.block(head, |text| result = Writer::new(scope, kernel, phase).write(text));
         result?;
         let count = format!("({} + CHUNK - 1) / CHUNK", extent(phase));
-        text.block(format!("static inline void k{number}_points_{at}({PARAMETERS})"), |text| {
+        text.block(format!("static inline void {prefix}{number}_points_{at}({PARAMETERS})"), |text| {
             text.line(format!("const int parts = {count};"));
             text.block("for (int item = worker; item < (end - begin) * parts; item += workers)", |text| {
                 text.line("const int from = item % parts * CHUNK;");
                 text.line(format!(
-                    "k{number}_{at}(SAME, step, begin + item / parts, from, min({}, from + CHUNK));",
+                    "{prefix}{number}_{at}(SAME, step, begin + item / parts, from, min({}, from + CHUNK));",
                     extent(phase)
                 ));
             });
@@ -58,10 +59,10 @@ pub(super) fn rows(
     }
     // Several phases follow each other row by row where a work-item does whole rows.
     if kernel.phases.len() > 1 {
-        text.block(format!("static inline void k{number}_rows({PARAMETERS})"), |text| {
+        text.block(format!("static inline void {prefix}{number}_rows({PARAMETERS})"), |text| {
             text.block("for (int row = begin + worker; row < end; row += workers)", |text| {
                 for (at, phase) in kernel.phases.iter().enumerate() {
-                    text.line(format!("k{number}_{at}(SAME, step, row, 0, {});", extent(phase)));
+                    text.line(format!("{prefix}{number}_{at}(SAME, step, row, 0, {});", extent(phase)));
                 }
             });
         });
@@ -100,8 +101,7 @@ impl<'a, 'p> Writer<'a, 'p> {
             // The window that all places of this row reach into together.
             let same = all.iter().filter(|other| other.place.at == whole.at);
             let reach = same.map(|other| span(other.place, &self.phase.dims)).max().unwrap_or(0);
-            let written =
-                all.iter().any(|other| other.access == Access::Write && other.place.at == whole.at);
+            let written = all.iter().any(|other| other.access == Access::Write && other.place.at == whole.at);
             let mut name = pointer_name(scope, &whole);
             if self.pointers.values().any(|other| *other == name) {
                 name = format!("{name}_{}", self.pointers.len());
@@ -201,7 +201,7 @@ impl<'a, 'p> Writer<'a, 'p> {
 
     fn value(&self, value: Val) -> String {
         match &self.phase.body[value] {
-            Inst::Const(number) => self.scope.number(*number),
+            Inst::Const(number) => number_text(self.scope.precision, *number),
             _ => format!("v{value}"),
         }
     }
@@ -244,10 +244,12 @@ impl<'a, 'p> Writer<'a, 'p> {
                 }
                 Inst::ArgMax(a, _) => {
                     let (value, dim) = (value(*a), self.phase.dims.len() - 1);
-                    text.line(format!("if ({value} > r{number}) {{ r{number} = {value}; at{number} = i{dim}; }}"));
+                    text.line(format!(
+                        "if ({value} > r{number}) {{ r{number} = {value}; at{number} = i{dim}; }}"
+                    ));
                     continue;
                 }
-                _ => pure(self.scope, &self.phase.body, inst, value)
+                _ => pure(self.scope.precision, &self.phase.body, inst, value)
                     .ok_or_else(|| EmitError::Plan(format!("{inst:?} has no form in C")))?,
             };
             text.line(format!("const real v{number} = {own};"));

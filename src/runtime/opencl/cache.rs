@@ -18,7 +18,12 @@ use crate::runtime::files;
 ///
 /// # Errors
 /// The driver refuses it.
-pub(super) fn build(device: &Device, name: &str, source: &str, options: &str) -> Result<Program, OpenClError> {
+pub(super) fn build(
+    device: &Device,
+    name: &str,
+    source: &str,
+    options: &str,
+) -> Result<Program, OpenClError> {
     let file = folder().map(|folder| folder.join(format!("{}.bin", key(device, source, options))));
     if let Some(program) = file.as_ref().and_then(|file| load(device, file, options)) {
         return Ok(program);
@@ -33,7 +38,8 @@ pub(super) fn build(device: &Device, name: &str, source: &str, options: &str) ->
     let flags = CString::new(options).map_err(|error| rejected(&error.into()))?;
     let program =
         core::create_program_with_source(&device.context, &[text]).map_err(|error| rejected(&error))?;
-    core::build_program(&program, Some(&[device.id]), &flags, None, None).map_err(|error| rejected(&error))?;
+    core::build_program(&program, Some(&[device.id]), &flags, None, None)
+        .map_err(|error| rejected(&error))?;
     if let Some(file) = file {
         store(&program, &file);
     }
@@ -80,7 +86,8 @@ fn load(device: &Device, file: &std::path::Path, options: &str) -> Option<Progra
 
 /// Keeps a compiled program; it is no failure if that cannot be done.
 fn store(program: &Program, file: &std::path::Path) {
-    let Ok(ProgramInfoResult::Binaries(binaries)) = core::get_program_info(program, ProgramInfo::Binaries) else {
+    let Ok(ProgramInfoResult::Binaries(binaries)) = core::get_program_info(program, ProgramInfo::Binaries)
+    else {
         return;
     };
     if let (Some(binary), Some(folder)) = (binaries.first(), file.parent())

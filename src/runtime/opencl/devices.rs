@@ -1,6 +1,7 @@
 //! The devices of this machine, and one of them opened.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use ocl::core::{self, ContextProperties, DeviceInfo as Asked, DeviceInfoResult as Answer, DeviceType};
 use ocl::core::{DeviceId, PlatformId, PlatformInfo};
@@ -98,6 +99,19 @@ impl Device {
         Ok(Arc::new(Device { info, id, context, queue }))
     }
 
+    /// Begins to note how long kernels take.
+    pub fn keep_times(&self) {
+        self.queue.keep_times();
+    }
+
+    /// Launches and their times since [`Device::keep_times`] or the last call, when everything is done.
+    ///
+    /// # Errors
+    /// Something has failed.
+    pub fn times(&self) -> Result<Vec<(String, Duration)>, OpenClError> {
+        self.queue.times()
+    }
+
     /// An error of this device.
     pub(super) fn lost(&self, what: &'static str, error: &core::Error) -> OpenClError {
         OpenClError::Lost { device: self.info.name.clone(), what, message: brief(error) }
@@ -130,7 +144,8 @@ fn found() -> Vec<(PlatformId, DeviceId, DeviceInfo)> {
 }
 
 fn describe(index: usize, platform: PlatformId, id: DeviceId) -> Option<DeviceInfo> {
-    let text = |asked: Asked| core::get_device_info(id, asked).map(|answer| answer.to_string()).unwrap_or_default();
+    let text =
+        |asked: Asked| core::get_device_info(id, asked).map(|answer| answer.to_string()).unwrap_or_default();
     let of_platform = |asked: PlatformInfo| {
         core::get_platform_info(platform, asked).map(|answer| answer.to_string()).unwrap_or_default()
     };
@@ -149,7 +164,11 @@ fn describe(index: usize, platform: PlatformId, id: DeviceId) -> Option<DeviceIn
         index,
         name: text(Asked::Name).trim().to_string(),
         platform: of_platform(PlatformInfo::Name).trim().to_string(),
-        version: format!("{}, {}", of_platform(PlatformInfo::Version).trim(), text(Asked::DriverVersion).trim()),
+        version: format!(
+            "{}, {}",
+            of_platform(PlatformInfo::Version).trim(),
+            text(Asked::DriverVersion).trim()
+        ),
         kind,
         memory: number(Asked::GlobalMemSize)?,
         largest: number(Asked::MaxMemAllocSize)?,

@@ -73,9 +73,7 @@ impl<R: Real> Instance<R> {
 
     /// Where a parameter begins in the block of parameters, in reals.
     pub(super) fn parameter_start(&self, name: &str) -> Option<usize> {
-        let is = |id: &BufferId| {
-            matches!(&self.program.plan().buffers[*id].role, Role::Parameter(own) if own == name)
-        };
+        let is = |id: &BufferId| matches!(&self.program.plan().buffers[*id].role, Role::Parameter(own) if own == name);
         let id = (0..self.places.len()).find(is)?;
         self.places[id].map(|place| place / R::PRECISION.bytes())
     }
@@ -346,6 +344,14 @@ impl<R: Real> Instance<R> {
         Ok(self.program.launch([memory, &self.parameters, tables], &self.layouts, held)?)
     }
 
+    /// Waits until everything is done.
+    ///
+    /// # Errors
+    /// The device has failed.
+    pub fn finish(&self) -> Result<(), ProgramError> {
+        Ok(self.program.device.queue.finish()?)
+    }
+
     /// A result of one group: one row, or an array padded with zeros.
     ///
     /// # Errors
@@ -374,7 +380,9 @@ impl<R: Real> Instance<R> {
         let layout = &self.layouts[group];
         let mut padded = vec![nothing; layout.padded_elements(buffer.space, buffer.width)?];
         self.check(id, group, element, padded.len())?;
-        let (Some(place), Some((memory, _))) = (layout.arena.places[id], &self.memory) else { return Ok(padded) };
+        let (Some(place), Some((memory, _))) = (layout.arena.places[id], &self.memory) else {
+            return Ok(padded);
+        };
         debug_assert!(buffer.residency == Residency::All);
         let each = element.bytes(R::PRECISION);
         let mut bytes = vec![0; layout.spaces[buffer.space].rows * buffer.width * each];

@@ -26,7 +26,7 @@ use thiserror::Error;
 pub use devices::{Device, DeviceInfo, choose, list};
 pub use instance::Instance;
 pub use program::Program;
-
+pub use update::Updates;
 
 /// Why something cannot be done on a device.
 #[derive(Debug, Error)]

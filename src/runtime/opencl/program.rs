@@ -7,7 +7,7 @@ use ocl::core::{self, ArgVal, Kernel, Mem};
 
 use super::devices::{Device, Kind};
 use super::{OpenClError, cache};
-use crate::backend::opencl::{Each, EmitError, Emitted, Range, Rows, emit};
+use crate::backend::opencl::{Each, Emission, EmitError, Emitted, Range, Rows, emit};
 use crate::plan::{BufferId, Plan, Precision, Role};
 use crate::runtime::layout::Layout;
 use crate::runtime::program::{ProgramError, Real};
@@ -89,7 +89,7 @@ pub(super) struct Step {
 /// A plan and its kernels.
 pub struct Program<R: Real> {
     pub(super) device: Arc<Device>,
-    pub(super) emitted: Emitted,
+    pub(super) emitted: Emission,
     pub(super) form: Form,
     pub(super) steps: Vec<Step>,
     parameters: Vec<BufferId>,
@@ -106,11 +106,12 @@ impl<R: Real> Program<R> {
         if R::PRECISION == Precision::F64 && !device.info.doubles {
             return Err(OpenClError::Doubles { device: device.info.name.clone() }.into());
         }
-        let emitted = emit(plan, R::PRECISION).map_err(|EmitError::Plan(why)| {
-            ProgramError::Emit(crate::backend::native::EmitError::Plan(why))
-        })?;
+        let Emitted { source, program: emitted } =
+            emit(plan, R::PRECISION).map_err(|EmitError::Plan(why)| {
+                ProgramError::Emit(crate::backend::native::EmitError::Plan(why))
+            })?;
         let form = Form::of(device);
-        let built = cache::build(device, &plan.name, &emitted.source, &form.options())?;
+        let built = cache::build(device, &plan.name, &source, &form.options())?;
         let kernel = |name: &str| {
             core::create_kernel(&built, name).map_err(|error| device.lost("making a kernel", &error))
         };
@@ -126,7 +127,15 @@ impl<R: Real> Program<R> {
         }
         let is_parameter = |id: &BufferId| matches!(emitted.plan.buffers[*id].role, Role::Parameter(_));
         let parameters = (0..emitted.plan.buffers.len()).filter(is_parameter).collect();
-        Ok(Program { device: Arc::clone(device), emitted, form, steps, parameters, turn: Mutex::default(), real: PhantomData })
+        Ok(Program {
+            device: Arc::clone(device),
+            emitted,
+            form,
+            steps,
+            parameters,
+            turn: Mutex::default(),
+            real: PhantomData,
+        })
     }
 
     /// The plan.
@@ -146,7 +155,12 @@ impl<R: Real> Program<R> {
 
     /// Runs everything for so many groups in their memory (buffers, parameters, tables); the layouts say how
     /// much there is.
-    pub(super) fn launch(&self, buffers: [&Mem; 3], layouts: &[Layout], held: bool) -> Result<(), OpenClError> {
+    pub(super) fn launch(
+        &self,
+        buffers: [&Mem; 3],
+        layouts: &[Layout],
+        held: bool,
+    ) -> Result<(), OpenClError> {
         // Arguments belong to the kernels, not to a launch.
         let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
         let flag = i32::from(held);

@@ -24,7 +24,8 @@ pub struct Queue {
 impl Queue {
     /// A queue that keeps the order of its commands.
     pub(super) fn new(context: &Context, device: DeviceId, name: &str) -> Result<Queue, OpenClError> {
-        let queue = core::create_command_queue(context, device, Some(CommandQueueProperties::PROFILING_ENABLE));
+        let queue =
+            core::create_command_queue(context, device, Some(CommandQueueProperties::PROFILING_ENABLE));
         let queue = queue.map_err(|error| OpenClError::Lost {
             device: name.to_string(),
             what: "opening it",
@@ -34,7 +35,11 @@ impl Queue {
     }
 
     fn check<T>(&self, what: &'static str, result: core::Result<T>) -> Result<T, OpenClError> {
-        result.map_err(|error| OpenClError::Lost { device: self.device.clone(), what, message: brief(&error) })
+        result.map_err(|error| OpenClError::Lost {
+            device: self.device.clone(),
+            what,
+            message: brief(&error),
+        })
     }
 
     /// Memory on the device.
@@ -43,7 +48,9 @@ impl Queue {
     /// The driver has none.
     pub(super) fn allocate(&self, context: &Context, bytes: usize) -> Result<Mem, OpenClError> {
         // SAFETY: no host memory is handed over.
-        let made = unsafe { core::create_buffer::<_, u8>(context, MemFlags::new().read_write(), bytes.max(1), None) };
+        let made = unsafe {
+            core::create_buffer::<_, u8>(context, MemFlags::new().read_write(), bytes.max(1), None)
+        };
         self.check("taking memory", made)
     }
 
@@ -58,7 +65,15 @@ impl Queue {
         let mut pending = locked(&self.pending);
         // SAFETY: the bytes stay where they are, and unchanged, until all commands are done.
         let written = unsafe {
-            core::enqueue_write_buffer(&self.queue, to, false, offset, &bytes, None::<&Event>, None::<&mut Event>)
+            core::enqueue_write_buffer(
+                &self.queue,
+                to,
+                false,
+                offset,
+                &bytes,
+                None::<&Event>,
+                None::<&mut Event>,
+            )
         };
         pending.push(bytes);
         self.check("copying to it", written)
@@ -76,7 +91,15 @@ impl Queue {
         let mut pending = locked(&self.pending);
         // SAFETY: the call returns when the bytes are there.
         let read = unsafe {
-            core::enqueue_read_buffer(&self.queue, from, true, offset, bytes, None::<&Event>, None::<&mut Event>)
+            core::enqueue_read_buffer(
+                &self.queue,
+                from,
+                true,
+                offset,
+                bytes,
+                None::<&Event>,
+                None::<&mut Event>,
+            )
         };
         self.check("copying from it", read)?;
         pending.clear();
