@@ -1,6 +1,12 @@
 // Random numbers that are a function of a counter and a key: Philox4x32-10 of Salmon et al., "Parallel random
 // numbers: as easy as 1, 2, 3" (SC 2011).
 
+// Compiled without the prelude: 32-bit numbers.
+#ifndef REAL
+#define REAL(x) x##f
+typedef float real;
+#endif
+
 static inline uint4 philox(const uint4 counter, const uint2 key) {
   uint4 x = counter;
   uint2 k = key;

@@ -71,10 +71,6 @@ typedef int bits;
 // The row of a buffer that holds one step only; -1, the row of nothing, stays.
 static inline long in_step(const int row, const int first) { return row < 0 ? row : row - first; }
 
-// NaN if either is.
-static inline real least(const real a, const real b) { return a <= b || a != a ? a : b; }
-static inline real most(const real a, const real b) { return a >= b || a != a ? a : b; }
-
 static inline real sign_of(const real x) { return x > 0 ? (real)1 : x < 0 ? (real)-1 : x == x ? (real)0 : x; }
 
 // Exponent and mantissa of a positive normal number.

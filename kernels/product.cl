@@ -4,6 +4,17 @@
 // TILE_ROWS rows by TILE_PANELS panels whose sums stay in registers. What becomes of a sum before it is stored
 // is EPILOGUE(sum): nothing, where it is not defined.
 
+// Compiled without the prelude: 32-bit numbers.
+#ifndef REAL
+#define REAL(x) x##f
+typedef float real;
+typedef float16 real16;
+#endif
+
+#ifndef UNROLL
+#define UNROLL
+#endif
+
 #ifndef TILE_ROWS
 #define TILE_ROWS 4
 #endif
@@ -18,15 +29,10 @@
 #define EPILOGUE(sum) (sum)
 #endif
 
-// The first `columns` of 16 numbers.
-static inline void store_part(const real16 value, __global real *const to, const int columns) {
-  if (columns >= 16) {
-    vstore16(value, 0, to);
-  } else {
-    real own[16];
-    vstore16(value, 0, own);
-    for (int column = 0; column < columns; ++column) to[column] = own[column];
-  }
+// A tile's sums one after the other, for one that is not whole.
+static inline void spill(real16 sum[TILE_ROWS][TILE_PANELS], real *const rest) {
+  UNROLL for (int i = 0; i < TILE_ROWS; ++i)
+    UNROLL for (int p = 0; p < TILE_PANELS; ++p) vstore16(sum[i][p], i * TILE_PANELS + p, rest);
 }
 
 // out[i][0..columns] (+)= a[i][0..k] @ packed, for `rows` of the TILE_ROWS rows; `columns` of the panels exist.
@@ -45,14 +51,18 @@ static inline void product_tile(__global const real *const *a, __global const re
     UNROLL for (int i = 0; i < TILE_ROWS; ++i)
       UNROLL for (int p = 0; p < TILE_PANELS; ++p) sum[i][p] = fma((real16)(a[i][at]), w[p], sum[i][p]);
   }
-  UNROLL for (int i = 0; i < TILE_ROWS; ++i) {
-    if (i < rows)
+  if (rows >= TILE_ROWS && columns >= TILE_COLUMNS) {
+    UNROLL for (int i = 0; i < TILE_ROWS; ++i)
       UNROLL for (int p = 0; p < TILE_PANELS; ++p) {
-        const int left = columns - 16 * p;
-        if (left > 0) {
-          __global real *const to = out[i] + 16 * p;
-          store_part(EPILOGUE(add ? sum[i][p] + vload16(0, to) : sum[i][p]), to, left);
-        }
+        vstore16(EPILOGUE(add ? sum[i][p] + vload16(p, out[i]) : sum[i][p]), p, out[i]);
+      }
+  } else {
+    real rest[TILE_ROWS * TILE_COLUMNS];
+    spill(sum, rest);
+    for (int i = 0; i < min(rows, TILE_ROWS); ++i)
+      for (int column = 0; column < min(columns, TILE_COLUMNS); ++column) {
+        const real own = rest[i * TILE_COLUMNS + column];
+        out[i][column] = EPILOGUE(add ? own + out[i][column] : own);
       }
   }
 }
@@ -69,14 +79,19 @@ static inline void outer_row(real16 sum[TILE_ROWS][TILE_PANELS], __global const 
 // Stores (or adds) the sums of a tile: `rows` rows of `columns` columns that exist, `pitch` elements apart.
 static inline void outer_store(real16 sum[TILE_ROWS][TILE_PANELS], __global real *const out, const int pitch,
                                const int rows, const int columns, const int add) {
-  UNROLL for (int i = 0; i < TILE_ROWS; ++i) {
-    if (i < rows)
+  if (rows >= TILE_ROWS && columns >= TILE_COLUMNS) {
+    UNROLL for (int i = 0; i < TILE_ROWS; ++i)
       UNROLL for (int p = 0; p < TILE_PANELS; ++p) {
-        const int left = columns - 16 * p;
-        if (left > 0) {
-          __global real *const to = out + (long)i * pitch + 16 * p;
-          store_part(add ? sum[i][p] + vload16(0, to) : sum[i][p], to, left);
-        }
+        __global real *const to = out + (long)i * pitch;
+        vstore16(add ? sum[i][p] + vload16(p, to) : sum[i][p], p, to);
+      }
+  } else {
+    real rest[TILE_ROWS * TILE_COLUMNS];
+    spill(sum, rest);
+    for (int i = 0; i < min(rows, TILE_ROWS); ++i)
+      for (int column = 0; column < min(columns, TILE_COLUMNS); ++column) {
+        __global real *const to = out + (long)i * pitch + column;
+        *to = add ? rest[i * TILE_COLUMNS + column] + *to : rest[i * TILE_COLUMNS + column];
       }
   }
 }

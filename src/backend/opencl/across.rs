@@ -145,12 +145,7 @@ fn combine(scope: &Scope, text: &mut Text, combine: &Combine) {
             Combining::Max => "-(real)INFINITY",
         };
         if whole > 0 {
-            let combined = match combine.how {
-                Combining::Sum => "sum += vload16(0, value);",
-                Combining::Max => {
-                    "sum = select(vload16(0, value), sum, (sum >= vload16(0, value)) | (sum != sum));"
-                }
-            };
+            let combined = format!("sum = {}_16(sum, vload16(0, value));", combiner(combine.how));
             text.block(format!("if (piece < {whole})"), |text| {
                 text.line(format!("real16 sum = (real16)({start});"));
                 text.block("for (int at = first; at < last; ++at)", |text| {
@@ -189,8 +184,7 @@ fn scatter(scope: &Scope, text: &mut Text, scatter: &Scatter) {
             text.line(format!("if (id >= {m}u) continue;"));
             text.line(format!("GLOBAL const real *const value = {value};"));
             text.line(format!("GLOBAL real *const sum = {out} + (long)id * {pitch};"));
-            text.line("INDEPENDENT");
-            text.line("for (int j = from; j < to; ++j) sum[j] += value[j];");
+            text.line("add_row(sum, value, from, to);");
         });
     });
 }

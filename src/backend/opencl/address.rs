@@ -137,7 +137,7 @@ impl Scope<'_> {
                     (Some(_), 0) => 1,
                     (Some(rest), pitch) => rest / pitch + 1,
                 };
-                format!("({id} < {rows}u ? {name} + (long){id} * {pitch} : zeros)")
+                format!("gathered({name}, {id}, {rows}u, {pitch}, zeros)")
             }
         }
     }

@@ -34,7 +34,9 @@ use crate::plan::{Plan, Precision, Work, label, spread_scratch};
 
 /// What every program begins with.
 pub const PRELUDE: &str = include_str!("../../../kernels/prelude.cl");
-/// Reductions.
+/// What comes behind all templates and functions: the program itself.
+pub const PROGRAM: &str = "The program: a function for each kernel of the plan, and what is launched.";
+/// Reductions, gather and scatter.
 pub const ROWS: &str = include_str!("../../../kernels/rows.cl");
 /// Products.
 pub const PRODUCT: &str = include_str!("../../../kernels/product.cl");
@@ -120,6 +122,8 @@ pub fn emit_all(plans: &[(&str, &Plan)], precision: Precision) -> Result<(String
         _ => None,
     });
     inst::functions(precision, &mut text, phases.flatten());
+    text.line("");
+    text.comment([PROGRAM]);
     let mut programs = Vec::new();
     for (prefix, plan) in &spread {
         let slots = Slots::new(plan);

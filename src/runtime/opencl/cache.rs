@@ -28,6 +28,23 @@ pub(super) fn build(
     if let Some(program) = file.as_ref().and_then(|file| load(device, file, options)) {
         return Ok(program);
     }
+    let program = compile(device, name, source, options)?;
+    if let Some(file) = file {
+        store(&program, &file);
+    }
+    Ok(program)
+}
+
+/// The compiled source.
+///
+/// # Errors
+/// The driver refuses it.
+pub(super) fn compile(
+    device: &Device,
+    name: &str,
+    source: &str,
+    options: &str,
+) -> Result<Program, OpenClError> {
     let rejected = |error: &core::Error| OpenClError::Rejected {
         device: device.info.name.clone(),
         program: name.to_string(),
@@ -40,9 +57,6 @@ pub(super) fn build(
         core::create_program_with_source(&device.context, &[text]).map_err(|error| rejected(&error))?;
     core::build_program(&program, Some(&[device.id]), &flags, None, None)
         .map_err(|error| rejected(&error))?;
-    if let Some(file) = file {
-        store(&program, &file);
-    }
     Ok(program)
 }
 

@@ -1,6 +1,6 @@
 //! The devices of this machine, and one of them opened.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use ocl::core::{self, ContextProperties, DeviceInfo as Asked, DeviceInfoResult as Answer, DeviceType};
@@ -99,6 +99,14 @@ impl Device {
         Ok(Arc::new(Device { info, id, context, queue }))
     }
 
+    /// That the driver takes a source with these options; what it says if not.
+    ///
+    /// # Errors
+    /// It does not.
+    pub fn compiles(&self, source: &str, options: &str) -> Result<(), OpenClError> {
+        super::cache::compile(self, "source", source, &format!("-cl-std=CL1.2 {options}")).map(drop)
+    }
+
     /// Begins to note how long kernels take.
     pub fn keep_times(&self) {
         self.queue.keep_times();
@@ -127,6 +135,9 @@ pub(super) fn brief(error: &core::Error) -> String {
 }
 
 fn found() -> Vec<(PlatformId, DeviceId, DeviceInfo)> {
+    // Drivers are brought up by the first who asks, and not all of them can be asked by two at once.
+    static TURN: Mutex<()> = Mutex::new(());
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     #[cfg(all(unix, not(target_os = "macos")))]
     if !super::loader::present() || !super::loader::platforms() {
         return Vec::new();

@@ -55,7 +55,7 @@ impl Form {
     pub fn options(&self) -> String {
         let whole = if self.whole { " -DWHOLE" } else { "" };
         format!(
-            "-cl-std=CL1.2 -DLANES={} -DCHUNK={} -DTILE_ROWS={} -DTILE_PANELS={}{whole}",
+            "-cl-std=CL1.2 -w -DLANES={} -DCHUNK={} -DTILE_ROWS={} -DTILE_PANELS={}{whole}",
             self.lanes, self.chunk, self.tile_rows, self.tile_panels
         )
     }

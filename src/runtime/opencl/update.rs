@@ -73,7 +73,7 @@ impl Updates {
         let queue = &device.queue;
         let form = Form::of(&device);
         let wide = if device.info.doubles { " -DWIDE" } else { "" };
-        let options = format!("-cl-std=CL1.2 -DCHUNK={}{wide}", form.chunk.min(4096));
+        let options = format!("-cl-std=CL1.2 -w -DCHUNK={}{wide}", form.chunk.min(4096));
         let built = cache::build(&device, "update", UPDATE, &options)?;
         let kernel = |name: &str| {
             core::create_kernel(&built, name).map_err(|error| device.lost("making a kernel", &error))
