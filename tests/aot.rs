@@ -8,7 +8,7 @@ use rnnc::check::Mode;
 use rnnc::driver::aot::{self, Target};
 use rnnc::driver::program;
 use rnnc::driver::session::Model;
-use rnnc::grad::grad;
+use rnnc::grad::grad_of_losses;
 use rnnc::ir::OutputKind;
 use rnnc::plan::{Precision, Role};
 use rnnc::runtime::layout::Lengths;
@@ -45,7 +45,7 @@ fn a_c_program_computes_the_same_gradients() {
     // In memory, from the same steps.
     let graph = model.check(Mode::Train).unwrap().graph;
     let wrt: Vec<String> = graph.params.iter().map(|param| param.name.clone()).collect();
-    let graph = grad(&graph, &wrt).unwrap();
+    let graph = grad_of_losses(&graph, &wrt).unwrap();
     let kinds = [OutputKind::Loss, OutputKind::Gradient];
     let program = program::<f32>(&graph, &kinds, "sentiment_gradient").unwrap();
     let lengths =

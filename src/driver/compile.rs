@@ -15,7 +15,7 @@ use super::session::{Model, SessionError};
 use super::timings::Timings;
 use crate::backend::native::Target;
 use crate::check::{Checked, Mode, Request};
-use crate::grad::{GradError, grad};
+use crate::grad::{GradError, grad_of_losses};
 use crate::ir::{Graph, OutputKind, verify};
 use crate::opt::{self, Pass};
 use crate::plan::{self, PlanError};
@@ -72,7 +72,7 @@ impl Pipeline {
     pub fn trained(&mut self, graph: &Graph) -> Result<Graph, GradError> {
         let trainable = graph.params.iter().filter(|param| param.trainable);
         let names: Vec<String> = trainable.map(|param| param.name.clone()).collect();
-        self.timings.time("gradient", || grad(graph, &names))
+        self.timings.time("gradient", || grad_of_losses(graph, &names))
     }
 
     /// Runs passes; in debug builds the graph is verified after each.

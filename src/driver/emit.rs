@@ -19,7 +19,7 @@ use crate::backend::native::emit::EmitError as CodeError;
 use crate::backend::native::listing::{self, Function};
 use crate::backend::opencl;
 use crate::check::Mode;
-use crate::grad::{GradError, grad};
+use crate::grad::{GradError, grad, grad_of_losses};
 use crate::ir::{self, AxisKind, Graph, OriginKind, OutputKind, ScheduleError, Tree, listing};
 use crate::opt::TIDY;
 use crate::plan::{self, Precision};
@@ -140,7 +140,7 @@ fn trained(graph: &Graph) -> Result<(Graph, &'static [OutputKind]), GradError> {
     }
     let trainable = graph.params.iter().filter(|param| param.trainable);
     let names: Vec<String> = trainable.map(|param| param.name.clone()).collect();
-    Ok((grad(graph, &names)?, &[OutputKind::Loss, OutputKind::Gradient]))
+    Ok((grad_of_losses(graph, &names)?, &[OutputKind::Loss, OutputKind::Gradient]))
 }
 
 /// The tidied program of the gradients of all parameters or of one, and of nothing else.

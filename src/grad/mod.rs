@@ -53,11 +53,35 @@ pub enum GradError {
 /// # Errors
 /// If there is no loss, no such parameter, or an operation on the way has no derivative.
 pub fn grad(graph: &Graph, wrt: &[String]) -> Result<Graph, GradError> {
-    let mut result = graph.clone();
+    let losses = losses(graph)?;
+    let common = common_mean(graph, &losses);
+    differentiated(graph, wrt, &losses, common)
+}
+
+/// As [`grad`], but the sweep always starts at the losses themselves: one over the number of what is averaged
+/// is a factor of every adjoint, and no gradient has to be divided in the end. This is what is compiled.
+///
+/// # Errors
+/// As [`grad`].
+pub fn grad_of_losses(graph: &Graph, wrt: &[String]) -> Result<Graph, GradError> {
+    differentiated(graph, wrt, &losses(graph)?, None)
+}
+
+fn losses(graph: &Graph) -> Result<Vec<Operand>, GradError> {
     let losses: Vec<Operand> = graph.outputs_of(OutputKind::Loss).map(|output| output.value).collect();
-    if losses.is_empty() {
-        return Err(GradError::NoLoss);
-    }
+    if losses.is_empty() { Err(GradError::NoLoss) } else { Ok(losses) }
+}
+
+/// What losses average, and over which axes, if it is the same for all of them.
+type CommonMean = Option<(crate::ir::AxisSet, Vec<Operand>)>;
+
+fn differentiated(
+    graph: &Graph,
+    wrt: &[String],
+    losses: &[Operand],
+    common: CommonMean,
+) -> Result<Graph, GradError> {
+    let mut result = graph.clone();
     let mut params = Vec::new();
     for name in wrt {
         if !graph.params.iter().any(|param| param.name == *name) {
@@ -67,7 +91,6 @@ pub fn grad(graph: &Graph, wrt: &[String]) -> Result<Graph, GradError> {
             graph.ids().into_iter().find(|&node| matches!(graph.op(node), Op::Param(path) if path == name));
         params.push(node);
     }
-    let common = common_mean(graph, &losses);
     let origin = Origin::forward(crate::base::Span::NONE);
     let one = result.constant(1.0, &[], origin);
     let seeds: Vec<(Operand, Operand)> = match &common {
@@ -128,7 +151,7 @@ pub fn gradient_norm(graph: &Graph) -> Result<Graph, GradError> {
 }
 
 /// If every loss is the mean over the same axes, those axes and what is averaged.
-fn common_mean(graph: &Graph, losses: &[Operand]) -> Option<(crate::ir::AxisSet, Vec<Operand>)> {
+fn common_mean(graph: &Graph, losses: &[Operand]) -> CommonMean {
     let mut axes = None;
     let mut averaged = Vec::new();
     for loss in losses {

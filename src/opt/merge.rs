@@ -2,7 +2,7 @@
 //!
 //! Four gates, `W_f @ h`, `W_i @ h`, `W_c @ h`, `W_o @ h`, become four slices of `[W_f, W_i, W_c, W_o] @ h`; a
 //! sum of products inside a loop, `A.T @ a + B.T @ b`, becomes `[A, B].T @ [a, b]`; weight gradients
-//! `sum(outer(a, x) over t)` and `sum(outer(b, x) over t)` become slices of one.
+//! `sum(outer(a, x) over t)` and `sum(outer(b, x) over t)` of few rows become slices of one.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -19,6 +19,9 @@ pub(super) fn run(graph: &mut Graph) -> bool {
     let shared = merge_shared(graph);
     sums | shared
 }
+
+/// Rows of a sum of outer products from which on it is a product of its own.
+const LARGE: usize = 128;
 
 /// In which loop a node is; `None` if in none.
 fn loops(graph: &Graph) -> (HashMap<NodeId, usize>, HashMap<NodeId, usize>) {
@@ -213,7 +216,9 @@ fn shared_groups(graph: &Graph, refused: &HashSet<Shared>) -> Vec<(Shared, Vec<M
             let key = (place, product.vector, product.transposed, "product".into());
             groups.entry(key).or_default().push(Member { node: id, contract });
         } else if let ([_], [_], [_, _]) = (&contract.left[..], &contract.right[..], &contract.out[..]) {
-            if matches!(graph.op(operands[0].node), Op::OneHot(_)) {
+            // Large ones gain nothing by it, and would have to be cut up again.
+            let large = graph.ty(id).shape[0] >= LARGE;
+            if large || matches!(graph.op(operands[0].node), Op::OneHot(_)) {
                 continue;
             }
             let shape = format!("{:?} {}", contract.over, contract.mean);

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, HashMap};
 use self::instructions::{Writer, contract_additions};
 use super::PlanError;
 use super::groups::Group;
+use super::joins::pieces;
 use super::kernel::{
     AxisKind, Buffer, BufferId, Combine, Combining, Element, Gemm, GemmRows, Kernel, Outer, Pack, Phase,
     Place, Plan, Position, Random, Region, Residency, Role, Row, RowKernel, RowList, RowMap, RowRef, Scatter,
@@ -381,8 +382,7 @@ impl<'a> Assembler<'a> {
         let k = shape[sides.contracted];
         let n = shape[1 - sides.contracted];
         let axes = graph.ty(node).axes;
-        let matrix_view = self.view(matrix)?;
-        let packed = self.packed(&matrix_view, sides.contracted, k, n, kernels)?;
+        let packed = self.packed(matrix, sides.contracted, [k, n], kernels)?;
         let rows_view = self.view(rows)?;
         let mut a = self.place(axes, &rows_view, Vec::new())?;
         let mut out = self.own_place(node, Vec::new());
@@ -399,27 +399,27 @@ impl<'a> Assembler<'a> {
     /// The packed form of a matrix: made once, before the loop that uses it.
     fn packed(
         &mut self,
-        matrix: &View,
+        matrix: Operand,
         contracted: usize,
-        k: usize,
-        n: usize,
+        whole: [usize; 2],
         kernels: &mut Vec<Kernel>,
     ) -> Result<BufferId, PlanError> {
-        let key = (format!("{matrix:?}"), contracted, n);
+        let graph = self.graph();
+        let pieces = pieces(graph, self.places.stored, matrix);
+        let views = pieces.iter().map(|piece| self.view(piece.operand)).collect::<Result<Vec<_>, _>>()?;
+        let key = (format!("{views:?}"), contracted, whole[1]);
         let flat = (0..=self.region).rev().find(|&region| self.places.stretches[region].along.is_none());
         let flat = flat.unwrap_or(0);
         if let Some(&known) = self.packs.get(&key) {
             self.plan.buffers[known].life.1 = self.plan.buffers[known].life.1.max(self.region);
             return Ok(known);
         }
-        let strides = vec![matrix.strides[contracted], matrix.strides[1 - contracted]];
-        let source = self.place(AxisSet::NONE, matrix, strides)?;
-        let name = format!("{} packed", self.plan.buffers[source.at.buffer].name);
+        let width = packed_width(whole[0], whole[1]);
         self.plan.buffers.push(Buffer {
-            name,
+            name: format!("{} packed", self.name(matrix.node)),
             element: Element::Real,
-            width: packed_width(k, n),
-            shape: vec![packed_width(k, n)],
+            width,
+            shape: vec![width],
             space: 0,
             residency: Residency::All,
             role: Role::Temporary,
@@ -427,12 +427,19 @@ impl<'a> Assembler<'a> {
         });
         let to = self.plan.buffers.len() - 1;
         self.packs.insert(key, to);
-        let work = Work::Pack(Pack { source, k, n, to });
-        let kernel = Kernel { work, equations: Vec::new(), constant: false };
-        if flat == self.region {
-            kernels.push(kernel);
-        } else {
-            self.prologue.entry(flat).or_default().push(kernel);
+        let free = 1 - contracted;
+        for (piece, view) in pieces.iter().zip(&views) {
+            let shape = graph.type_at(piece.operand).shape;
+            let strides = vec![view.strides[contracted], view.strides[free]];
+            let source = self.place(AxisSet::NONE, view, strides)?;
+            let at = [piece.at[contracted], piece.at[free]];
+            let pack = Pack { source, k: shape[contracted], n: shape[free], at, whole, to };
+            let kernel = Kernel { work: Work::Pack(pack), equations: Vec::new(), constant: false };
+            if flat == self.region {
+                kernels.push(kernel);
+            } else {
+                self.prologue.entry(flat).or_default().push(kernel);
+            }
         }
         Ok(to)
     }
@@ -453,7 +460,8 @@ impl<'a> Assembler<'a> {
         let a = self.view(operands[0]).and_then(|view| self.place(axes, &view, Vec::new()))?;
         let b = self.view(operands[1]).and_then(|view| self.place(axes, &view, Vec::new()))?;
         let mut out = self.own_place(node, Vec::new());
-        out.pitch = n;
+        // As part of a join it lies in the join's rows.
+        out.pitch = self.places.aliases.get(&node).map_or(n, |(join, _)| graph.ty(*join).shape[1]);
         Ok(Work::Outer(Outer { space: self.space(axes), a, m, b, n, out, accumulate: false }))
     }
 

@@ -113,7 +113,7 @@ mod tests {
     fn packing_of_parameters_is_done_once_but_not_that_of_what_depends_on_inputs() {
         let roles = [Role::Parameter("w".into()), Role::Input("x".into()), Role::Temporary, Role::Temporary];
         let pack = |from, to| {
-            let pack = Pack { source: place(from, &[16, 1]), k: 1, n: 16, to };
+            let pack = Pack::entire(place(from, &[16, 1]), 1, 16, to);
             Kernel { work: Work::Pack(pack), equations: Vec::new(), constant: false }
         };
         let mut plan = Plan {

@@ -18,7 +18,7 @@ pub fn uncovered(plan: &Plan) -> Vec<String> {
         (0..plan.buffers.len()).map(|buffer| vec![false; elements(buffer)]).collect();
     for kernel in kernels(plan) {
         match &kernel.work {
-            Work::Pack(pack) => written[pack.to].fill(true),
+            Work::Pack(pack) => packed(pack, |run| written[pack.to][run].fill(true)),
             work => each(work, Access::Write, &own, |buffer, run| written[buffer][run].fill(true)),
         }
     }
@@ -37,6 +37,25 @@ pub fn uncovered(plan: &Plan) -> Vec<String> {
             Some(format!("element {} of `{}` is read but never written", element?, buffer.name))
         })
         .collect()
+}
+
+/// Calls `visit` with every run of elements that a packing writes.
+fn packed(pack: &Pack, mut visit: impl FnMut(Range<usize>)) {
+    let [first, column] = pack.at;
+    let mut end = column + pack.n;
+    if end == pack.whole[1] {
+        end = end.next_multiple_of(PANEL);
+    }
+    for panel in column / PANEL..end.div_ceil(PANEL) {
+        let start = panel * PANEL * pack.whole[0] + first * PANEL;
+        let lanes = column.max(panel * PANEL) - panel * PANEL..end.min((panel + 1) * PANEL) - panel * PANEL;
+        match lanes.len() == PANEL {
+            true => visit(start..start + pack.k * PANEL),
+            false => (0..pack.k).map(|row| start + row * PANEL).for_each(|row| {
+                visit(row + lanes.start..row + lanes.end);
+            }),
+        }
+    }
 }
 
 /// Calls `visit` with every run of elements of a row that a kernel reads (or writes) at fixed places of some
@@ -79,7 +98,13 @@ fn each(
             for used in places(work).iter().filter(|used| used.access == access) {
                 let span = used.span.saturating_sub(used.place.offset);
                 match dense(work) {
-                    true => place(&Place { strides: vec![1], ..used.place.clone() }, &[span]),
+                    true => match matrix(work).filter(|_| access == Access::Write) {
+                        Some([m, n]) => {
+                            let strides = vec![used.place.pitch, 1];
+                            place(&Place { strides, ..used.place.clone() }, &[m, n]);
+                        }
+                        None => place(&Place { strides: vec![1], ..used.place.clone() }, &[span]),
+                    },
                     false if access == Access::Write => {
                         place(&Place { strides: vec![1], ..used.place.clone() }, &[span]);
                     }
@@ -87,6 +112,15 @@ fn each(
                 }
             }
         }
+    }
+}
+
+/// Rows and columns of a result whose rows may have gaps between them.
+fn matrix(work: &Work) -> Option<[usize; 2]> {
+    match work {
+        Work::Outer(outer) => Some([outer.m, outer.n]),
+        Work::Scatter(scatter) => Some([scatter.m, scatter.n]),
+        _ => None,
     }
 }
 

@@ -463,18 +463,31 @@ pub struct Gemm {
     pub accumulate: bool,
 }
 
-/// Reads `source[i, j]` at `offset + i * strides[0] + j * strides[1]`, i < k, j < n, into panels:
-/// columns in groups of [`PANEL`] (the last one padded with zeros), each group k rows of PANEL values.
+/// Reads `source[i, j]` at `offset + i * strides[0] + j * strides[1]`, i < k, j < n, into panels of the whole
+/// matrix, of which it is the part that begins at `at`: columns in groups of [`PANEL`] (the last one padded
+/// with zeros), each group `whole[0]` rows of PANEL values. The parts of a matrix do not overlap and leave
+/// nothing out.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Pack {
-    /// The matrix, in a single-row buffer; strides has two entries.
+    /// The part, in a single-row buffer; strides has two entries.
     pub source: Place,
-    /// Rows of the matrix.
+    /// Rows of the part.
     pub k: usize,
-    /// Columns of the matrix.
+    /// Columns of the part.
     pub n: usize,
+    /// Its first row and column in the whole.
+    pub at: [usize; 2],
+    /// Rows and columns of the whole matrix.
+    pub whole: [usize; 2],
     /// Where to; its width is [`packed_width`].
     pub to: BufferId,
+}
+
+impl Pack {
+    /// The packing of a matrix in one piece.
+    pub fn entire(source: Place, k: usize, n: usize, to: BufferId) -> Pack {
+        Pack { source, k, n, at: [0, 0], whole: [k, n], to }
+    }
 }
 
 /// Columns in a packed panel.

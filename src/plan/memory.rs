@@ -7,6 +7,7 @@
 use std::collections::{HashMap, HashSet};
 
 use super::groups::Group;
+use super::joins::pieces;
 use super::kernel::Residency;
 use super::phases::{Item, RowPlan, pointwise_source};
 use super::regions::{Kind, Stretch, kind};
@@ -49,23 +50,29 @@ pub(super) fn aliases(
     let mut found: HashMap<NodeId, (NodeId, usize)> = HashMap::new();
     for stretch in stretches {
         for &node in &stretch.nodes {
-            let Op::Concat { dim: 0 } = graph.op(node) else { continue };
-            let row: usize = graph.ty(node).shape[1..].iter().product();
+            let Op::Concat { dim } = *graph.op(node) else { continue };
+            let element: usize = graph.ty(node).shape[dim + 1..].iter().product();
             let mut start = 0;
             for operand in graph.operands(node) {
                 let part = operand.node;
+                let its = kind(graph, stored, part);
+                // Sums of outer products can be written with gaps between their rows, which only the join expects.
+                let lies = match dim {
+                    0 => matches!(its, Kind::Row | Kind::Gemm | Kind::Outer),
+                    _ => its == Kind::Outer && graph.users(part).len() == 1,
+                };
                 let fits = operand.access == Access::Here
                     && graph.ty(part).axes == graph.ty(node).axes
                     && region_of.get(&part) == region_of.get(&node)
-                    && matches!(kind(graph, stored, part), Kind::Row | Kind::Gemm)
+                    && lies
                     && !matches!(graph.op(part), Op::Concat { .. } | Op::Constant(_))
                     && !is_view_op(graph.op(part))
                     && !fixed.contains(&part)
                     && !found.contains_key(&part);
                 if fits {
-                    found.insert(part, (node, start * row));
+                    found.insert(part, (node, start * element));
                 }
-                start += graph.type_at(operand).shape[0];
+                start += graph.type_at(operand).shape[dim];
             }
         }
     }
@@ -207,13 +214,16 @@ fn pointwise(
 fn sources(places: &Places, node: NodeId, operand: Operand) -> Vec<(NodeId, Access)> {
     let mut found = Vec::new();
     let is_stored_view = places.stored.contains(&node) && is_view_op(places.graph.op(node));
-    let seen = if is_stored_view {
-        super::phases::definition(places.graph, places.stored, node)
-    } else {
-        view(places.graph, places.stored, operand)
-    };
-    if let Some(seen) = seen {
-        reads(&seen.source, &mut found);
+    if is_stored_view {
+        if let Some(seen) = super::phases::definition(places.graph, places.stored, node) {
+            reads(&seen.source, &mut found);
+        }
+        return found;
+    }
+    for piece in pieces(places.graph, places.stored, operand) {
+        if let Some(seen) = view(places.graph, places.stored, piece.operand) {
+            reads(&seen.source, &mut found);
+        }
     }
     found
 }

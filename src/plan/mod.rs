@@ -18,6 +18,7 @@ mod build;
 mod constants;
 mod coverage;
 mod groups;
+mod joins;
 pub mod kernel;
 mod legalise;
 pub mod math;

@@ -209,9 +209,11 @@ pub(super) fn is_in_place(
     join: NodeId,
     index: usize,
 ) -> bool {
+    let Op::Concat { dim } = *graph.op(join) else { return false };
     let operands = graph.operands(join);
-    let size = |operand: &Operand| graph.type_at(*operand).size();
-    let start: usize = operands[..index].iter().map(size).sum();
+    let element: usize = graph.ty(join).shape[dim + 1..].iter().product();
+    let start: usize =
+        operands[..index].iter().map(|operand| graph.type_at(*operand).shape[dim] * element).sum();
     aliased.get(&operands[index].node) == Some(&(join, start))
 }
 

@@ -73,7 +73,13 @@ pub fn label(plan: &Plan, kernel: &Kernel) -> String {
             gemm.k,
             gemm.n
         ),
-        Work::Pack(pack) => format!("pack {}", name(pack.to)),
+        Work::Pack(pack) if (pack.k, pack.n) != (pack.whole[0], pack.whole[1]) => {
+            let [row, column] = pack.at;
+            let (rows, columns) = (row + pack.k, column + pack.n);
+            let source = name(pack.source.at.buffer);
+            format!("pack {}[{row}:{rows}, {column}:{columns}] of {source}", name(pack.to))
+        }
+        Work::Pack(pack) => format!("pack {} of {}", name(pack.to), name(pack.source.at.buffer)),
         Work::Outer(outer) => format!(
             "product over rows {} = {}.T @ {} ({} x {})",
             name(outer.out.at.buffer),

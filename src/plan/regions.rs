@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
+use super::joins::{is_only_packed, pieces};
 use super::views::{is_view_op, reads, view};
 use crate::ir::{Access, Along, AxisId, AxisSet, Contract, Graph, NodeId, Op, Stage};
 
@@ -30,6 +31,9 @@ pub(super) enum Kind {
 /// The kind of work a node is.
 pub(super) fn kind(graph: &Graph, stored: &HashSet<NodeId>, node: NodeId) -> Kind {
     let op = graph.op(node);
+    if is_only_packed(graph, stored, node) {
+        return Kind::None;
+    }
     if is_view_op(op) {
         return if stored.contains(&node) { Kind::Row } else { Kind::None };
     }
@@ -126,8 +130,8 @@ pub(super) fn dependencies(graph: &Graph, stored: &HashSet<NodeId>, node: NodeId
     if let Some(onehot) = scatter_id {
         operands[0] = graph.operands(onehot)[0];
     }
-    for operand in operands {
-        if let Some(view) = view(graph, stored, operand) {
+    for piece in operands.into_iter().flat_map(|operand| pieces(graph, stored, operand)) {
+        if let Some(view) = view(graph, stored, piece.operand) {
             reads(&view.source, &mut found);
         }
     }

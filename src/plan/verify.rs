@@ -95,7 +95,10 @@ impl Checker<'_> {
                 Work::Rows(kernel) => kernel.phases.iter().for_each(|phase| self.phase(phase)),
                 Work::Gemm(gemm) => self.packed(context, gemm.packed, gemm.k, gemm.n),
                 Work::Pack(pack) => {
-                    self.packed(context, pack.to, pack.k, pack.n);
+                    self.packed(context, pack.to, pack.whole[0], pack.whole[1]);
+                    if pack.at[0] + pack.k > pack.whole[0] || pack.at[1] + pack.n > pack.whole[1] {
+                        self.problem("a part to pack reaches beyond the whole".into());
+                    }
                     if pack.source.strides.len() != 2 {
                         self.problem("a matrix to pack has two strides".into());
                     }

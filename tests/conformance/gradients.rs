@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use rnnc::driver::program;
 use rnnc::eval::{DifferenceOptions, Program, difference, evaluate, worst_errors};
-use rnnc::grad::{grad, gradient_norm};
+use rnnc::grad::{grad, grad_of_losses, gradient_norm};
 use rnnc::ir::{Graph, OutputKind, print, verify};
 use rnnc::opt::{COMPILE, TIDY};
 use rnnc::testing::{Batch, Options, feeds, sample};
@@ -58,9 +58,18 @@ fn holds(seed: u64, options: &Options) -> Result<(), String> {
             }
         }
     }
-    let compiled = program::<f64>(&derived, &[OutputKind::Gradient], "gradient")
+    // What is compiled begins at the losses.
+    let scaled =
+        grad_of_losses(&sample.graph, &params(&sample.graph)).map_err(|e| format!("seed {seed}: {e}"))?;
+    for (name, found) in gradients(&scaled, &feeds) {
+        let worst = distance(&found, &plain[&name]);
+        if worst > 1e-9 {
+            return Err(format!("seed {seed}: from the losses d{name} is off by {worst:e}\n{}", text()));
+        }
+    }
+    let compiled = program::<f64>(&scaled, &[OutputKind::Gradient], "gradient")
         .map_err(|error| format!("seed {seed}: {error}\n{}", text()))?;
-    let native = run(&derived, &compiled, &feeds);
+    let native = run(&scaled, &compiled, &feeds);
     for (name, wanted) in &plain {
         let worst = distance(&native[&plan_name(OutputKind::Gradient, name)], wanted);
         if worst > 1e-9 {

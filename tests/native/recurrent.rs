@@ -19,7 +19,7 @@ pub fn product(
     // Transposed in memory.
     let source = place(weights, Row::Only, 0, &[1, k]);
     vec![
-        kernel(Work::Pack(Pack { source, k, n, to: packed })),
+        kernel(Work::Pack(Pack::entire(source, k, n, packed))),
         kernel(Work::Gemm(Gemm { rows, a, k, n, packed, out, accumulate })),
     ]
 }

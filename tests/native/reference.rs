@@ -177,13 +177,21 @@ impl<'a> Machine<'a> {
             Work::Pack(pack) => {
                 let source = self.at(&pack.source.at, 0, 0);
                 let to = self.at(&RowRef { buffer: pack.to, row: Row::Only }, 0, 0);
-                for column in 0..pack.n.div_ceil(PANEL) * PANEL {
+                // The last part of a row fills its panel up with zeros.
+                let last = pack.at[1] + pack.n == pack.whole[1];
+                let columns = match last {
+                    true => pack.whole[1].div_ceil(PANEL) * PANEL - pack.at[1],
+                    false => pack.n,
+                };
+                for column in 0..columns {
                     for row in 0..pack.k {
                         let element = pack.source.offset
                             + row * pack.source.strides[0]
                             + column * pack.source.strides[1];
                         let value = if column < pack.n { self.real(source, element) } else { 0.0 };
-                        self.store(to, column / PANEL * PANEL * pack.k + row * PANEL + column % PANEL, value);
+                        let (row, column) = (pack.at[0] + row, pack.at[1] + column);
+                        let panel = column / PANEL * PANEL * pack.whole[0];
+                        self.store(to, panel + row * PANEL + column % PANEL, value);
                     }
                 }
             }

@@ -189,7 +189,7 @@ fn pack(
             let from = code.place_address(place, kernel_row, place.offset + width)?;
             let from = code.element(from, column, bytes);
             let to = code.element(to, row, PANEL * bytes);
-            copy_padded(code, from, 1, to, columns);
+            copy_padded(code, from, 1, to, columns, PANEL);
             Ok(())
         })
     };

@@ -65,7 +65,7 @@ pub fn divisions(plan: &Plan, dynamic: impl Fn(&RowKernel) -> bool) -> Vec<Divis
             (Work::Gemm(gemm), Share::Columns(_)) if gemm.packed == pack.to => Some(*division),
             _ => None,
         });
-        let division = Division { share: all[at].share, meets: true, period: pack.n };
+        let division = Division { share: all[at].share, meets: true, period: pack.whole[1] };
         all[at] = reader.map_or(division, |reader| Division { meets: true, ..reader });
     }
     all
@@ -82,7 +82,7 @@ fn share(plan: &Plan, work: &Work, looped: bool, dynamic: &impl Fn(&RowKernel) -
             _ if kernel.space == 0 || has_scratch(plan, work) => Share::All,
             _ => Share::Rows,
         },
-        Work::Pack(pack) => Share::Columns(pack.n),
+        Work::Pack(pack) => Share::Columns(pack.whole[1]),
         Work::Outer(outer) => Share::Columns(outer.m),
         Work::Combine(combine) if combine.list.is_some() => Share::Rows,
         Work::Random(random) if random.space != 0 => Share::Rows,
