@@ -9,6 +9,7 @@
 //! | --- | --- |
 //! | `parameters`, `initializer` | values by name, and their first draw |
 //! | `layout`, `program` | rows and memory of a batch; a compiled plan and runs of it |
+//! | `opencl` | the same on OpenCL devices: kernels, memory, parameters that stay there |
 //! | `optimizer`, `clip`, `schedule`, `settings` | a step of training, and what a `train` block says of it |
 //! | `text`, `npz`, `npy` | data |
 //! | `checkpoint`, `weights`, `files`, `exact` | runs and weights on disk |

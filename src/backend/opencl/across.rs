@@ -68,19 +68,33 @@ fn gemm(scope: &Scope, text: &mut Text, gemm: &Gemm) {
     });
 }
 
+/// The panels of the whole matrix that a part lies in: the first one, and how many.
+pub(super) fn panels(pack: &Pack) -> (usize, usize) {
+    let first = pack.at[1] / PANEL;
+    (first, (pack.at[1] + pack.n).div_ceil(PANEL) - first)
+}
+
 fn pack(scope: &Scope, text: &mut Text, pack: &Pack) {
-    let panels = pack.n.div_ceil(PANEL);
+    let (first, count) = panels(pack);
     let strides = (pack.source.strides.first().copied(), pack.source.strides.get(1).copied());
     let (down, across) = (strides.0.unwrap_or(0), strides.1.unwrap_or(0));
     let source = scope.place(&pack.source, "0", pack.source.offset);
+    let [top, left] = pack.at;
+    let right = left + pack.n;
+    // The last part fills its panel up with zeros.
+    let end = if right == pack.whole[1] { right.next_multiple_of(PANEL) } else { right };
     text.line(format!("GLOBAL const real *const from = {source};"));
-    items(text, &format!("{}", panels * pack.k), |text| {
-        text.line(format!("const int i = item % {}, column = item / {} * {PANEL};", pack.k, pack.k));
-        text.line(format!("GLOBAL real *const to = {} + (long)item * {PANEL};", scope.name(pack.to)));
+    items(text, &format!("{}", count * pack.k), |text| {
+        text.line(format!("const int i = item % {}, panel = {first} + item / {};", pack.k, pack.k));
         text.line(format!(
-            "for (int c = 0; c < {PANEL}; ++c) to[c] = column + c < {} ? from[(long)i * {down} + (long)(column + c) * {across}] : 0;",
-            pack.n
+            "GLOBAL real *const to = {} + ((long)panel * {} + {top} + i) * {PANEL};",
+            scope.name(pack.to),
+            pack.whole[0]
         ));
+        text.line(format!("const int last = min({end}, (panel + 1) * {PANEL});"));
+        text.line(format!("for (int column = max({left}, panel * {PANEL}); column < last; ++column)"));
+        let value = format!("from[(long)i * {down} + (long)(column - {left}) * {across}]");
+        text.line(format!("  to[column - panel * {PANEL}] = column < {right} ? {value} : 0;"));
     });
 }
 

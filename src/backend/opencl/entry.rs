@@ -13,7 +13,7 @@ use super::rows::extent;
 use super::text::Text;
 use crate::backend::native::emit::symbol;
 use crate::plan::places::{rows_of, zero_rows};
-use crate::plan::{Element, GemmRows, Kernel, PANEL, Region, SpaceId, Work};
+use crate::plan::{Element, GemmRows, Kernel, Region, SpaceId, Work};
 
 /// A launch of a kernel; its global range has a second dimension, the groups of examples.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -296,7 +296,7 @@ fn flat(
                     items(rows, Each::TileRows, gemm.n, Each::TileColumns)
                 }
                 Work::Pack(pack) => {
-                    items(Rows::Exactly(pack.k), Each::One, pack.n.div_ceil(PANEL), Each::One)
+                    items(Rows::Exactly(pack.k), Each::One, super::across::panels(pack).1, Each::One)
                 }
                 Work::Outer(outer) => {
                     items(Rows::Exactly(outer.m), Each::TileRows, outer.n, Each::TileColumns)
