@@ -55,7 +55,7 @@ typedef int bits;
 
 // Iterations that touch nothing in common.
 #if defined(__clang__) && LANES == 1
-#define INDEPENDENT _Pragma("clang loop vectorize(assume_safety)")
+#define INDEPENDENT _Pragma("clang loop vectorize(assume_safety) interleave(disable)")
 #else
 #define INDEPENDENT
 #endif

@@ -82,3 +82,18 @@ fn every_template_compiles_alone() {
         }
     }
 }
+
+#[test]
+fn a_source_that_a_driver_refuses() {
+    let Ok(device) = Device::open(None) else {
+        eprintln!("skipped: a_source_that_a_driver_refuses: {} OpenCL devices", list().len());
+        return;
+    };
+    let wrong = "__kernel void k() { this is no C }";
+    let message = device.compiles(wrong, "").unwrap_err().to_string();
+    assert!(message.contains("does not take the kernels") && message.contains("error"), "{message}");
+    let kept = std::env::temp_dir().join("rnnc-source.cl");
+    assert!(message.contains(&kept.display().to_string()), "{message}");
+    assert_eq!(std::fs::read_to_string(&kept).unwrap(), wrong);
+    std::fs::remove_file(kept).unwrap();
+}

@@ -93,7 +93,8 @@ fn a_batch_that_does_not_fit() {
     }
     let bench = "bench --only lstm-train --shape 200,256,64,512 --device opencl";
     small(bench).fails(1, &["bytes in one piece", "fit", "smaller batch"]);
-    let train = "train tiny.rnn --text text.txt --batch 700 --truncate 2 --set H=9000 --set E=2 --out r.safetensors";
+    let train =
+        "train tiny.rnn --text text.txt --batch 700 --truncate 2 --set H=9000 --set E=2 --out r.safetensors";
     small(&format!("{train} --device opencl")).fails(1, &["bytes in one piece"]);
     assert_eq!(workspace.files(), ["text.txt", "tiny.rnn"]);
 }

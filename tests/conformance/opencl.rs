@@ -12,6 +12,7 @@ use rnnc::eval::{Feeds, InputData, evaluate};
 use rnnc::grad::grad;
 use rnnc::ir::{Graph, OutputKind, Unary, print};
 use rnnc::runtime::interrupt::Interrupt;
+use rnnc::runtime::opencl::program::Form;
 use rnnc::runtime::opencl::{Device, Program};
 use rnnc::runtime::program::Real;
 use rnnc::runtime::progress::Display;
@@ -36,14 +37,15 @@ fn device(test: &str) -> Option<Arc<Device>> {
 /// Every output of a graph on the device, against the interpreter's.
 fn agrees<R: Real>(
     device: &Arc<Device>,
+    form: Form,
     graph: &Graph,
     kinds: &[OutputKind],
     batches: &[Feeds],
     tolerance: f64,
 ) -> Result<(), String> {
     let plan = planned(graph, kinds, "sample").map_err(|error| format!("{error}\n{}", print(graph)))?;
-    let program = Program::<R>::new(&plan, device).map_err(|error| format!("{error}\n{}", print(graph)))?;
-    let program = Arc::new(program);
+    let program = Program::<R>::in_form(&plan, device, form);
+    let program = Arc::new(program.map_err(|error| format!("{error}\n{}", print(graph)))?);
     for feeds in batches {
         let expected = evaluate(graph, feeds).unwrap();
         for groups in [1, 2] {
@@ -91,7 +93,7 @@ fn sweep<R: Real>(
             whole = grad(&graph, &names).unwrap();
             kinds.push(OutputKind::Gradient);
         }
-        if let Err(why) = agrees::<R>(&device, &whole, &kinds, &batches, tolerance) {
+        if let Err(why) = agrees::<R>(&device, Form::of(&device), &whole, &kinds, &batches, tolerance) {
             failures.push(format!("seed {seed}: {why}"));
         }
     }
@@ -186,7 +188,7 @@ fn the_library() {
     for (number, (name, body)) in MODELS.iter().enumerate() {
         let sample = Sample { graph: trained(name, body), fills: BTreeMap::new() };
         let batches = [feeds(&sample, number as u64, Batch::Ragged), feeds(&sample, 77, Batch::Equal(4))];
-        if let Err(why) = agrees::<f32>(&device, &sample.graph, &kinds, &batches, 1e-5) {
+        if let Err(why) = agrees::<f32>(&device, Form::of(&device), &sample.graph, &kinds, &batches, 1e-5) {
             failures.push(format!("{name}: {why}"));
         }
         let native = program::<f32>(&sample.graph, &kinds, "library").unwrap();
@@ -199,6 +201,25 @@ fn the_library() {
                 if worst > 1e-5 {
                     failures.push(format!("{name}: native `{}` is off by {worst:e}", output.name));
                 }
+            }
+        }
+    }
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
+
+/// The form of graphics processors: launches over all work-items, loops by teams of several.
+#[test]
+fn the_library_spread() {
+    let Some(device) = device("the_library_spread") else { return };
+    let kinds = [OutputKind::Loss, OutputKind::Gradient];
+    let form = Form { whole: false, lanes: 8, chunk: 2, tile_rows: 4, tile_panels: 1, most: 64 };
+    let mut failures = Vec::new();
+    for wanted in ["LayerNormLSTM", "text", "both directions and dropout", "attention", "ChildSumTreeLSTM"] {
+        for (name, body) in MODELS.iter().filter(|(name, _)| *name == wanted) {
+            let sample = Sample { graph: trained(name, body), fills: BTreeMap::new() };
+            let batches = [feeds(&sample, 5, Batch::Ragged), feeds(&sample, 6, Batch::Equal(4))];
+            if let Err(why) = agrees::<f32>(&device, form, &sample.graph, &kinds, &batches, 1e-5) {
+                failures.push(format!("{name}: {why}"));
             }
         }
     }

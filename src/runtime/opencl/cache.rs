@@ -2,7 +2,8 @@
 //!
 //! A file is named by the hash of everything that it depends on: source, options, device, driver. It lies in
 //! the user's cache (`$XDG_CACHE_HOME/rnnc/kernels` or `~/.cache/rnnc/kernels`); without such a folder, or
-//! with one that cannot be written, kernels are compiled anew each time.
+//! with one that cannot be written, kernels are compiled anew each time. Drivers that do all this themselves
+//! are left to it.
 
 use std::ffi::CString;
 use std::path::PathBuf;
@@ -14,6 +15,10 @@ use super::OpenClError;
 use super::devices::Device;
 use crate::runtime::files;
 
+/// Platforms that keep compiled kernels on disk themselves. PoCL compiles a kernel when it is first launched,
+/// for the sizes of that launch; asked for a binary it compiles everything once more, for any sizes.
+const KEEP_THEIR_OWN: &[&str] = &["Portable Computing Language"];
+
 /// The compiled source, from the cache if it is there.
 ///
 /// # Errors
@@ -24,7 +29,9 @@ pub(super) fn build(
     source: &str,
     options: &str,
 ) -> Result<Program, OpenClError> {
-    let file = folder().map(|folder| folder.join(format!("{}.bin", key(device, source, options))));
+    let file = folder()
+        .filter(|_| !KEEP_THEIR_OWN.contains(&device.info.platform.as_str()))
+        .map(|folder| folder.join(format!("{}.bin", key(device, source, options))));
     if let Some(program) = file.as_ref().and_then(|file| load(device, file, options)) {
         return Ok(program);
     }

@@ -79,11 +79,11 @@ impl Form {
 }
 
 /// A kernel that is launched.
-pub(super) struct Step {
-    pub name: String,
-    pub kernel: Kernel,
-    pub range: Range,
-    pub constant: bool,
+struct Step {
+    name: String,
+    kernel: Kernel,
+    range: Range,
+    constant: bool,
 }
 
 /// A plan and its kernels.
@@ -91,9 +91,9 @@ pub struct Program<R: Real> {
     pub(super) device: Arc<Device>,
     pub(super) emitted: Emission,
     pub(super) form: Form,
-    pub(super) steps: Vec<Step>,
+    /// Arguments belong to the kernels, not to a launch: one run at a time sets them.
+    steps: Mutex<Vec<Step>>,
     parameters: Vec<BufferId>,
-    turn: Mutex<()>,
     real: PhantomData<R>,
 }
 
@@ -103,6 +103,14 @@ impl<R: Real> Program<R> {
     /// # Errors
     /// The plan contradicts itself, or the device's driver refuses its kernels.
     pub fn new(plan: &Plan, device: &Arc<Device>) -> Result<Program<R>, ProgramError> {
+        Program::in_form(plan, device, Form::of(device))
+    }
+
+    /// The same in another form than the one that suits the device.
+    ///
+    /// # Errors
+    /// As [`Program::new`].
+    pub fn in_form(plan: &Plan, device: &Arc<Device>, form: Form) -> Result<Program<R>, ProgramError> {
         if R::PRECISION == Precision::F64 && !device.info.doubles {
             return Err(OpenClError::Doubles { device: device.info.name.clone() }.into());
         }
@@ -110,7 +118,6 @@ impl<R: Real> Program<R> {
             emit(plan, R::PRECISION).map_err(|EmitError::Plan(why)| {
                 ProgramError::Emit(crate::backend::native::EmitError::Plan(why))
             })?;
-        let form = Form::of(device);
         let built = cache::build(device, &plan.name, &source, &form.options())?;
         let kernel = |name: &str| {
             core::create_kernel(&built, name).map_err(|error| device.lost("making a kernel", &error))
@@ -131,9 +138,8 @@ impl<R: Real> Program<R> {
             device: Arc::clone(device),
             emitted,
             form,
-            steps,
+            steps: Mutex::new(steps),
             parameters,
-            turn: Mutex::default(),
             real: PhantomData,
         })
     }
@@ -161,10 +167,9 @@ impl<R: Real> Program<R> {
         layouts: &[Layout],
         held: bool,
     ) -> Result<(), OpenClError> {
-        // Arguments belong to the kernels, not to a launch.
-        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        let steps = self.steps.lock().unwrap_or_else(PoisonError::into_inner);
         let flag = i32::from(held);
-        for step in self.steps.iter().filter(|step| !(held && step.constant)) {
+        for step in steps.iter().filter(|step| !(held && step.constant)) {
             let of_memory = buffers.into_iter().map(ArgVal::mem);
             for (at, value) in of_memory.chain([ArgVal::scalar(&flag)]).enumerate() {
                 core::set_kernel_arg(&step.kernel, at as u32, value)

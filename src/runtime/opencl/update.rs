@@ -18,7 +18,7 @@ use crate::runtime::optimizer::{Algorithm, Optimizer, StateError};
 use crate::runtime::parameters::Parameters;
 use crate::runtime::program::ProgramError;
 
-/// Work-items of a range whose squares are added up apart.
+/// Work-items of a range whose squares are added up apart, at least.
 const PIECES: usize = 16;
 
 /// What a batch's gradient is.
@@ -53,7 +53,10 @@ pub struct Updates {
     /// Losses, and where they are in `sums`.
     losses: Range<usize>,
     wide: bool,
+    /// Work-items of a launch in each range, of a work-group, and of those that add up squares.
     items: usize,
+    team: usize,
+    pieces: usize,
 }
 
 impl Updates {
@@ -104,6 +107,7 @@ impl Updates {
         let ranges: Vec<i32> =
             trained.iter().flat_map(|(range, start)| [*start as i32, range.len() as i32]).collect();
         let results = entries.len() / 3;
+        let pieces = PIECES.next_multiple_of(form.lanes);
         let sums_bytes = 4 * (block + losses.len());
         let taken = |bytes: usize| -> Result<Mem, OpenClError> {
             let memory = allocate(&program, bytes)?;
@@ -123,12 +127,14 @@ impl Updates {
             state,
             ranges: taken(4 * ranges.len())?,
             entries: taken(4 * entries.len())?,
-            partial: taken(16 * PIECES * trained.len())?,
+            partial: taken(16 * pieces * trained.len())?,
             trained,
             results,
             losses: block..block + losses.len(),
             wide: device.info.doubles,
-            items: form.most.min(1 << 14),
+            items: form.most.min(1 << 14).next_multiple_of(form.lanes),
+            team: form.lanes,
+            pieces,
         };
         queue.write(&updates.ranges, 0, bytes_of(&ranges, i32::to_ne_bytes))?;
         queue.write(&updates.entries, 0, bytes_of(&entries, i32::to_ne_bytes))?;
@@ -173,7 +179,7 @@ impl Updates {
         let device = program.device();
         let (slots, groups) = (program.emitted.slots.len() as i32, instance.layouts().len() as i32);
         let run = |name, kernel: &Kernel, arguments: &[ArgVal], items: usize, count: usize| {
-            run(instance, name, kernel, arguments, items, count)
+            run(instance, name, kernel, arguments, (items, self.team), count)
         };
         let arguments = [
             ArgVal::mem(memory),
@@ -191,9 +197,9 @@ impl Updates {
             ArgVal::mem(&self.partial),
             ArgVal::scalar(&bound),
         ];
-        run("squares", &self.squares, &arguments, PIECES, self.trained.len())?;
+        run("squares", &self.squares, &arguments, self.pieces, self.trained.len())?;
         let width = if self.wide { 8 } else { 4 };
-        let mut partial = vec![0; 2 * width * PIECES * self.trained.len()];
+        let mut partial = vec![0; 2 * width * self.pieces * self.trained.len()];
         device.queue.read(&self.partial, 0, &mut partial)?;
         let mut losses = vec![0; 4 * self.losses.len()];
         device.queue.read(&self.sums, 4 * self.losses.start, &mut losses)?;
@@ -253,7 +259,8 @@ impl Updates {
         arguments.extend(self.state.iter().map(ArgVal::mem));
         arguments.extend(numbers.iter().map(ArgVal::scalar));
         arguments.extend(nesterov.iter().map(ArgVal::scalar));
-        run(instance, self.update_name, &self.update, &arguments, self.items, self.trained.len())
+        let size = (self.items, self.team);
+        run(instance, self.update_name, &self.update, &arguments, size, self.trained.len())
     }
 
     /// The gradient last measured, laid out as the host's parameters are.
@@ -320,7 +327,7 @@ fn run(
     name: &str,
     kernel: &Kernel,
     arguments: &[ArgVal],
-    items: usize,
+    (items, team): (usize, usize),
     count: usize,
 ) -> Result<(), ProgramError> {
     let device = instance.program().device();
@@ -331,7 +338,7 @@ fn run(
         core::set_kernel_arg(kernel, at as u32, argument.clone())
             .map_err(|error| device.lost("setting up a kernel", &error))?;
     }
-    Ok(device.queue.launch(name, kernel, items, count, 1)?)
+    Ok(device.queue.launch(name, kernel, items, count, team)?)
 }
 
 fn bytes_of<T: Copy>(values: &[T], bytes: impl Fn(T) -> [u8; 4]) -> Vec<u8> {
