@@ -12,6 +12,8 @@ mod programs;
 mod running;
 #[path = "cli/training.rs"]
 mod training;
+#[path = "cli/trees.rs"]
+mod trees;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};

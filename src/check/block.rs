@@ -259,7 +259,8 @@ impl<'a> Checker<'a> {
                         self.frames[frame].order.push(name.text.clone());
                         continue;
                     }
-                    self.graph.inputs.push(InputSpec { name: name.text.clone(), ty: ty.clone() });
+                    let observed = is_observed(block, &name.text);
+                    self.graph.inputs.push(InputSpec { name: name.text.clone(), ty: ty.clone(), observed });
                     let node = self.graph.leaf(
                         Op::Input(name.text.clone()),
                         ty,

@@ -236,7 +236,8 @@ impl<'a> Checker<'a> {
                 let Some((shape, element)) = self.declared_type(applied, &declaration.ty) else { continue };
                 for name in &declaration.names {
                     let ty = ValueType { shape: shape.clone(), element, axes: its };
-                    let spec = crate::ir::InputSpec { name: name.text.clone(), ty: ty.clone() };
+                    let spec =
+                        crate::ir::InputSpec { name: name.text.clone(), ty: ty.clone(), observed: false };
                     self.graph.inputs.push(spec);
                     let origin = crate::ir::Origin::forward(name.span);
                     let node = self.graph.leaf(Op::Input(name.text.clone()), ty, origin, None);

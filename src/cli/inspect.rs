@@ -8,7 +8,7 @@ use super::ModelArguments;
 use super::failure::Failure;
 use super::output::{colour, note, print};
 use crate::check::Mode;
-use crate::driver::emit::{Stage, Target, emit, print_gradient};
+use crate::driver::emit::{Stage, Target, Unroll, emit, print_gradient};
 use crate::driver::gradcheck::{TOLERANCE, gradcheck};
 use crate::driver::session::Model;
 use crate::driver::summary::{layers, summary, thousands};
@@ -78,7 +78,7 @@ enum StageName {
 
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  rnnc emit examples/charlm.rnn --stage plan\n  rnnc emit examples/elman.rnn --stage dot --unroll 3 | dot -Tsvg > elman.svg"
+    after_help = "Examples:\n  rnnc emit examples/charlm.rnn --stage plan\n  rnnc emit examples/elman.rnn --stage dot --unroll 3 | dot -Tsvg > elman.svg\n  rnnc emit examples/tai.rnn --stage dot --tree '(4 (3 good) (2 film))' | dot -Tsvg > tree.svg"
 )]
 pub(super) struct Emit {
     #[command(flatten)]
@@ -89,6 +89,9 @@ pub(super) struct Emit {
     /// Show every axis as so many copies (graph and dot)
     #[arg(long, value_name = "STEPS", value_parser = super::count)]
     unroll: Option<usize>,
+    /// Show what runs on this tree, `(label word)` and `(label child child …)`, at each of its nodes (graph and dot)
+    #[arg(long, value_name = "TREE")]
+    tree: Option<String>,
     /// The processors that clif and asm are for: native, x86-64-v2, x86-64-v3 or x86-64-v4
     #[arg(long, value_name = "NAME")]
     cpu: Option<Target>,
@@ -107,13 +110,17 @@ impl Emit {
             StageName::Opencl => Stage::OpenCl,
             StageName::Dot => Stage::Dot,
         };
-        if self.unroll.is_some() && !matches!(stage, Stage::Graph | Stage::Dot) {
-            return Err(Failure::Usage("--unroll is for the stages graph and dot".to_string()));
+        if !matches!(stage, Stage::Graph | Stage::Dot) {
+            let given = [("--unroll", self.unroll.is_some()), ("--tree", self.tree.is_some())];
+            if let Some((flag, _)) = given.into_iter().find(|(_, given)| *given) {
+                return Err(Failure::Usage(format!("{flag} is for the stages graph and dot")));
+            }
         }
         if self.cpu.is_some() && !matches!(stage, Stage::Clif(_) | Stage::Asm(_)) {
             return Err(Failure::Usage("--cpu is for the stages clif and asm".to_string()));
         }
-        print(&emit(&self.model.read()?, stage, self.unroll)?)
+        let unroll = Unroll { steps: self.unroll, tree: self.tree.as_deref() };
+        print(&emit(&self.model.read()?, stage, unroll)?)
     }
 }
 

@@ -10,6 +10,7 @@
 //! fast and how colourful it is, never what comes out.
 
 mod bench;
+mod data;
 mod devices;
 mod failure;
 mod inspect;
@@ -23,6 +24,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::driver::corpus::Source;
 use failure::Failure;
 
 /// The stack that commands run on: deep expressions are walked recursively, within the parser's limits.
@@ -66,6 +68,8 @@ enum Command {
     Generate(using::Generate),
     /// Run a model on given weights and data
     Run(using::Run),
+    /// Make data for examples and tests
+    Data(data::Data),
     /// Measure how fast compiled programs run on this machine
     Bench(bench::Bench),
     /// List what programs can run on
@@ -102,6 +106,11 @@ fn binding(text: &str) -> Result<(String, usize), String> {
         Ok(0) | Err(_) => Err(format!("`{size}` is not a whole number above 0")),
         Ok(size) => Ok((name.to_string(), size)),
     }
+}
+
+/// The data that one of the flags names.
+fn source(text: Option<PathBuf>, trees: Option<PathBuf>, npz: Option<PathBuf>) -> Option<Source> {
+    text.map(Source::Text).or(trees.map(Source::Trees)).or(npz.map(Source::Npz))
 }
 
 /// A whole number above 0.
@@ -148,6 +157,7 @@ fn dispatch(command: Command) -> Result<(), Failure> {
         Command::Eval(arguments) => arguments.run(),
         Command::Generate(arguments) => arguments.run(),
         Command::Run(arguments) => arguments.run(),
+        Command::Data(arguments) => arguments.run(),
         Command::Bench(arguments) => arguments.run(),
         Command::Devices(arguments) => arguments.run(),
     }

@@ -9,7 +9,6 @@ use clap::{ArgGroup, Args};
 
 use super::failure::Failure;
 use super::output::print;
-use crate::driver::corpus::Source;
 use crate::driver::machine::MachineName;
 use crate::driver::timings::Timings;
 use crate::driver::train::{Ending, Job, Outcome, train};
@@ -19,11 +18,16 @@ use crate::runtime::progress::Display;
 
 #[derive(Debug, Args)]
 #[command(
-    group = ArgGroup::new("data").args(["text", "npz"]),
+    group = ArgGroup::new("data").args(["text", "trees", "npz"]),
     after_help = "Examples:
   rnnc train examples/charlm.rnn --text book.txt --out run.safetensors
   rnnc train examples/sentiment.rnn --npz reviews.npz --valid more.npz --epochs 3 --out run.safetensors
-  rnnc train --resume --out run.safetensors --epochs 20"
+  rnnc train examples/treebank.rnn --trees train.txt --valid dev.txt --out run.safetensors
+  rnnc train --resume --out run.safetensors --epochs 20
+
+Trees are one a line, `(label word)` at a leaf and `(label child child …)` above; labels may be left out, and a node
+above may have a word of its own, `(label word child child …)`. Labels are whole numbers from 0, or names.
+A word that the training part does not have (or fewer than `min_count` times) is the unknown word, id 0."
 )]
 pub(super) struct Train {
     /// The program (not needed with --resume)
@@ -36,9 +40,12 @@ pub(super) struct Train {
     #[arg(long, value_name = "DIM=SIZE", value_parser = super::binding)]
     set: Vec<(String, usize)>,
     /// Train on a text, character by character
-    #[arg(long, value_name = "FILE", required_unless_present_any = ["npz", "resume"])]
+    #[arg(long, value_name = "FILE", required_unless_present_any = ["trees", "npz", "resume"])]
     text: Option<PathBuf>,
-    /// Train on examples: arrays named as the model's inputs
+    /// Train on trees, one a line
+    #[arg(long, value_name = "FILE")]
+    trees: Option<PathBuf>,
+    /// Train on examples: arrays named as the model's inputs, parents of nodes as `n.parent`
     #[arg(long, value_name = "FILE")]
     npz: Option<PathBuf>,
     /// Measure by other data after each epoch
@@ -102,7 +109,7 @@ impl Train {
             file: self.file,
             model: self.model,
             set: self.set,
-            source: self.text.map(Source::Text).or(self.npz.map(Source::Npz)),
+            source: super::source(self.text, self.trees, self.npz),
             valid: self.valid,
             holdout: self.holdout,
             epochs: self.epochs,

@@ -7,7 +7,6 @@ use clap::{Args, ValueEnum};
 use super::ModelArguments;
 use super::failure::Failure;
 use super::output::print;
-use crate::driver::corpus::Source;
 use crate::driver::evaluate::evaluate;
 use crate::driver::generate::{Request, generate};
 use crate::driver::machine::MachineName;
@@ -16,14 +15,17 @@ use crate::driver::summary::thousands;
 
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  rnnc eval run.safetensors\n  rnnc eval run.safetensors --text another.txt"
+    after_help = "Examples:\n  rnnc eval run.safetensors\n  rnnc eval run.safetensors --text another.txt\n  rnnc eval run.safetensors --trees test.txt"
 )]
 pub(super) struct Eval {
     /// A run of `rnnc train`
     run: PathBuf,
     /// Measure on all of this text [default: what was held out in training]
-    #[arg(long, value_name = "FILE", conflicts_with = "npz")]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["trees", "npz"])]
     text: Option<PathBuf>,
+    /// Measure on all of these trees
+    #[arg(long, value_name = "FILE", conflicts_with = "npz")]
+    trees: Option<PathBuf>,
     /// Measure on all of these examples
     #[arg(long, value_name = "FILE")]
     npz: Option<PathBuf>,
@@ -37,8 +39,9 @@ pub(super) struct Eval {
 
 impl Eval {
     pub fn run(self) -> Result<(), Failure> {
-        let source = self.text.map(Source::Text).or(self.npz.map(Source::Npz));
-        let found = evaluate(&self.run, source.as_ref(), self.threads.unwrap_or(0), &self.device.open()?)?;
+        let source = super::source(self.text, self.trees, self.npz);
+        let machine = self.device.open()?;
+        let found = evaluate(&self.run, source.as_ref(), self.threads.unwrap_or(0), &machine)?;
         let mut text = format!("{}: {} {}\n", found.what, thousands(found.count), found.unit);
         let mut rows = vec![("loss".to_string(), found.figures.loss())];
         if found.figures.losses.len() > 1 {
@@ -110,7 +113,12 @@ enum PrecisionName {
 
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Example:\n  rnnc run model.rnn --weights w.safetensors --input in.npz --output out.npz --grad grads.npz --precision f64"
+    after_help = "Example:\n  rnnc run model.rnn --weights w.safetensors --input in.npz --output out.npz --grad grads.npz --precision f64\n  rnnc run model.rnn --weights run.safetensors --trees test.txt --output out.npz\n\n\
+                  A value over `t` is an array [batch, longest, …], the lengths are an array `t`. A tree `n` is an array\n\
+                  `n.parent` [batch, most nodes]: each node's parent, which comes before it, and -1 at the root, the first;\n\
+                  `n` [batch] has the numbers of nodes (without it all have as many as the array). Values over `n` are\n\
+                  [batch, most nodes, …], over `n.leaf` [batch, most leaves, …], over `n.child` [batch, most nodes, most\n\
+                  children, …]. Ids are integers; -1 is none."
 )]
 pub(super) struct Run {
     #[command(flatten)]
@@ -119,8 +127,11 @@ pub(super) struct Run {
     #[arg(long, value_name = "W.safetensors")]
     weights: PathBuf,
     /// The inputs, by their names
-    #[arg(long, value_name = "IN.npz")]
-    input: PathBuf,
+    #[arg(long, value_name = "IN.npz", required_unless_present = "trees")]
+    input: Option<PathBuf>,
+    /// Trees in the place of --input, read with the vocabulary of the run in --weights
+    #[arg(long, value_name = "FILE", conflicts_with = "input")]
+    trees: Option<PathBuf>,
     /// Where every named value goes
     #[arg(long, value_name = "OUT.npz")]
     output: PathBuf,
@@ -141,9 +152,12 @@ pub(super) struct Run {
 impl Run {
     pub fn run(self) -> Result<(), Failure> {
         let model = self.model.read()?;
+        let Some(input) = super::source(None, self.trees, self.input) else {
+            return Err(Failure::Usage("there are no inputs: give --input or --trees".to_string()));
+        };
         let request = run::Request {
             weights: self.weights,
-            input: self.input,
+            input,
             output: self.output,
             gradients: self.grad,
             threads: self.threads.unwrap_or(0),

@@ -8,10 +8,11 @@
 //!
 //! How a batch is split depends on its size alone, and results are added in the order of the groups:
 //! the same batch gives the same bits on any number of threads. Memory is laid out again only when
-//! the lengths change. It does not know what the outputs mean.
+//! the lengths change. What is only added up needs memory for each thread, not for each group: a group's is
+//! lent to the next one when its results have been added. It does not know what the outputs mean.
 
-use std::ops::{AddAssign, Range};
-use std::sync::Arc;
+use std::ops::Range;
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
 use rayon::prelude::*;
 use rayon::{ThreadPool, ThreadPoolBuildError, ThreadPoolBuilder};
@@ -20,7 +21,7 @@ use thiserror::Error;
 use crate::plan::{Buffer, Plan, Role, SpaceId};
 use crate::runtime::layout::{Layout, Lengths};
 use crate::runtime::opencl;
-use crate::runtime::program::{Instance, Program, ProgramError, Real};
+use crate::runtime::program::{Instance, Memory, Program, ProgramError, Real};
 
 /// Examples of a group, about: enough for full product tiles, few enough for caches.
 const GROUP: usize = 16;
@@ -66,20 +67,33 @@ pub struct Batch<R: Real> {
     code: Code<R>,
     pool: Arc<ThreadPool>,
     lengths: Lengths,
+    /// In native code; a device has its groups in its own memory.
+    groups: Vec<Instance<R>>,
     held: bool,
+    /// Outputs that are only added up, if groups share memory.
+    added: Option<Arc<[String]>>,
+    /// What is lent to groups.
+    lent: Vec<Memory>,
 }
 
-/// A program on a machine, and its groups.
+/// What is run: native code, or kernels in the memory of a device.
 enum Code<R: Real> {
-    Native { program: Arc<Program<R>>, groups: Vec<Instance<R>> },
+    Native(Arc<Program<R>>),
     Device(opencl::Instance<R>),
 }
+
+/// Where outputs are added up: the ranges of a whole that each takes.
+type Sums<'a> = &'a [(String, Range<usize>)];
 
 impl<R: Real> Batch<R> {
     /// A batch of no examples, in native code.
     pub fn new(program: Arc<Program<R>>, pool: Arc<ThreadPool>) -> Batch<R> {
-        let code = Code::Native { program, groups: Vec::new() };
-        Batch { code, pool, lengths: Lengths::default(), held: false }
+        Batch::of(Code::Native(program), pool)
+    }
+
+    /// A batch of no examples, whose outputs of these names are read by [`Batch::run_adding`] and by nobody else.
+    pub fn adding(program: Arc<Program<R>>, pool: Arc<ThreadPool>, outputs: Vec<String>) -> Batch<R> {
+        Batch { added: Some(outputs.into()), ..Batch::new(program, pool) }
     }
 
     /// A batch of no examples on a device.
@@ -90,14 +104,18 @@ impl<R: Real> Batch<R> {
         program: &Arc<opencl::Program<R>>,
         pool: Arc<ThreadPool>,
     ) -> Result<Batch<R>, ProgramError> {
-        let code = Code::Device(opencl::Instance::new(program)?);
-        Ok(Batch { code, pool, lengths: Lengths::default(), held: false })
+        Ok(Batch::of(Code::Device(opencl::Instance::new(program)?), pool))
+    }
+
+    fn of(code: Code<R>, pool: Arc<ThreadPool>) -> Batch<R> {
+        let (lengths, groups, lent) = (Lengths::default(), Vec::new(), Vec::new());
+        Batch { code, pool, lengths, groups, held: false, added: None, lent }
     }
 
     /// The plan that is run.
     pub fn plan(&self) -> &Plan {
         match &self.code {
-            Code::Native { program, .. } => program.plan(),
+            Code::Native(program) => program.plan(),
             Code::Device(instance) => instance.program().plan(),
         }
     }
@@ -110,25 +128,34 @@ impl<R: Real> Batch<R> {
         })
     }
 
+    /// The program, if it is native code.
+    pub fn program(&self) -> Option<&Arc<Program<R>>> {
+        match &self.code {
+            Code::Native(program) => Some(program),
+            Code::Device(_) => None,
+        }
+    }
+
     /// The memory on a device, if it runs there.
     pub fn device(&self) -> Option<&opencl::Instance<R>> {
         match &self.code {
-            Code::Native { .. } => None,
+            Code::Native(_) => None,
             Code::Device(instance) => Some(instance),
         }
     }
 
-    fn groups(&self) -> usize {
-        match &self.code {
-            Code::Native { groups, .. } => groups.len(),
-            Code::Device(instance) => instance.layouts().len(),
+    /// The same, to be changed.
+    pub fn device_mut(&mut self) -> Option<&mut opencl::Instance<R>> {
+        match &mut self.code {
+            Code::Native(_) => None,
+            Code::Device(instance) => Some(instance),
         }
     }
 
-    fn layout(&self, group: usize) -> Option<&Layout> {
+    fn layouts(&self) -> Vec<&Layout> {
         match &self.code {
-            Code::Native { groups, .. } => groups.get(group).map(Instance::layout),
-            Code::Device(instance) => instance.layouts().get(group),
+            Code::Native(_) => self.groups.iter().map(Instance::layout).collect(),
+            Code::Device(instance) => instance.layouts().iter().collect(),
         }
     }
 
@@ -153,7 +180,7 @@ impl<R: Real> Batch<R> {
     /// # Errors
     /// The batch has no layout.
     pub fn lay_out(&mut self, lengths: &Lengths) -> Result<(), BatchError> {
-        if self.lengths == *lengths && self.groups() > 0 {
+        if self.lengths == *lengths && !self.layouts().is_empty() {
             return Ok(());
         }
         let count = if self.plan().splittable { groups(lengths.examples) } else { 1 };
@@ -161,22 +188,25 @@ impl<R: Real> Batch<R> {
         // What fails in the middle is laid out anew.
         self.lengths = Lengths::default();
         match &mut self.code {
-            Code::Native { program, groups } => {
-                groups.truncate(count);
+            Code::Device(instance) => instance.lay_out(lengths, &parts)?,
+            Code::Native(program) => {
+                self.groups.truncate(count);
                 for (index, part) in parts.into_iter().enumerate() {
-                    match groups.get_mut(index) {
+                    match self.groups.get_mut(index) {
                         Some(instance) => instance.relayout(lengths, part)?,
                         None => {
-                            let mut instance = Instance::new(program, lengths, part)?;
+                            let mut instance = match &self.added {
+                                Some(outputs) => Instance::borrowing(program, lengths, part, outputs)?,
+                                None => Instance::new(program, lengths, part)?,
+                            };
                             if self.held {
                                 instance.hold_parameters();
                             }
-                            groups.push(instance);
+                            self.groups.push(instance);
                         }
                     }
                 }
             }
-            Code::Device(instance) => instance.lay_out(lengths, &parts)?,
         }
         self.lengths = lengths.clone();
         Ok(())
@@ -185,26 +215,20 @@ impl<R: Real> Batch<R> {
     /// Says that all runs from the next one on have the same parameters, until this is said again.
     pub fn hold_parameters(&mut self) {
         self.held = true;
-        match &mut self.code {
-            Code::Native { groups, .. } => groups.iter_mut().for_each(Instance::hold_parameters),
-            Code::Device(instance) => instance.hold_parameters(),
+        self.groups.iter_mut().for_each(Instance::hold_parameters);
+        if let Some(instance) = self.device_mut() {
+            instance.hold_parameters();
         }
     }
 
     /// Rows of a space, in all groups together.
     pub fn rows(&self, space: SpaceId) -> usize {
-        let layouts = (0..self.groups()).filter_map(|group| self.layout(group));
-        layouts.map(|layout| layout.spaces[space].rows).sum()
+        self.layouts().iter().map(|layout| layout.spaces[space].rows).sum()
     }
 
-    /// What the clocks of the groups said, see [`Instance::readings`]; nothing for a device, which keeps its
-    /// own times.
+    /// What the clocks of the groups said, see [`Instance::readings`]; a device keeps its own times.
     pub fn readings(&self) -> impl Iterator<Item = &[u64]> {
-        let groups = match &self.code {
-            Code::Native { groups, .. } => &groups[..],
-            Code::Device(_) => &[],
-        };
-        groups.iter().map(Instance::readings)
+        self.groups.iter().map(Instance::readings)
     }
 
     /// Sets the key of all random numbers.
@@ -217,13 +241,13 @@ impl<R: Real> Batch<R> {
         }
         let low = |word: u64| (word & u64::from(u32::MAX)) as u32;
         let key = [low(seed), low(seed >> 32), low(step)];
-        match &mut self.code {
-            Code::Native { groups, .. } => {
-                groups.iter_mut().try_for_each(|group| group.set_setting_ids("random", &key))?;
-            }
-            Code::Device(instance) => instance.set_setting_ids("random", &key)?,
+        for instance in &mut self.groups {
+            instance.set_setting_ids("random", &key)?;
         }
-        Ok(())
+        match self.device() {
+            Some(instance) => Ok(instance.set_setting_ids("random", &key)?),
+            None => Ok(()),
+        }
     }
 
     /// Sets a run-time scalar; one that the program does not use is passed over.
@@ -232,12 +256,11 @@ impl<R: Real> Batch<R> {
     /// As those of setting any value.
     pub fn set_scalar(&mut self, name: &str, value: f64) -> Result<(), BatchError> {
         if self.has(|role| matches!(role, Role::Setting(own) if own == name)) {
-            let value = [R::from_f64(value)];
-            match &mut self.code {
-                Code::Native { groups, .. } => {
-                    groups.iter_mut().try_for_each(|group| group.set_setting(name, &value))?;
-                }
-                Code::Device(instance) => instance.set_setting(name, &value)?,
+            for instance in &mut self.groups {
+                instance.set_setting(name, &[R::from_f64(value)])?;
+            }
+            if let Some(instance) = self.device() {
+                instance.set_setting(name, &[R::from_f64(value)])?;
             }
         }
         Ok(())
@@ -249,17 +272,37 @@ impl<R: Real> Batch<R> {
     /// # Errors
     /// An input or parameter of the wrong size.
     pub fn run(&mut self, feeds: &[(&str, Feed<R>)], parameters: &[&[R]]) -> Result<(), BatchError> {
+        self.run_adding(feeds, parameters, &[], &mut [])
+    }
+
+    /// As [`Batch::run`], and adds outputs of a single row up over the groups, each into its range of `total`.
+    ///
+    /// # Errors
+    /// An input, parameter or output of the wrong size.
+    pub fn run_adding(
+        &mut self,
+        feeds: &[(&str, Feed<R>)],
+        parameters: &[&[R]],
+        sums: Sums,
+        total: &mut [R],
+    ) -> Result<(), BatchError> {
+        for (output, range) in sums {
+            self.check_sum(output, range.len())?;
+        }
         let used: Vec<&(&str, Feed<R>)> = feeds
             .iter()
             .filter(|(name, _)| self.has(|role| matches!(role, Role::Input(own) if own == name)))
             .collect();
         let examples = self.lengths.examples.max(1);
-        let (program, groups) = match &mut self.code {
+        let program = match &mut self.code {
+            Code::Native(program) => Arc::clone(program),
             Code::Device(instance) => {
                 self::feed(instance, &used, examples)?;
-                return Ok(instance.run(parameters)?);
+                instance.run(parameters)?;
+                return Ok(sums
+                    .iter()
+                    .try_for_each(|(output, range)| instance.add_up(output, &mut total[range.clone()]))?);
             }
-            Code::Native { program, groups } => (program, groups),
         };
         let feed = |instance: &mut Instance<R>| -> Result<(), ProgramError> {
             let part = instance.layout().part.clone();
@@ -271,35 +314,47 @@ impl<R: Real> Batch<R> {
             }
             Ok(())
         };
+        let groups = &mut self.groups;
         let workers = self.pool.current_num_threads() / groups.len().max(1);
         if workers > 1 && !program.is_profiled() && groups.iter().all(|group| group.products() > WORTH_IT) {
             groups.iter_mut().try_for_each(feed)?;
-            return Ok(Instance::run_together(groups, parameters, &self.pool, workers)?);
+            self.lent.resize_with(self.lent.len().max(groups.len()), Memory::default);
+            Instance::run_together(groups, parameters, &mut self.lent, &self.pool, workers)?;
+            return self.add_all(sums, total);
         }
-        let run = |instance: &mut Instance<R>| feed(instance).and_then(|()| instance.run(parameters));
-        let results: Vec<Result<(), ProgramError>> = match groups.len() {
-            1 => groups.iter_mut().map(run).collect(),
-            _ => self.pool.install(|| groups.par_iter_mut().map(run).collect()),
+        let run = |instance: &mut Instance<R>, lent: &mut Memory| {
+            feed(instance).and_then(|()| instance.run_in(parameters, lent))
         };
-        Ok(results.into_iter().collect::<Result<(), ProgramError>>()?)
-    }
-
-    /// Waits until a device has done what it was given; native code always has.
-    ///
-    /// # Errors
-    /// The device has failed.
-    pub fn finish(&self) -> Result<(), BatchError> {
-        match &self.code {
-            Code::Native { .. } => Ok(()),
-            Code::Device(instance) => Ok(instance.finish()?),
+        let tasks = self.pool.current_num_threads().min(groups.len()).max(1);
+        self.lent.resize_with(self.lent.len().max(tasks), Memory::default);
+        let turn = Turn { state: Mutex::new((0, total)), done: Condvar::new() };
+        let ahead = Mutex::new(groups.iter_mut().enumerate());
+        let failed: Mutex<Option<ProgramError>> = Mutex::new(None);
+        let task = |lent: &mut Memory| {
+            let next = || ahead.lock().unwrap_or_else(PoisonError::into_inner).next();
+            while let Some((number, instance)) = next() {
+                let result = run(instance, lent);
+                let result = turn.take(number, |total| {
+                    result.and_then(|()| {
+                        sums.iter().try_for_each(|(output, range)| {
+                            instance.add_row(output, 0, &mut total[range.clone()], number == 0, Some(lent))
+                        })
+                    })
+                });
+                if let Err(error) = result {
+                    failed.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+                }
+            }
+        };
+        match &mut self.lent[..tasks] {
+            [lent] => task(lent),
+            several => self.pool.scope(|scope| {
+                several.iter_mut().for_each(|lent| scope.spawn(|_| task(lent)));
+            }),
         }
-    }
-
-    /// The memory on a device, to be changed.
-    pub fn device_mut(&mut self) -> Option<&mut opencl::Instance<R>> {
-        match &mut self.code {
-            Code::Native { .. } => None,
-            Code::Device(instance) => Some(instance),
+        match failed.into_inner().unwrap_or_else(PoisonError::into_inner) {
+            Some(error) => Err(error.into()),
+            None => Ok(()),
         }
     }
 
@@ -321,48 +376,46 @@ impl<R: Real> Batch<R> {
         Ok(())
     }
 
-    /// An output of a single row, added up over the groups into `total`.
+    /// Waits until a device has done what it was given; native code always has.
     ///
     /// # Errors
-    /// No such output, or one of another size.
-    pub fn add_up(&self, output: &str, total: &mut [R]) -> Result<(), BatchError>
-    where
-        R: AddAssign,
-    {
-        if let Some(buffer) = self.output(output).filter(|buffer| buffer.width != total.len()) {
-            let (name, given) = (buffer.name.clone(), total.len().to_string());
-            return Err(ProgramError::Mismatch {
-                name,
-                expected: format!("{} elements", buffer.width),
-                given,
-            }
-            .into());
+    /// The device has failed.
+    pub fn finish(&self) -> Result<(), BatchError> {
+        match self.device() {
+            Some(instance) => Ok(instance.finish()?),
+            None => Ok(()),
         }
-        // Each element is the sum over the groups in their order, whoever adds it up.
-        let groups = match &self.code {
-            Code::Native { groups, .. } => groups,
-            Code::Device(instance) => {
-                for group in 0..instance.layouts().len() {
-                    let own = instance.output(group, output)?;
-                    match group {
-                        0 => total.copy_from_slice(&own),
-                        _ => total.iter_mut().zip(own).for_each(|(sum, value)| *sum += value),
-                    }
-                }
-                return Ok(());
+    }
+
+    /// An output that is added up is a row of so many elements.
+    fn check_sum(&self, output: &str, elements: usize) -> Result<(), BatchError> {
+        match self.output(output).filter(|buffer| buffer.width != elements) {
+            Some(buffer) => Err(ProgramError::Mismatch {
+                name: buffer.name.clone(),
+                expected: format!("{} elements", buffer.width),
+                given: elements.to_string(),
             }
-        };
-        let part = |(number, part): (usize, &mut [R])| -> Result<(), ProgramError> {
-            groups
-                .iter()
-                .enumerate()
-                .try_for_each(|(group, instance)| instance.add_row(output, number * CHUNK, part, group == 0))
-        };
-        match total.len() <= CHUNK {
-            true => part((0, total))?,
-            false => {
-                let all = || total.par_chunks_mut(CHUNK).enumerate().try_for_each(part);
-                self.pool.install(all)?;
+            .into()),
+            None => Ok(()),
+        }
+    }
+
+    /// Adds up what all groups have in memory of their own or in the block that each was lent: each element in
+    /// the order of the groups, whoever adds it.
+    fn add_all(&self, sums: Sums, total: &mut [R]) -> Result<(), BatchError> {
+        for (output, range) in sums {
+            let part = |(number, part): (usize, &mut [R])| -> Result<(), ProgramError> {
+                self.groups.iter().zip(&self.lent).enumerate().try_for_each(|(group, (instance, lent))| {
+                    instance.add_row(output, number * CHUNK, part, group == 0, Some(lent))
+                })
+            };
+            let total = &mut total[range.clone()];
+            match total.len() <= CHUNK {
+                true => part((0, total))?,
+                false => {
+                    let all = || total.par_chunks_mut(CHUNK).enumerate().try_for_each(part);
+                    self.pool.install(all)?;
+                }
             }
         }
         Ok(())
@@ -374,8 +427,8 @@ impl<R: Real> Batch<R> {
     /// No such output.
     pub fn number(&self, output: &str) -> Result<f64, BatchError> {
         let mut total = 0.0;
-        for group in 0..self.groups() {
-            total += self.output_of(group, output)?.first().map_or(0.0, |value| value.to_f64());
+        for own in self.output_of_groups(output)? {
+            total += own.first().map_or(0.0, |value| value.to_f64());
         }
         Ok(total)
     }
@@ -388,8 +441,7 @@ impl<R: Real> Batch<R> {
         let single =
             self.output(output).is_some_and(|buffer| self.plan().spaces[buffer.space].axes.is_empty());
         let mut all: Vec<R> = Vec::new();
-        for group in 0..self.groups() {
-            let own = self.output_of(group, output)?;
+        for own in self.output_of_groups(output)? {
             if single && !all.is_empty() {
                 let sum = |a: &R, b: &R| R::from_f64(a.to_f64() + b.to_f64());
                 all = all.iter().zip(&own).map(|(a, b)| sum(a, b)).collect();
@@ -406,19 +458,24 @@ impl<R: Real> Batch<R> {
     /// No such output.
     pub fn ids(&self, output: &str) -> Result<Vec<u32>, BatchError> {
         let mut all = Vec::new();
-        for group in 0..self.groups() {
-            all.extend(match &self.code {
-                Code::Native { groups, .. } => groups[group].output_ids(output)?,
-                Code::Device(instance) => instance.output_ids(group, output)?,
-            });
+        for instance in &self.groups {
+            all.extend(instance.output_ids(output)?);
+        }
+        if let Some(instance) = self.device() {
+            for group in 0..instance.layouts().len() {
+                all.extend(instance.output_ids(group, output)?);
+            }
         }
         Ok(all)
     }
 
-    fn output_of(&self, group: usize, output: &str) -> Result<Vec<R>, ProgramError> {
+    /// An output of each group.
+    fn output_of_groups(&self, output: &str) -> Result<Vec<Vec<R>>, ProgramError> {
         match &self.code {
-            Code::Native { groups, .. } => groups[group].output(output),
-            Code::Device(instance) => instance.output(group, output),
+            Code::Native(_) => self.groups.iter().map(|instance| instance.output(output)).collect(),
+            Code::Device(instance) => {
+                (0..instance.layouts().len()).map(|group| instance.output(group, output)).collect()
+            }
         }
     }
 
@@ -448,6 +505,26 @@ fn feed<R: Real>(
         }
     }
     Ok(())
+}
+
+/// What groups do one after the other, in their order, whoever runs them.
+struct Turn<T> {
+    /// Whose turn it is, and what it is about.
+    state: Mutex<(usize, T)>,
+    done: Condvar,
+}
+
+impl<T> Turn<T> {
+    /// Waits until all before `number` have had their turn. Whoever waits must know that these are being run.
+    fn take<A>(&self, number: usize, work: impl FnOnce(&mut T) -> A) -> A {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let waited = self.done.wait_while(state, |(next, _)| *next != number);
+        let mut state = waited.unwrap_or_else(PoisonError::into_inner);
+        let result = work(&mut state.1);
+        state.0 += 1;
+        self.done.notify_all();
+        result
+    }
 }
 
 /// How many groups a batch is split into.

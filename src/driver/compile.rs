@@ -153,8 +153,29 @@ impl Pipeline {
         name: &str,
         pool: &Arc<ThreadPool>,
     ) -> Result<Batch<R>, CompileError> {
+        self.batch_adding(graph, kinds, name, pool, None)
+    }
+
+    /// The same; outputs that are named as `added` are read by [`Batch::run_adding`] only.
+    ///
+    /// # Errors
+    /// As [`Pipeline::batch`].
+    pub fn batch_adding<R: Real>(
+        &mut self,
+        graph: &Graph,
+        kinds: &[OutputKind],
+        name: &str,
+        pool: &Arc<ThreadPool>,
+        added: Option<Vec<String>>,
+    ) -> Result<Batch<R>, CompileError> {
         match self.machine.clone() {
-            Machine::Processor => Ok(Batch::new(self.program(graph, kinds, name)?, Arc::clone(pool))),
+            Machine::Processor => {
+                let program = self.program(graph, kinds, name)?;
+                Ok(match added {
+                    Some(outputs) => Batch::adding(program, Arc::clone(pool), outputs),
+                    None => Batch::new(program, Arc::clone(pool)),
+                })
+            }
             Machine::Device(device) => {
                 let plan = self.held(graph, kinds, name)?;
                 let program = self.timings.time("code", || opencl::Program::new(&plan, &device))?;

@@ -3,6 +3,7 @@
 //! ```text
 //! Source::Text("book.txt"), holdout 0.1   ->  ids of the first nine tenths | ids of the last tenth
 //! Source::Npz("data.npz"), --valid v.npz  ->  all examples of data         | all examples of v
+//! Source::Trees("train.txt"), holdout 0.1 ->  the first nine tenths        | the last tenth of its lines
 //! ```
 //!
 //! It reads and splits; batches are made by `material`. A fingerprint tells a resumed run whether the
@@ -13,10 +14,13 @@ use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
-use super::data::{DataError, Dataset};
+use super::arrays::DataError;
+use super::data::Dataset;
+use super::treebank::{Roles, Treebank, TreebankError};
 use crate::ir::Graph;
 use crate::runtime::files::{self, FileError};
 use crate::runtime::text::{TextError, Vocabulary, hold_out, read_text};
+use crate::runtime::words::Vocabularies;
 
 /// Where data comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,21 +29,24 @@ pub enum Source {
     Text(PathBuf),
     /// An archive of examples.
     Npz(PathBuf),
+    /// Trees, one a line.
+    Trees(PathBuf),
 }
 
 impl Source {
     /// The file.
     pub fn path(&self) -> &Path {
         match self {
-            Source::Text(path) | Source::Npz(path) => path,
+            Source::Text(path) | Source::Npz(path) | Source::Trees(path) => path,
         }
     }
 
-    /// `text` or `npz`, as runs keep it.
+    /// `text`, `npz` or `trees`, as runs keep it.
     pub fn kind(&self) -> &'static str {
         match self {
             Source::Text(_) => "text",
             Source::Npz(_) => "npz",
+            Source::Trees(_) => "trees",
         }
     }
 
@@ -48,7 +55,18 @@ impl Source {
         match kind {
             "text" => Some(Source::Text(path.into())),
             "npz" => Some(Source::Npz(path.into())),
+            "trees" => Some(Source::Trees(path.into())),
             _ => None,
+        }
+    }
+
+    /// Another file of the same kind.
+    #[must_use]
+    pub fn like(&self, path: &Path) -> Source {
+        match self {
+            Source::Text(_) => Source::Text(path.into()),
+            Source::Npz(_) => Source::Npz(path.into()),
+            Source::Trees(_) => Source::Trees(path.into()),
         }
     }
 
@@ -82,6 +100,9 @@ pub enum CorpusError {
     /// The archive.
     #[error(transparent)]
     Data(#[from] DataError),
+    /// The trees.
+    #[error(transparent)]
+    Trees(#[from] TreebankError),
     /// A part without examples.
     #[error("{}: holding out {fraction} of {examples} examples leaves {part} empty", path.display())]
     EmptyPart {
@@ -153,6 +174,37 @@ impl Characters {
     }
 }
 
+/// All examples of an archive or of trees.
+///
+/// # Errors
+/// The file cannot be read or does not fit the model.
+pub fn examples(
+    source: &Source,
+    graph: &Graph,
+    vocabularies: Option<&Vocabularies>,
+) -> Result<Dataset, CorpusError> {
+    let Source::Trees(path) = source else { return Ok(Dataset::load(source.path(), graph)?) };
+    let (bank, roles) = (Treebank::read(path)?, Roles::of(graph)?);
+    let trees = bank.parses()?;
+    let vocabularies = vocabularies.cloned().unwrap_or_default();
+    Ok(roles.examples(&bank, &trees, graph, &vocabularies)?)
+}
+
+/// How many of so many examples are trained on if the last `fraction` of them is held out.
+///
+/// # Errors
+/// If a part would be empty.
+pub fn cut(path: &Path, examples: usize, fraction: f64) -> Result<usize, CorpusError> {
+    // As a text is cut: the sliver keeps `0.1` of 10 from being cut at 8 by rounding.
+    let cut = ((examples as f64 * (1.0 - fraction) + 1e-6).floor() as usize).min(examples);
+    let empty = |part| CorpusError::EmptyPart { path: path.to_path_buf(), fraction, examples, part };
+    match cut {
+        0 => Err(empty("the training part")),
+        _ if cut == examples && fraction > 0.0 => Err(empty("the held-out part")),
+        _ => Ok(cut),
+    }
+}
+
 /// Examples to train on, and examples to measure by.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Examples {
@@ -163,31 +215,25 @@ pub struct Examples {
 }
 
 impl Examples {
-    /// An archive with its last examples held out, or with another archive in their place.
+    /// Examples of an archive or of trees with the last of them held out, or with another file in their
+    /// place.
     ///
     /// # Errors
-    /// As [`Dataset::load`], or an empty part.
+    /// As [`examples`], or an empty part.
     pub fn load(
-        path: &Path,
+        source: &Source,
         valid: Option<&Path>,
         fraction: f64,
         graph: &Graph,
+        vocabularies: Option<&Vocabularies>,
     ) -> Result<Examples, CorpusError> {
-        let data = Dataset::load(path, graph)?;
+        let data = examples(source, graph, vocabularies)?;
         if let Some(valid) = valid {
-            let valid = Some(Dataset::load(valid, graph)?);
+            let valid = source.like(valid);
+            let valid = Some(examples(&valid, graph, vocabularies)?);
             return Ok(Examples { cut: data.examples, data, valid });
         }
-        let examples = data.examples;
-        // As a text is cut: the sliver keeps `0.1` of 10 from being cut at 8 by rounding.
-        let cut = ((examples as f64 * (1.0 - fraction) + 1e-6).floor() as usize).min(examples);
-        let empty = |part| CorpusError::EmptyPart { path: path.to_path_buf(), fraction, examples, part };
-        if cut == 0 {
-            return Err(empty("the training part"));
-        }
-        if cut == examples && fraction > 0.0 {
-            return Err(empty("the held-out part"));
-        }
+        let cut = cut(source.path(), data.examples, fraction)?;
         Ok(Examples { data, valid: None, cut })
     }
 

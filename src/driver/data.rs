@@ -1,91 +1,69 @@
-//! Examples from an `.npz` archive: checked against a model's inputs, shuffled, cut into batches.
+//! Examples in memory: cut into batches, shuffled, and fed to programs.
 //!
-//! An input `x: [3] over t` is an array `x` of shape `[batch, longest, 3]`; the lengths are an integer
-//! array `t` of shape `[batch]`, without which every example is as long as the array. What lies behind an
-//! example's end may be anything. Arrays that the model does not name are passed over.
+//! ```text
+//! two examples, `w: id(9) over t` of 3 and 1 steps   values 4 1 2 | 7
+//! select [1, 0]                                      7 - - | 4 1 2    padded to the longer one
+//! ```
+//!
+//! Where examples come from is not known here: `arrays` reads them from an archive, `treebank` from a text
+//! of trees.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
-use std::path::{Path, PathBuf};
-
-use thiserror::Error;
+use std::sync::Arc;
 
 use super::batch::Feed;
+use crate::base::Tree;
 use crate::base::philox::philox4x32;
 use crate::eval::InputData;
-use crate::ir::{BATCH, Element, Graph, InputSpec};
+use crate::ir::{AxisId, AxisKind, BATCH, Element, Graph, InputSpec};
+use crate::plan::Plan;
 use crate::runtime::initializer::Initializer;
-use crate::runtime::npz::{Array, NpzError, read};
+use crate::runtime::layout::Lengths;
 use crate::runtime::program::Real;
 
-/// Why an archive is no data for a model; each names the file and the array.
-#[derive(Debug, Error)]
-pub enum DataError {
-    /// The archive.
-    #[error(transparent)]
-    Npz(#[from] NpzError),
-    /// An input without an array.
-    #[error("{} has no array `{name}` for the model's input of that name; it has: {found}", path.display())]
-    Missing {
-        /// The file.
-        path: PathBuf,
-        /// The input.
-        name: String,
-        /// The arrays there are.
-        found: String,
-    },
-    /// An array of the wrong form.
-    #[error("array `{name}` in {} has shape {found:?}, but the model needs {expected}", path.display())]
-    Shape {
-        /// The file.
-        path: PathBuf,
-        /// The array.
-        name: String,
-        /// Its shape.
-        found: Vec<usize>,
-        /// The shape it should have, in words.
-        expected: String,
-    },
-    /// Something else.
-    #[error("array `{name}` in {}: {reason}", path.display())]
-    Value {
-        /// The file.
-        path: PathBuf,
-        /// The array.
-        name: String,
-        /// What is wrong, with the place.
-        reason: String,
-    },
-    /// No example at all.
-    #[error("{} holds no examples", path.display())]
-    Empty {
-        /// The file.
-        path: PathBuf,
-    },
-}
+/// The trees of examples by the name of their axis, one an example.
+pub type Trees = BTreeMap<String, Vec<Arc<Tree>>>;
 
 /// Examples in memory.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Dataset {
     /// How many.
     pub examples: usize,
-    /// Lengths of the examples by axis.
+    /// Lengths of the examples by axis, those of trees, children (the most that a node has) and leaves too.
     pub lengths: BTreeMap<String, Vec<usize>>,
-    inputs: Vec<Input>,
+    /// Their trees.
+    pub trees: Trees,
+    pub(super) inputs: Vec<Input>,
 }
 
+/// The values of one input in all examples.
 #[derive(Clone, Debug, PartialEq)]
-struct Input {
-    name: String,
-    /// Its axes behind the batch, with the extents of the array.
-    axes: Vec<(String, usize)>,
+pub(super) struct Input {
+    pub name: String,
+    /// Its axes behind the batch.
+    pub axes: Vec<InputAxis>,
     /// Elements at a position.
-    width: usize,
-    values: Values,
+    pub width: usize,
+    /// Where the positions of each example begin; `None` where they begin at its number. Positions in a
+    /// row have one axis of extent 1.
+    pub starts: Option<Vec<usize>>,
+    pub values: Values,
 }
 
+/// An axis of an input.
 #[derive(Clone, Debug, PartialEq)]
-enum Values {
+pub(super) struct InputAxis {
+    pub name: String,
+    /// The extent of the array along it.
+    pub extent: usize,
+    /// Of the children of a tree's nodes: which of the input's axes the tree is.
+    pub tree: Option<usize>,
+}
+
+/// Values as they were read.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Values {
     Real(Vec<f64>),
     Ids(Vec<u32>),
 }
@@ -97,6 +75,8 @@ pub struct Examples<R> {
     pub count: usize,
     /// Lengths by axis.
     pub lengths: BTreeMap<String, Vec<usize>>,
+    /// Trees by axis.
+    pub trees: Trees,
     inputs: Vec<(String, Padded<R>)>,
 }
 
@@ -119,89 +99,38 @@ impl<R> Examples<R> {
         }
         feeds
     }
+
+    /// Lengths and trees in the order of a plan's axes.
+    pub fn lengths_for(&self, plan: &Plan) -> Lengths {
+        let named = |name: &String| self.lengths.get(name).cloned().unwrap_or_else(|| vec![0; self.count]);
+        let axes = std::iter::once(Vec::new()).chain(plan.axes.iter().skip(1).map(named)).collect();
+        let trees = plan.axes.iter().enumerate();
+        let trees = trees.filter_map(|(axis, name)| Some((axis, self.trees.get(name)?.clone())));
+        Lengths { examples: self.count, axes, trees: trees.collect() }
+    }
 }
 
 impl Dataset {
-    /// Reads what the inputs of `graph` need.
-    ///
-    /// # Errors
-    /// No archive, an array missing or of the wrong shape or type, a length or id out of range.
-    pub fn load(path: &Path, graph: &Graph) -> Result<Dataset, DataError> {
-        Dataset::from_arrays(path, &read(path)?, graph)
-    }
-
-    fn from_arrays(
-        path: &Path,
-        arrays: &BTreeMap<String, Array>,
+    /// Examples of these lengths and trees; what the lengths along axes of trees are follows from the trees.
+    /// Inputs are to be added.
+    pub(super) fn new(
         graph: &Graph,
-    ) -> Result<Dataset, DataError> {
-        let find = |name: &str| {
-            arrays.get(name).ok_or_else(|| DataError::Missing {
-                path: path.to_path_buf(),
-                name: name.to_string(),
-                found: arrays.keys().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", "),
-            })
-        };
-        let mut examples = None;
-        let mut extents: BTreeMap<String, (usize, String)> = BTreeMap::new();
-        for input in &graph.inputs {
-            let array = find(&input.name)?;
-            let axes: Vec<&str> = input.ty.axes.without(BATCH).iter().map(|a| graph.axis_name(a)).collect();
-            let wrong = |expected: String| DataError::Shape {
-                path: path.to_path_buf(),
-                name: input.name.clone(),
-                found: array.shape.clone(),
-                expected,
-            };
-            let behind = array.shape.get(1 + axes.len()..);
-            if behind != Some(&input.ty.shape[..]) {
-                return Err(wrong(form(&axes, &input.ty.shape)));
-            }
-            if *examples.get_or_insert(array.shape[0]) != array.shape[0] {
-                return Err(wrong(format!("{} examples as in the others", examples.unwrap_or(0))));
-            }
-            for (&axis, &extent) in axes.iter().zip(&array.shape[1..]) {
-                let (known, other) =
-                    extents.entry(axis.to_string()).or_insert_with(|| (extent, input.name.clone()));
-                if *known != extent {
-                    return Err(wrong(format!("{known} along `{axis}` as `{other}` has")));
-                }
-            }
-        }
-        let examples = examples.unwrap_or(1);
-        if examples == 0 {
-            return Err(DataError::Empty { path: path.to_path_buf() });
-        }
-        let mut lengths = BTreeMap::new();
+        examples: usize,
+        mut lengths: BTreeMap<String, Vec<usize>>,
+        trees: Trees,
+    ) -> Dataset {
         for axis in graph.axes.iter().skip(1) {
-            let extent = extents.get(&axis.name).map(|(extent, _)| *extent);
-            let own = match (arrays.get(&axis.name), extent) {
-                (None, Some(extent)) => vec![extent; examples],
-                (None, None) => return Err(find(&axis.name).map_or_else(|error| error, |_| no_lengths(path))),
-                (Some(array), extent) => axis_lengths(path, &axis.name, array, examples, extent)?,
+            let (tree, length): (_, fn(&Arc<Tree>) -> usize) = match axis.kind {
+                AxisKind::Tree => (&axis.name[..], |tree| tree.len()),
+                AxisKind::Children(tree) => (graph.axis_name(tree), |tree| tree.largest_arity()),
+                AxisKind::Leaves(tree) => (graph.axis_name(tree), |tree| tree.leaves().len()),
+                AxisKind::Batch | AxisKind::Time => continue,
             };
-            lengths.insert(axis.name.clone(), own);
+            if let Some(trees) = trees.get(tree) {
+                lengths.insert(axis.name.clone(), trees.iter().map(length).collect());
+            }
         }
-        let mut inputs = Vec::new();
-        for spec in &graph.inputs {
-            let axes: Vec<(String, usize)> = spec
-                .ty
-                .axes
-                .without(BATCH)
-                .iter()
-                .map(|axis| graph.axis_name(axis).to_string())
-                .map(|axis| (axis.clone(), extents.get(&axis).map_or(0, |(extent, _)| *extent)))
-                .collect();
-            let mut input = Input {
-                name: spec.name.clone(),
-                axes,
-                width: spec.ty.size(),
-                values: Values::Real(Vec::new()),
-            };
-            input.values = input.checked(path, find(&spec.name)?, spec, &lengths)?;
-            inputs.push(input);
-        }
-        Ok(Dataset { examples, lengths, inputs })
+        Dataset { examples, lengths, trees, inputs: Vec::new() }
     }
 
     /// Random examples of these lengths for the inputs of `graph`: numbers between -1 and 1, ids anywhere.
@@ -211,11 +140,21 @@ impl Dataset {
         examples: usize,
         seed: u64,
     ) -> Dataset {
-        let longest = |axis: &str| lengths.get(axis).and_then(|all| all.iter().max().copied()).unwrap_or(0);
-        let inputs = graph.inputs.iter().map(|spec| {
-            let names = spec.ty.axes.without(BATCH).iter().map(|axis| graph.axis_name(axis).to_string());
-            let axes: Vec<(String, usize)> = names.map(|axis| (axis.clone(), longest(&axis))).collect();
-            let rows = examples * axes.iter().map(|(_, extent)| extent).product::<usize>();
+        Dataset::random_on(graph, lengths, Trees::new(), examples, seed)
+    }
+
+    /// The same on these trees.
+    pub fn random_on(
+        graph: &Graph,
+        lengths: &BTreeMap<String, Vec<usize>>,
+        trees: Trees,
+        examples: usize,
+        seed: u64,
+    ) -> Dataset {
+        let mut data = Dataset::new(graph, examples, lengths.clone(), trees);
+        for spec in &graph.inputs {
+            let axes = InputAxis::of(graph, spec, |axis| longest(&data.lengths, graph.axis_name(axis)));
+            let rows = examples * axes.iter().map(|axis| axis.extent).product::<usize>();
             let width = spec.ty.size();
             let drawn =
                 Initializer::Uniform(1.0).values(&format!("input {}", spec.name), &[rows * width], seed);
@@ -228,29 +167,54 @@ impl Dataset {
                     Values::Ids(drawn.iter().map(id).collect())
                 }
             };
-            Input { name: spec.name.clone(), axes, width, values }
-        });
-        Dataset { examples, inputs: inputs.collect(), lengths: lengths.clone() }
+            data.inputs.push(Input { name: spec.name.clone(), axes, width, starts: None, values });
+        }
+        data
     }
 
     /// All examples as the interpreter takes them.
     pub fn for_interpreter(&self) -> BTreeMap<String, InputData> {
         let of = |input: &Input| {
-            let extents: Vec<usize> = input.axes.iter().map(|(_, extent)| *extent).collect();
-            let rows =
-                |example| input.rows(&self.lengths, &[example], &extents).into_iter().map(|(from, _)| from);
+            let rows = |example| self.rows(input, example);
             match &input.values {
                 Values::Real(values) => {
                     let row = |row: usize| values[row * input.width..(row + 1) * input.width].to_vec();
-                    InputData::Real((0..self.examples).map(|e| rows(e).flat_map(row).collect()).collect())
+                    InputData::Real(
+                        (0..self.examples).map(|e| rows(e).into_iter().flat_map(row).collect()).collect(),
+                    )
                 }
                 Values::Ids(ids) => {
                     let id = |row: usize| Some(ids[row]).filter(|&id| id != u32::MAX);
-                    InputData::Ids((0..self.examples).map(|e| rows(e).map(id).collect()).collect())
+                    InputData::Ids(
+                        (0..self.examples).map(|e| rows(e).into_iter().map(id).collect()).collect(),
+                    )
                 }
             }
         };
         self.inputs.iter().map(|input| (input.name.clone(), of(input))).collect()
+    }
+
+    /// The rows of an input's values that are an example's positions, the last axis fastest.
+    pub(super) fn rows(&self, input: &Input, example: usize) -> Vec<usize> {
+        let mut rows = Vec::new();
+        let extents: Vec<usize> = input.axes.iter().map(|axis| axis.extent).collect();
+        self.each(input, example, ("", &(0..usize::MAX)), &extents, |from, _| rows.push(from));
+        rows
+    }
+
+    /// Calls `visit` for every position of an example in a window along an axis: with its row in the input's
+    /// values, and in an array of this example with these extents.
+    fn each(
+        &self,
+        input: &Input,
+        example: usize,
+        window: (&str, &Range<usize>),
+        extents: &[usize],
+        mut visit: impl FnMut(usize, usize),
+    ) {
+        let first = input.starts.as_ref().map_or(example, |starts| starts[example]);
+        let walk = Walk { data: self, input, example, window, extents };
+        walk.go(&mut Vec::new(), (first, 0), &mut visit);
     }
 
     /// These examples, padded to the longest of them.
@@ -269,135 +233,90 @@ impl Dataset {
                 (name.clone(), examples.iter().map(|&example| within(all[example], &steps)).collect())
             })
             .collect();
-        let longest = |axis: &str| lengths.get(axis).and_then(|all| all.iter().max().copied()).unwrap_or(0);
+        let chosen = |trees: &Vec<Arc<Tree>>| examples.iter().map(|&at| Arc::clone(&trees[at])).collect();
+        let trees = self.trees.iter().map(|(name, trees)| (name.clone(), chosen(trees)));
         let inputs = self.inputs.iter().map(|input| {
-            let extents: Vec<usize> = input.axes.iter().map(|(axis, _)| longest(axis)).collect();
-            let starts: Vec<usize> =
-                input.axes.iter().map(|(name, _)| window_of(name, axis, steps).start).collect();
-            let cut: Vec<Vec<usize>> =
-                input.axes.iter().map(|(name, _)| lengths.get(name).cloned().unwrap_or_default()).collect();
-            let rows = input.window_rows(examples, &starts, &cut, &extents);
-            let total = examples.len() * extents.iter().product::<usize>();
+            let extents: Vec<usize> = input.axes.iter().map(|axis| longest(&lengths, &axis.name)).collect();
+            let each: usize = extents.iter().product();
+            let width = input.width;
+            let mut rows = Vec::new();
+            for (at, &example) in examples.iter().enumerate() {
+                self.each(input, example, (axis, steps), &extents, |from, to| {
+                    rows.push((from, at * each + to))
+                });
+            }
             let padded = match &input.values {
                 Values::Real(values) => {
-                    let mut padded = vec![R::default(); total * input.width];
+                    let mut padded = vec![R::default(); examples.len() * each * width];
                     for (from, to) in rows {
-                        for column in 0..input.width {
-                            padded[to * input.width + column] =
-                                R::from_f64(values[from * input.width + column]);
+                        for column in 0..width {
+                            padded[to * width + column] = R::from_f64(values[from * width + column]);
                         }
                     }
                     Padded::Real(padded)
                 }
                 Values::Ids(ids) => {
-                    let mut padded = vec![u32::MAX; total];
+                    let mut padded = vec![u32::MAX; examples.len() * each];
                     rows.into_iter().for_each(|(from, to)| padded[to] = ids[from]);
                     Padded::Ids(padded)
                 }
             };
             (input.name.clone(), padded)
         });
-        Examples { count: examples.len(), inputs: inputs.collect(), lengths }
+        Examples { count: examples.len(), inputs: inputs.collect(), trees: trees.collect(), lengths }
     }
 }
 
-impl Input {
-    /// Rows of the archive's array and of a padded one with other extents, for every position that the
-    /// chosen examples have.
-    fn rows(
-        &self,
-        lengths: &BTreeMap<String, Vec<usize>>,
-        examples: &[usize],
-        extents: &[usize],
-    ) -> Vec<(usize, usize)> {
-        let of_axis = |(axis, _): &(String, usize)| -> Vec<usize> {
-            examples.iter().map(|&example| lengths.get(axis).map_or(0, |all| all[example])).collect()
-        };
-        let own: Vec<Vec<usize>> = self.axes.iter().map(of_axis).collect();
-        self.window_rows(examples, &vec![0; self.axes.len()], &own, extents)
-    }
+/// A way through the positions of an example.
+struct Walk<'a> {
+    data: &'a Dataset,
+    input: &'a Input,
+    example: usize,
+    window: (&'a str, &'a Range<usize>),
+    extents: &'a [usize],
+}
 
-    /// The same from `starts` on; `lengths` are those of the chosen examples along each axis of the input.
-    fn window_rows(
-        &self,
-        examples: &[usize],
-        starts: &[usize],
-        lengths: &[Vec<usize>],
-        extents: &[usize],
-    ) -> Vec<(usize, usize)> {
-        let mut rows = Vec::new();
-        for (at, &example) in examples.iter().enumerate() {
-            let mut own = vec![(example, at)];
-            for (number, (_, from_extent)) in self.axes.iter().enumerate() {
-                let (start, to_extent) = (starts[number], extents[number]);
-                let length = lengths[number].get(at).copied().unwrap_or(0);
-                own = own
-                    .into_iter()
-                    .flat_map(|(from, to)| {
-                        (0..length).map(move |i| (from * from_extent + start + i, to * to_extent + i))
-                    })
-                    .collect();
-            }
-            rows.extend(own);
-        }
-        rows
-    }
-
-    /// The array's values; those that an example has are finite, and ids in range.
-    fn checked(
-        &self,
-        path: &Path,
-        array: &Array,
-        spec: &InputSpec,
-        lengths: &BTreeMap<String, Vec<usize>>,
-    ) -> Result<Values, DataError> {
-        let wrong =
-            |reason: String| DataError::Value { path: path.to_path_buf(), name: self.name.clone(), reason };
-        let extents: Vec<usize> = self.axes.iter().map(|(_, extent)| *extent).collect();
-        let all: Vec<usize> = (0..array.shape[0]).collect();
-        let place = |row: usize| {
-            let mut rest = row;
-            let mut at: Vec<usize> = extents
-                .iter()
-                .rev()
-                .map(|&e| {
-                    let i = rest % e.max(1);
-                    rest /= e.max(1);
-                    i
-                })
-                .collect();
-            at.push(rest);
-            at.reverse();
-            format!("{at:?}")
+impl Walk<'_> {
+    /// Visits all positions that begin with these: one for each of the first axes.
+    fn go(&self, at: &mut Vec<usize>, (from, to): (usize, usize), visit: &mut impl FnMut(usize, usize)) {
+        let number = at.len();
+        let Some(axis) = self.input.axes.get(number) else { return visit(from, to) };
+        let length = match axis
+            .tree
+            .and_then(|tree| Some((tree, self.data.trees.get(&self.input.axes[tree].name)?)))
+        {
+            Some((tree, trees)) => trees[self.example].arity(at[tree]),
+            None => self.data.lengths.get(&axis.name).map_or(0, |all| all[self.example]),
         };
-        match spec.ty.element {
-            Element::Id(size) => {
-                let given = array.integers().ok_or_else(|| {
-                    wrong(format!("ids from 0 to {} are integers, these are floats", size.saturating_sub(1)))
-                })?;
-                let mut ids = vec![u32::MAX; given.len()];
-                for (row, _) in self.rows(lengths, &all, &extents) {
-                    let id = given[row];
-                    ids[row] =
-                        u32::try_from(id).ok().filter(|&id| (id as usize) < size).ok_or_else(|| {
-                            let range = size.saturating_sub(1);
-                            wrong(format!("id {id} at {} is not from 0 to {range}", place(row)))
-                        })?;
-                }
-                Ok(Values::Ids(ids))
-            }
-            Element::Real => {
-                let values = array.to_real().into_owned();
-                for (row, _) in self.rows(lengths, &all, &extents) {
-                    let row_values = &values[row * self.width..(row + 1) * self.width];
-                    if let Some(value) = row_values.iter().find(|value| !value.is_finite()) {
-                        return Err(wrong(format!("{value} at {}", place(row))));
-                    }
-                }
-                Ok(Values::Real(values))
-            }
+        let steps = window_of(&axis.name, self.window.0, self.window.1);
+        for step in steps.start..steps.end.min(length) {
+            at.push(step);
+            let from = from * axis.extent + step;
+            self.go(at, (from, to * self.extents[number] + step - steps.start), visit);
+            at.pop();
         }
     }
+}
+
+impl InputAxis {
+    /// The axes of an input behind the batch, with the extents of its array.
+    pub fn of(graph: &Graph, spec: &InputSpec, extent: impl Fn(AxisId) -> usize) -> Vec<InputAxis> {
+        let axes: Vec<AxisId> = spec.ty.axes.without(BATCH).iter().collect();
+        let own = |&axis: &AxisId| InputAxis {
+            name: graph.axis_name(axis).to_string(),
+            extent: extent(axis),
+            tree: match graph.axis_kind(axis) {
+                AxisKind::Children(tree) => axes.iter().position(|&other| other == tree),
+                AxisKind::Batch | AxisKind::Time | AxisKind::Tree | AxisKind::Leaves(_) => None,
+            },
+        };
+        axes.iter().map(own).collect()
+    }
+}
+
+/// The longest of the examples along an axis.
+fn longest(lengths: &BTreeMap<String, Vec<usize>>, axis: &str) -> usize {
+    lengths.get(axis).and_then(|all| all.iter().max().copied()).unwrap_or(0)
 }
 
 /// The positions of interest along the axis `name` if those along `axis` are `steps`.
@@ -408,49 +327,6 @@ fn window_of(name: &str, axis: &str, steps: &Range<usize>) -> Range<usize> {
 /// How many of the positions `0..length` lie in `steps`.
 fn within(length: usize, steps: &Range<usize>) -> usize {
     length.min(steps.end).saturating_sub(steps.start)
-}
-
-/// `[batch, longest t, 3]`
-fn form(axes: &[&str], shape: &[usize]) -> String {
-    let mut parts = vec!["batch".to_string()];
-    parts.extend(axes.iter().map(|axis| format!("longest {axis}")));
-    parts.extend(shape.iter().map(usize::to_string));
-    format!("[{}]", parts.join(", "))
-}
-
-fn no_lengths(path: &Path) -> DataError {
-    DataError::Empty { path: path.to_path_buf() }
-}
-
-/// The lengths along an axis, none beyond the arrays.
-fn axis_lengths(
-    path: &Path,
-    name: &str,
-    array: &Array,
-    examples: usize,
-    extent: Option<usize>,
-) -> Result<Vec<usize>, DataError> {
-    let wrong =
-        |reason: String| DataError::Value { path: path.to_path_buf(), name: name.to_string(), reason };
-    let given =
-        array.integers().ok_or_else(|| wrong("lengths are integers, these are floats".to_string()))?;
-    if array.shape != [examples] {
-        let (path, name, found) = (path.to_path_buf(), name.to_string(), array.shape.clone());
-        return Err(DataError::Shape {
-            path,
-            name,
-            found,
-            expected: format!("[{examples}], one length an example"),
-        });
-    }
-    let most = extent.unwrap_or(u32::MAX as usize);
-    let length = |(example, &length): (usize, &i64)| {
-        usize::try_from(length)
-            .ok()
-            .filter(|&length| length <= most)
-            .ok_or_else(|| wrong(format!("length {length} of example {example} is not from 0 to {most}")))
-    };
-    given.iter().enumerate().map(length).collect()
 }
 
 /// The examples `range` in the order of an epoch: a shuffle that seed and epoch alone decide.
@@ -471,82 +347,6 @@ pub fn shuffled(range: Range<usize>, seed: u64, epoch: u64) -> Vec<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::check::Mode;
-    use crate::driver::session::Model;
-    use crate::runtime::npz::Data;
-
-    fn graph() -> Graph {
-        let text = "model M(V = 4, C = 3) {\n  input w: id(V) over t\n  input x: [2] over t\n  input y: id(C)\n  param E: [V, 2], W: [C, 2]\n  h = sum((E[w] + x) over t)\n  y ~ categorical(W @ h)\n}\n";
-        Model::new("m", text).check(Mode::Evaluate).unwrap().graph
-    }
-
-    fn integers(shape: &[usize], values: &[i64]) -> Array {
-        Array { shape: shape.to_vec(), data: Data::Integer(values.to_vec()) }
-    }
-
-    fn arrays() -> BTreeMap<String, Array> {
-        let x = Data::Real((0..12).map(f64::from).collect());
-        BTreeMap::from([
-            ("w".to_string(), integers(&[2, 3], &[0, 1, 2, 3, -1, 99])),
-            ("x".to_string(), Array { shape: vec![2, 3, 2], data: x }),
-            ("y".to_string(), integers(&[2], &[2, 0])),
-            ("t".to_string(), integers(&[2], &[3, 1])),
-        ])
-    }
-
-    fn load(arrays: &BTreeMap<String, Array>) -> Result<Dataset, String> {
-        Dataset::from_arrays("d.npz".as_ref(), arrays, &graph()).map_err(|error| error.to_string())
-    }
-
-    #[test]
-    fn selections_are_cut_to_their_longest() {
-        let data = load(&arrays()).unwrap();
-        let one: Examples<f32> = data.select(&[1]);
-        assert_eq!(one.lengths["t"], [1]);
-        let feeds = one.feeds();
-        assert_eq!(feeds[0], ("w", Feed::Ids(&[3][..])));
-        assert_eq!(feeds[1], ("x", Feed::Real(&[6.0, 7.0][..])));
-        let both: Examples<f64> = data.select(&[1, 0]);
-        assert_eq!(both.feeds()[0], ("w", Feed::Ids(&[3, u32::MAX, u32::MAX, 0, 1, 2][..])));
-    }
-
-    #[test]
-    fn windows_are_cut_along_one_axis() {
-        let data = load(&arrays()).unwrap();
-        let second: Examples<f64> = data.window(&[0, 1], "t", &(1..3));
-        assert_eq!(second.lengths["t"], [2, 0]);
-        assert_eq!(second.feeds()[0], ("w", Feed::Ids(&[1, 2, u32::MAX, u32::MAX][..])));
-        let x = [2.0, 3.0, 4.0, 5.0, 0.0, 0.0, 0.0, 0.0];
-        assert_eq!(second.feeds()[1], ("x", Feed::Real(&x[..])));
-        assert_eq!(second.feeds()[2], ("y", Feed::Ids(&[2, 0][..])));
-        assert_eq!(data.window::<f64>(&[0, 1], "t", &(0..9)), data.select(&[0, 1]));
-    }
-
-    #[test]
-    fn arrays_that_do_not_fit() {
-        let with = |name: &str, array: Array| {
-            let mut arrays = arrays();
-            arrays.insert(name.to_string(), array);
-            load(&arrays).unwrap_err()
-        };
-        assert_eq!(with("y", integers(&[2], &[0, 3])), "array `y` in d.npz: id 3 at [1] is not from 0 to 2");
-        assert_eq!(
-            with("w", integers(&[2, 3], &[0, 1, 4, 0, 0, 0])),
-            "array `w` in d.npz: id 4 at [0, 2] is not from 0 to 3"
-        );
-        assert_eq!(
-            with("x", integers(&[2, 3], &[0; 6])),
-            "array `x` in d.npz has shape [2, 3], but the model needs [batch, longest t, 2]"
-        );
-        assert!(with("t", integers(&[2], &[4, 1])).contains("length 4 of example 0 is not from 0 to 3"));
-        assert!(with("t", integers(&[3], &[1, 1, 1])).contains("[2], one length an example"));
-        assert!(with("y", integers(&[3], &[0; 3])).contains("2 examples as in the others"));
-        let nan = Data::Real(vec![0.0, 0.0, 0.0, f64::NAN, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0]);
-        assert!(with("x", Array { shape: vec![2, 3, 2], data: nan }).contains("NaN at [0, 1]"));
-        let mut missing = arrays();
-        missing.remove("y");
-        assert!(load(&missing).unwrap_err().contains("no array `y`"));
-    }
 
     #[test]
     fn a_shuffle_is_a_permutation_of_its_own() {

@@ -1,28 +1,34 @@
 //! What a stage makes of a model, as text.
 //!
 //! ```
-//! use rnnc::driver::{emit::{Stage, emit}, session::Model};
+//! use rnnc::driver::{emit::{Stage, Unroll, emit}, session::Model};
 //! let model = Model::new("m.rnn", "model M() { input x: [] over t  param w: []  loss l = w * x }");
-//! assert!(emit(&model, Stage::Graph, None)?.contains("loss l = w * x"));
+//! assert!(emit(&model, Stage::Graph, Unroll::default())?.contains("loss l = w * x"));
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
 //! From `opt` on it is the program of training: losses and the gradients of what is trained. A model
 //! without a loss is shown with its values instead.
 
+use std::collections::HashMap;
+
 use thiserror::Error;
 
 use super::compile::{CompileError, optimise, optimised, planned};
 use super::session::{Model, SessionError};
+use super::treebank::Problem;
 pub use crate::backend::native::Target;
 use crate::backend::native::emit::EmitError as CodeError;
 use crate::backend::native::listing::{self, Function};
 use crate::backend::opencl;
 use crate::check::Mode;
 use crate::grad::{GradError, grad, grad_of_losses};
-use crate::ir::{self, AxisKind, Graph, OriginKind, OutputKind, ScheduleError, Tree, listing};
+use crate::ir::{
+    self, AxisId, AxisKind, Graph, NodeId, OriginKind, OutputKind, ScheduleError, Tree, listing,
+};
 use crate::opt::TIDY;
 use crate::plan::{self, Precision};
+use crate::runtime::treebank::{self, Fault, Place};
 use crate::syntax::parse;
 
 /// A stage of the compiler.
@@ -69,14 +75,28 @@ pub enum EmitError {
     /// Unrolling.
     #[error(transparent)]
     Schedule(#[from] ScheduleError),
+    /// The tree to unroll on.
+    #[error("the tree of --tree:{0}")]
+    Tree(#[from] Fault),
+    /// A tree that the model cannot be unrolled on.
+    #[error("{0}")]
+    Unfit(String),
 }
 
-/// The text of a stage; `unroll` turns every axis of `graph` and `dot` into so many copies, a tree into a
-/// complete binary one of so many nodes.
+/// What becomes of the axes of `graph` and `dot`: nothing if nothing is said.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Unroll<'a> {
+    /// So many copies along every sequence, and a complete binary tree of so many nodes.
+    pub steps: Option<usize>,
+    /// A tree as in a treebank, in the place of that.
+    pub tree: Option<&'a str>,
+}
+
+/// The text of a stage.
 ///
 /// # Errors
-/// The model is wrong or does not come as far as this stage.
-pub fn emit(model: &Model, stage: Stage, unroll: Option<usize>) -> Result<String, EmitError> {
+/// The model is wrong or does not come as far as this stage, or the tree is none or not the model's.
+pub fn emit(model: &Model, stage: Stage, unroll: Unroll) -> Result<String, EmitError> {
     if stage == Stage::Ast {
         let file = parse(&model.source).map_err(|diagnostics| model.mistakes(diagnostics))?;
         return Ok(format!("{file:#?}\n"));
@@ -85,8 +105,12 @@ pub fn emit(model: &Model, stage: Stage, unroll: Option<usize>) -> Result<String
     let name = format!("{}_train", graph.name);
     Ok(match stage {
         Stage::Ast => String::new(),
-        Stage::Graph => ir::print(&unrolled(graph, unroll)?),
-        Stage::Dot => ir::dot(&unrolled(graph, unroll)?),
+        Stage::Graph => ir::print(&unrolled(graph, unroll)?.graph),
+        Stage::Dot => {
+            let Unrolled { graph, node_of, label_of } = unrolled(graph, unroll)?;
+            let label = |node: usize| label_of.get(node).cloned().unwrap_or_else(|| format!("node {node}"));
+            ir::dot_in_groups(&graph, node_of, label)
+        }
         Stage::Grad => ir::print(&gradient(&graph, None)?),
         Stage::Opt => {
             let (graph, kinds) = trained(&graph)?;
@@ -111,19 +135,73 @@ fn functions(graph: &Graph, name: &str, target: Target) -> Result<Vec<Function>,
     Ok(listing::functions(&planned(&graph, kinds, name)?, Precision::F32, target)?)
 }
 
-fn unrolled(mut graph: Graph, steps: Option<usize>) -> Result<Graph, ScheduleError> {
-    let Some(steps) = steps else { return Ok(graph) };
-    let names: Vec<String> = graph.axes.iter().skip(1).map(|axis| axis.name.clone()).collect();
+/// A graph with copies in the place of axes.
+struct Unrolled {
+    graph: Graph,
+    /// The node of the tree that each copy belongs to.
+    node_of: HashMap<NodeId, usize>,
+    /// By node of the tree that was given: what stands there.
+    label_of: Vec<String>,
+}
+
+fn unrolled(graph: Graph, unroll: Unroll) -> Result<Unrolled, EmitError> {
+    let mut unrolled = Unrolled { graph, node_of: HashMap::new(), label_of: Vec::new() };
+    let given = unroll.tree.map(|text| one_tree(&unrolled.graph, text)).transpose()?;
+    // The trees last: what unrolls behind them has other nodes.
+    let trees = |graph: &Graph, name: &str| {
+        graph.axes.iter().any(|axis| axis.name == *name && axis.kind == AxisKind::Tree)
+    };
+    let mut names: Vec<String> = unrolled.graph.axes.iter().skip(1).map(|axis| axis.name.clone()).collect();
+    names.sort_by_key(|name| trees(&unrolled.graph, name));
     for name in names {
-        let Some(axis) = graph.find_axis(&name) else { continue };
-        graph = match graph.axis_kind(axis) {
-            AxisKind::Tree => ir::unroll_tree(&graph, axis, &complete(steps))?,
-            // These go with their tree.
-            AxisKind::Children(_) | AxisKind::Leaves(_) => continue,
-            AxisKind::Batch | AxisKind::Time => ir::unroll(&graph, axis, steps)?,
-        };
+        let Some(axis) = unrolled.graph.find_axis(&name) else { continue };
+        match (unrolled.graph.axis_kind(axis), unroll.steps, &given) {
+            (AxisKind::Tree, _, Some((tree, labels))) => {
+                (unrolled.graph, unrolled.node_of) = ir::unroll_tree_by_node(&unrolled.graph, axis, tree)?;
+                unrolled.label_of.clone_from(labels);
+            }
+            (AxisKind::Tree, Some(nodes), None) => {
+                (unrolled.graph, unrolled.node_of) =
+                    ir::unroll_tree_by_node(&unrolled.graph, axis, &complete(nodes))?;
+            }
+            (AxisKind::Time, Some(steps), _) => unrolled.graph = ir::unroll(&unrolled.graph, axis, steps)?,
+            // Children and leaves go with their tree.
+            (AxisKind::Children(_) | AxisKind::Leaves(_) | AxisKind::Batch, ..) => {}
+            (AxisKind::Tree | AxisKind::Time, None, _) => {}
+        }
     }
-    Ok(graph)
+    Ok(unrolled)
+}
+
+/// The tree of a text, which all trees of the graph can take, and what stands at each node.
+fn one_tree(graph: &Graph, text: &str) -> Result<(Tree, Vec<String>), EmitError> {
+    let parses = treebank::parse(text)?;
+    let [parse] = &parses[..] else {
+        return Err(EmitError::Unfit(format!("one tree is drawn, these are {}", parses.len())));
+    };
+    let axes = (0..).zip(&graph.axes).filter(|(_, axis)| axis.kind == AxisKind::Tree);
+    let axes: Vec<AxisId> = axes.map(|(number, _)| AxisId(number)).collect();
+    if axes.is_empty() {
+        return Err(EmitError::Unfit(format!("model `{}` has no tree to unroll", graph.name)));
+    }
+    for axis in axes {
+        let limit = ir::most_children(graph, axis)?.map_or(usize::MAX, |limit| limit as usize);
+        let crowded = (0..parse.tree.len()).find(|&node| parse.tree.arity(node) > limit);
+        if let Some(node) = crowded {
+            let place = Place::of(text, parse.nodes[node].at);
+            let problem = Problem::Children { given: parse.tree.arity(node), most: limit };
+            let (line, column) = (place.line, place.column);
+            return Err(EmitError::Unfit(format!("the tree of --tree:{line}:{column}: {problem}")));
+        }
+    }
+    let label = |(number, node): (usize, &treebank::Node)| {
+        let tokens = [node.label, node.word].into_iter().flatten().map(|token| token.text);
+        std::iter::once(format!("node {number}"))
+            .chain(tokens.map(str::to_string))
+            .collect::<Vec<_>>()
+            .join(" ")
+    };
+    Ok((parse.tree.clone(), parse.nodes.iter().enumerate().map(label).collect()))
 }
 
 /// The tree of so many nodes, each with two children while they last, level by level.

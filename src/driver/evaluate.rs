@@ -22,7 +22,7 @@ use super::batch::{Batch, BatchError, Feed, threads};
 use super::carried::Carried;
 use super::compile::{CompileError, Pipeline};
 use super::corpus::{self, Characters, CorpusError, Examples, Source};
-use super::data::{DataError, Dataset};
+use super::data::Dataset;
 use super::figures::{Figures, Tally};
 use super::machine::Machine;
 use super::session::{Model, SessionError, TextInput, parameter_specs};
@@ -61,15 +61,12 @@ pub enum EvaluateError {
     /// The data.
     #[error(transparent)]
     Corpus(#[from] CorpusError),
-    /// The archive.
-    #[error(transparent)]
-    Data(#[from] DataError),
-    /// Characters for a model that was not trained on a text, or the reverse.
+    /// Data of another kind than a run was trained on.
     #[error("{}: the run was trained on {trained}, so it is measured on such data", run.display())]
     Kind {
         /// The run's file.
         run: PathBuf,
-        /// `a text (--text)` or `examples (--npz)`.
+        /// `a text (--text)`, `examples (--npz)` or `trees (--trees)`.
         trained: &'static str,
     },
     /// A run that held nothing out.
@@ -182,9 +179,7 @@ impl Evaluator {
         let all: Vec<usize> = range.collect();
         for chosen in all.chunks(EXAMPLES) {
             let examples = data.select::<f32>(chosen);
-            let named = |axis: &str| examples.lengths.get(axis).map(Vec::as_slice);
-            let lengths = self.batch.lengths_by_name(examples.count, named);
-            self.batch.lay_out(&lengths)?;
+            self.batch.lay_out(&examples.lengths_for(self.batch.plan()))?;
             self.batch.run(&examples.feeds(), &values)?;
             tally.add(&self.batch)?;
         }
@@ -204,7 +199,7 @@ pub struct Evaluation {
     pub what: String,
     /// How many characters or examples.
     pub count: usize,
-    /// `characters` or `examples`.
+    /// `characters`, `trees` or `examples`.
     pub unit: &'static str,
     /// The figures.
     pub figures: Figures,
@@ -222,7 +217,6 @@ pub fn evaluate(
 ) -> Result<Evaluation, EvaluateError> {
     let mut run = Run::load(path)?;
     let model = Model::of_run(path, &run.meta);
-    model.without_trees()?;
     let graph = model.check(Mode::Evaluate)?.graph;
     run.expect_model(path, parameter_specs(&graph))?;
     let pool = threads(thread_count)?;
@@ -241,42 +235,43 @@ pub fn evaluate(
         (false, None) => format!("the held-out part of {}", source.path().display()),
     };
     let nothing = || EvaluateError::NothingHeldOut { run: path.to_path_buf() };
-    match (&source, &run.meta.vocabulary) {
-        (Source::Text(file), Some(vocabulary)) => {
-            let ids = match whole {
-                true => corpus::ids(file, vocabulary)?,
-                false => Characters::load(file, valid, fraction, vocabulary)?.held_out,
-            };
-            if ids.is_empty() {
-                return Err(nothing());
-            }
-            let input = model.text_input()?;
-            let mut evaluator = Evaluator::new(&model, Some(&input), run.weights(), &pool, machine)?;
-            let figures = evaluator.stream(run.weights(), &ids)?;
-            Ok(Evaluation { what, count: ids.len(), unit: "characters", figures })
-        }
-        (Source::Npz(file), None) => {
-            let mut evaluator = Evaluator::new(&model, None, run.weights(), &pool, machine)?;
-            let (figures, count) = if whole {
-                let data = Dataset::load(file, &graph)?;
-                (evaluator.examples(run.weights(), &data, 0..data.examples)?, data.examples)
-            } else {
-                let examples = Examples::load(file, valid, fraction, &graph)?;
-                let (data, range) = examples.held_out();
-                if range.is_empty() {
-                    return Err(nothing());
-                }
-                (evaluator.examples(run.weights(), data, range.clone())?, range.len())
-            };
-            Ok(Evaluation { what, count, unit: "examples", figures })
-        }
-        (Source::Npz(_), Some(_)) => {
-            Err(EvaluateError::Kind { run: path.to_path_buf(), trained: "a text (--text)" })
-        }
-        (Source::Text(_), None) => {
-            Err(EvaluateError::Kind { run: path.to_path_buf(), trained: "examples (--npz)" })
-        }
+    let meta = &run.meta;
+    let trained = match (&meta.vocabulary, &meta.words) {
+        (Some(_), _) => ("text", "a text (--text)"),
+        (None, Some(_)) => ("trees", "trees (--trees)"),
+        (None, None) => ("npz", "examples (--npz)"),
+    };
+    if source.kind() != trained.0 {
+        return Err(EvaluateError::Kind { run: path.to_path_buf(), trained: trained.1 });
     }
+    if let (Source::Text(file), Some(vocabulary)) = (&source, &meta.vocabulary) {
+        let ids = match whole {
+            true => corpus::ids(file, vocabulary)?,
+            false => Characters::load(file, valid, fraction, vocabulary)?.held_out,
+        };
+        if ids.is_empty() {
+            return Err(nothing());
+        }
+        let input = model.text_input()?;
+        let mut evaluator = Evaluator::new(&model, Some(&input), run.weights(), &pool, machine)?;
+        let figures = evaluator.stream(run.weights(), &ids)?;
+        return Ok(Evaluation { what, count: ids.len(), unit: "characters", figures });
+    }
+    let mut evaluator = Evaluator::new(&model, None, run.weights(), &pool, machine)?;
+    let examples = match whole {
+        true => Examples::of(corpus::examples(&source, &graph, meta.words.as_ref())?),
+        false => Examples::load(&source, valid, fraction, &graph, meta.words.as_ref())?,
+    };
+    let (data, range) = match whole {
+        true => (examples.data(), examples.training()),
+        false => examples.held_out(),
+    };
+    if range.is_empty() {
+        return Err(nothing());
+    }
+    let unit = if data.trees.is_empty() { "examples" } else { "trees" };
+    let count = range.len();
+    Ok(Evaluation { what, count, unit, figures: evaluator.examples(run.weights(), data, range)? })
 }
 
 #[cfg(test)]

@@ -18,15 +18,14 @@ use thiserror::Error;
 
 use super::batch::{Batch, BatchError, threads};
 use super::compile::{CompileError, program};
-use super::data::Dataset;
+use super::data::{Dataset, Trees};
 use super::session::{Model, SessionError};
 use crate::base::philox::philox4x32;
 use crate::check::{Checked, Mode};
 use crate::eval::{self, DifferenceOptions, EvalError, Feeds, difference, worst_errors};
 use crate::grad::{GradError, grad};
-use crate::ir::{AxisKind, Graph, OutputKind, Tree};
+use crate::ir::{AxisId, AxisKind, Graph, OutputKind, ScheduleError, Tree, most_children};
 use crate::runtime::initializer::Initializer;
-use crate::runtime::layout::Lengths;
 
 /// The largest relative error that counts as agreement.
 pub const TOLERANCE: f64 = 1e-6;
@@ -50,6 +49,9 @@ pub enum GradcheckError {
     /// The interpreter.
     #[error(transparent)]
     Eval(#[from] EvalError),
+    /// The order of the equations.
+    #[error(transparent)]
+    Schedule(#[from] ScheduleError),
     /// The compiler.
     #[error(transparent)]
     Compile(#[from] CompileError),
@@ -98,26 +100,15 @@ fn compare(graph: &Graph, seed: u64) -> Result<Report, GradcheckError> {
     let examples = LENGTHS[0].len();
     let axes = graph.axes.iter().skip(1).zip(LENGTHS.iter().cycle());
     let mut lengths = BTreeMap::new();
-    let mut trees = BTreeMap::new();
+    let mut trees = Trees::new();
     for (number, (axis, own)) in (1..).zip(axes) {
         if axis.kind == AxisKind::Tree {
-            trees.insert(axis.name.clone(), random_trees(seed, number));
+            let most = most_children(graph, AxisId(number))?;
+            trees.insert(axis.name.clone(), random_trees(seed, number, most.unwrap_or(u32::MAX)));
         }
         lengths.insert(axis.name.clone(), own.to_vec());
     }
-    // Lengths along trees, their children and their leaves are the trees' own.
-    for axis in graph.axes.iter().skip(1) {
-        let (tree, length): (_, fn(&Tree) -> usize) = match axis.kind {
-            AxisKind::Tree => (&axis.name[..], Tree::len),
-            AxisKind::Children(tree) => (graph.axis_name(tree), Tree::largest_arity),
-            AxisKind::Leaves(tree) => (graph.axis_name(tree), |tree| tree.leaves().len()),
-            AxisKind::Batch | AxisKind::Time => continue,
-        };
-        if let Some(trees) = trees.get(tree) {
-            lengths.insert(axis.name.clone(), trees.iter().map(length).collect());
-        }
-    }
-    let data = Dataset::random(graph, &lengths, examples, seed);
+    let data = Dataset::random_on(graph, &lengths, trees, examples, seed);
     let params: BTreeMap<String, Vec<f64>> = graph
         .params
         .iter()
@@ -130,8 +121,8 @@ fn compare(graph: &Graph, seed: u64) -> Result<Report, GradcheckError> {
         .collect();
     let feeds = Feeds {
         examples,
-        lengths,
-        trees,
+        lengths: data.lengths.clone(),
+        trees: data.trees.iter().map(|(axis, trees)| (axis.clone(), owned(trees))).collect(),
         inputs: data.for_interpreter(),
         settings: BTreeMap::from([("temperature".to_string(), 1.0)]),
         seed,
@@ -151,18 +142,32 @@ fn compare(graph: &Graph, seed: u64) -> Result<Report, GradcheckError> {
     Ok(Report { model: graph.name.clone(), dims: graph.dims.clone(), parameters })
 }
 
-/// A tree for each example, on the axis of this number.
-fn random_trees(seed: u64, axis: u32) -> Vec<Tree> {
-    let grown = |(example, (parents, more)): (u32, &(&[i64], u32))| {
-        let mut parents = parents.to_vec();
-        for node in 0..*more {
-            let key = [seed as u32, (seed >> 32) as u32];
-            let word = philox4x32([node, example, axis, 0x72EE], key)[0];
-            parents.push(i64::from(word) % parents.len() as i64);
+/// A tree for each example, of no node with more children than this.
+fn random_trees(seed: u64, axis: u8, most: u32) -> Vec<Arc<Tree>> {
+    let grown = |(example, (given, more)): (u32, &(&[i64], u32))| {
+        let (mut parents, mut arities) = (vec![-1], vec![0]);
+        let key = [seed as u32, (seed >> 32) as u32];
+        let random = |node: u32| philox4x32([node, example, u32::from(axis), 0x72EE], key)[0] as usize;
+        let given = given.iter().skip(1).map(|&parent| usize::try_from(parent).unwrap_or(0));
+        for wanted in given.chain((0..*more).map(random)) {
+            let parent = free(&arities, most, wanted % arities.len());
+            parents.push(i64::try_from(parent).unwrap_or(-1));
+            arities[parent] += 1;
+            arities.push(0);
         }
-        Tree::new(&parents).unwrap_or_default()
+        Arc::new(Tree::new(&parents).unwrap_or_default())
     };
     (0..).zip(&TREES).map(grown).collect()
+}
+
+/// The first node from `wanted` on, in a circle, that may have another child: the last always may.
+fn free(arities: &[u32], most: u32, wanted: usize) -> usize {
+    let circle = (wanted..arities.len()).chain(0..wanted);
+    circle.into_iter().find(|&node| arities[node] < most).unwrap_or(arities.len() - 1)
+}
+
+fn owned(trees: &[Arc<Tree>]) -> Vec<Tree> {
+    trees.iter().map(|tree| Tree::clone(tree)).collect()
 }
 
 /// The model with small dimensions where it works with those, else as it is.
@@ -196,13 +201,7 @@ fn native(
     let mut batch = Batch::new(Arc::clone(&program), threads(1)?);
     let all: Vec<usize> = (0..feeds.examples).collect();
     let examples = data.select::<f64>(&all);
-    let lengths = batch.lengths_by_name(feeds.examples, |axis| feeds.lengths.get(axis).map(Vec::as_slice));
-    let trees = batch.plan().axes.iter().enumerate().filter_map(|(axis, name)| {
-        let shared = feeds.trees.get(name)?.iter().cloned().map(Arc::new);
-        Some((axis, shared.collect()))
-    });
-    let lengths = Lengths { trees: trees.collect(), ..lengths };
-    batch.lay_out(&lengths)?;
+    batch.lay_out(&examples.lengths_for(batch.plan()))?;
     batch.set_random(feeds.seed, u64::from(feeds.step))?;
     batch.run(&examples.feeds(), &values)?;
     let mut gradients = BTreeMap::new();
@@ -245,6 +244,22 @@ mod tests {
             let report = compare(&graph, 1).unwrap();
             assert!(report.agrees(), "{cell}: {report:?}");
         }
+    }
+
+    #[test]
+    fn trees_have_no_child_that_a_model_passes_over() {
+        for (most, largest) in [(u32::MAX, 3), (2, 2), (1, 1)] {
+            for seed in 0..20 {
+                let trees = random_trees(seed, 1, most);
+                assert_eq!(trees.len(), LENGTHS[0].len());
+                assert!(trees.iter().map(|tree| tree.largest_arity()).max() >= Some(largest));
+                assert!(trees.iter().all(|tree| tree.largest_arity() as u64 <= u64::from(most)));
+            }
+        }
+        let report = check(
+            "model M(H = 3) {\n  input z: [H] over n, n.child\n  input x: [H] over tree n\n  param w: [H]\n  loss l = sum(w * sum(z * x over child))\n}\n",
+        );
+        assert!(report.agrees(), "{report:?}");
     }
 
     #[test]

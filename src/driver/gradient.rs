@@ -43,7 +43,6 @@ impl GradientProgram {
     ) -> Result<GradientProgram, CompileError> {
         let name = format!("{}_train", graph.name);
         let kinds = [OutputKind::Loss, OutputKind::Gradient, OutputKind::Carry];
-        let batch = pipeline.batch::<f32>(graph, &kinds, &name, pool)?;
         let places: Vec<(String, Range<usize>)> = graph
             .outputs_of(OutputKind::Gradient)
             .filter_map(|output| {
@@ -51,6 +50,8 @@ impl GradientProgram {
                 Some((format!("gradient:{}", output.name), range))
             })
             .collect();
+        let added = places.iter().map(|(name, _)| name.clone()).collect();
+        let batch = pipeline.batch_adding::<f32>(graph, &kinds, &name, pool, Some(added))?;
         let losses = graph.outputs_of(OutputKind::Loss).map(|output| format!("loss:{}", output.name));
         Ok(GradientProgram {
             ranges: parameter_ranges(&batch, parameters),
@@ -86,13 +87,11 @@ impl GradientProgram {
     /// # Errors
     /// Data that do not fit.
     pub fn run(&mut self, parameters: &Parameters, feeds: &[(&str, Feed<f32>)]) -> Result<f64, BatchError> {
-        self.batch.run(feeds, &slices(parameters, &self.ranges))?;
+        let parameters = slices(parameters, &self.ranges);
+        self.batch.run_adding(feeds, &parameters, &self.places, &mut self.gradient)?;
         let mut loss = 0.0;
         for name in &self.losses {
             loss += self.batch.number(name)?;
-        }
-        for (name, range) in &self.places {
-            self.batch.add_up(name, &mut self.gradient[range.clone()])?;
         }
         Ok(loss)
     }
@@ -122,10 +121,15 @@ mod tests {
         let mut program = GradientProgram::new(&mut pipeline, &graph, &parameters, &pool).unwrap();
         program.batch_mut().lay_out(&Lengths::uniform(40, &[2])).unwrap();
         let x: Vec<f32> = (0..40 * 2 * 150).map(|i| (i as f32 * 0.7).sin()).collect();
-        program.run(&parameters, &[("x", Feed::Real(&x))]).unwrap();
+        let feeds = [("x", Feed::Real(&x[..]))];
+        program.run(&parameters, &feeds).unwrap();
+        // The same outputs from groups that share no memory.
+        let mut apart = Batch::new(Arc::clone(program.batch.program().unwrap()), Arc::clone(&pool));
+        apart.lay_out(&Lengths::uniform(40, &[2])).unwrap();
+        apart.run(&feeds, &slices(&parameters, &program.ranges)).unwrap();
         let mut added = vec![0.0; parameters.values().len()];
         for (name, range) in &program.places {
-            added[range.clone()].copy_from_slice(&program.batch.values(name).unwrap());
+            added[range.clone()].copy_from_slice(&apart.values(name).unwrap());
         }
         (program.gradient().to_vec(), added)
     }
@@ -189,7 +193,18 @@ mod tests {
             GradientProgram::new(&mut pipeline, &graph, &parameters, &threads(1).unwrap()).unwrap();
         program.batch_mut().lay_out(&Lengths::uniform(1, &[2])).unwrap();
         for wrong in [129, 131] {
-            let error = program.batch.add_up("gradient:h.b_h", &mut vec![0.0; wrong]).unwrap_err();
+            let sums = [("gradient:h.b_h".to_string(), 0..wrong)];
+            let x = [0.0; 300];
+            let mut total = vec![0.0; wrong];
+            let error = program
+                .batch
+                .run_adding(
+                    &[("x", Feed::Real(&x))],
+                    &slices(&parameters, &program.ranges),
+                    &sums,
+                    &mut total,
+                )
+                .unwrap_err();
             assert!(error.to_string().contains("130"), "{error}");
         }
     }

@@ -89,11 +89,12 @@ impl Cut {
 }
 
 impl Material {
-    /// What is counted: `characters`, `examples`, or `steps` of examples that are cut.
+    /// What is counted: `characters`, `trees`, `examples`, or `steps` of examples that are cut.
     pub fn unit(&self) -> &'static str {
         match self {
             Material::Text { .. } => "characters",
             Material::Examples { cut: Some(_), .. } => "steps",
+            Material::Examples { examples, .. } if !examples.data().trees.is_empty() => "trees",
             Material::Examples { .. } => "examples",
         }
     }
@@ -214,8 +215,7 @@ impl Material {
                 let Some(chosen) = order.chunks(*batch).nth(number) else { return Ok((0.0, 0)) };
                 let steps = chunk * cut.steps..(chunk + 1).saturating_mul(cut.steps);
                 let selected = examples.data().window::<f32>(chosen, &cut.axis, &steps);
-                let named = |axis: &str| selected.lengths.get(axis).map(Vec::as_slice);
-                let lengths = trainer.batch().lengths_by_name(selected.count, named);
+                let lengths = selected.lengths_for(trainer.batch().plan());
                 if chunk == 0 {
                     cut.carried = Carried::new(trainer.batch().plan(), selected.count);
                 }
@@ -228,8 +228,7 @@ impl Material {
             Material::Examples { examples, batch, order, cut: None } => {
                 let Some(chosen) = order.chunks(*batch).nth(index) else { return Ok((0.0, 0)) };
                 let selected = examples.data().select::<f32>(chosen);
-                let named = |axis: &str| selected.lengths.get(axis).map(Vec::as_slice);
-                let lengths = trainer.batch().lengths_by_name(selected.count, named);
+                let lengths = selected.lengths_for(trainer.batch().plan());
                 let loss = trainer.step(run, &lengths, &selected.feeds())?;
                 Ok((loss, selected.count as u64))
             }
@@ -275,6 +274,7 @@ mod tests {
             model_name: "M".into(),
             dims: dims(graph),
             vocabulary: None,
+            words: None,
             rate: settings.learning_rate(),
             settings,
             patience: Patience::default(),

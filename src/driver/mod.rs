@@ -4,12 +4,14 @@
 //!   `timings`: how long the stages took
 //! - `batch`, `carried`, `figures`: a program run on a batch, on chunk after chunk, and what it measured
 //! - `machine`: what programs run on
-//! - `corpus`, `data`, `material`: what is trained on
+//! - `corpus`, `data`, `arrays`, `treebank`, `material`: what is trained on; `arithmetic`: data of known answers
 //! - `train` with `prepare`, `trainer` and `gradient`; `evaluate`, `generate`, `run`, `gradcheck`
 //! - `bench`: how fast programs of known work run
 //! - `summary`, `emit`: a model in words
 
 pub mod aot;
+pub mod arithmetic;
+pub mod arrays;
 pub mod batch;
 pub mod bench;
 pub mod carried;
@@ -32,6 +34,7 @@ pub mod summary;
 pub mod timings;
 pub mod train;
 mod trainer;
+pub mod treebank;
 
 pub use compile::{CompileError, Pipeline, optimise, optimised, planned, program};
 pub use front::front;

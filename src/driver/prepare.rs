@@ -7,9 +7,10 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use super::corpus::{self, Source};
+use super::corpus::{self, CorpusError, Source};
 use super::session::{Model, dims, parameter_specs};
 use super::train::{Job, TrainError};
+use super::treebank::{Roles, Treebank};
 use crate::check::{Checked, Mode};
 use crate::runtime::checkpoint::{Position, Run, RunMeta};
 use crate::runtime::files;
@@ -17,6 +18,7 @@ use crate::runtime::parameters::Parameters;
 use crate::runtime::schedule::Patience;
 use crate::runtime::settings::TrainSettings;
 use crate::runtime::text::{Vocabulary, read_text};
+use crate::runtime::words::Vocabularies;
 
 /// The part of the data that is held out where nothing is said.
 const HOLDOUT: f64 = 0.1;
@@ -44,17 +46,23 @@ pub(super) fn prepare(job: &Job) -> Result<Prepared, TrainError> {
 fn begin(job: &Job) -> Result<Prepared, TrainError> {
     let Some(file) = &job.file else { return Err(TrainError::Incomplete("there is no program to train")) };
     let Some(source) = job.source.clone() else {
-        return Err(TrainError::Incomplete("there is nothing to train on: give a text or an archive"));
+        return Err(TrainError::Incomplete("there is nothing to train on: give a text, trees or an archive"));
     };
     let mut model = Model::read(file, job.model.as_deref(), &job.set)?;
-    model.without_trees()?;
+    let mut words = None;
     let (vocabulary, checked) = match &source {
         Source::Text(path) => {
+            model.without_trees()?;
             let vocabulary = Vocabulary::of(&corpus::text(path)?);
             let input = model.bind_vocabulary(&vocabulary)?;
             let checked = model.check(Mode::Train)?;
             model.expect_vocabulary(&checked.graph, &input, &vocabulary)?;
             (Some(vocabulary), checked)
+        }
+        Source::Trees(_) => {
+            let (vocabularies, checked) = vocabularies(job, &mut model, &source)?;
+            words = Some(vocabularies);
+            (None, checked)
         }
         Source::Npz(_) => (None, model.check(Mode::Train)?),
     };
@@ -65,6 +73,7 @@ fn begin(job: &Job) -> Result<Prepared, TrainError> {
         model_name: checked.graph.name.clone(),
         dims: dims(&checked.graph),
         vocabulary,
+        words,
         rate: settings.learning_rate(),
         patience: Patience::default(),
         position: Position::default(),
@@ -73,6 +82,33 @@ fn begin(job: &Job) -> Result<Prepared, TrainError> {
         settings,
     };
     Ok(Prepared { run: Run::new(meta, parameters), model, source, valid: job.valid.clone() })
+}
+
+/// The vocabularies of the training part of a treebank, and the model bound to their sizes.
+fn vocabularies(
+    job: &Job,
+    model: &mut Model,
+    source: &Source,
+) -> Result<(Vocabularies, Checked), TrainError> {
+    // Dimensions that the words will bind have no number yet.
+    let loose = model.check(Mode::Train).or_else(|_| model.check_everything())?;
+    let settings = settings(job, model, &loose, false)?;
+    let roles = Roles::of(&loose.graph).map_err(CorpusError::from)?;
+    let bank = Treebank::read(source.path()).map_err(CorpusError::from)?;
+    let trees = bank.parses().map_err(CorpusError::from)?;
+    let cut = corpus::cut(source.path(), trees.len(), settings.holdout.unwrap_or(0.0))?;
+    let vocabularies = roles.vocabularies(&trees[..cut], settings.min_count);
+    for input in roles.words() {
+        model.bind_input(input, vocabularies.words.len())?;
+    }
+    if let Some(labels) = &vocabularies.labels {
+        for input in roles.labels() {
+            model.bind_input(input, labels.len())?;
+        }
+    }
+    let checked = model.check(Mode::Train)?;
+    roles.expect_words(&checked.graph, &vocabularies).map_err(CorpusError::from)?;
+    Ok((vocabularies, checked))
 }
 
 /// The defaults, the model's own settings, and the flags.
@@ -138,7 +174,6 @@ fn resume(job: &Job) -> Result<Prepared, TrainError> {
     kept("--seed", job.seed.map(|n| n.to_string()), own.seed.to_string())?;
     kept("--holdout", job.holdout.map(|x| x.to_string()), own.holdout.unwrap_or(0.0).to_string())?;
     let model = Model::of_run(&job.out, &run.meta);
-    model.without_trees()?;
     let checked = model.check(Mode::Train)?;
     run.expect_model(&job.out, parameter_specs(&checked.graph))?;
     let note = |key: &str| run.meta.notes.get(key).map_or("", String::as_str);

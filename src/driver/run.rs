@@ -1,10 +1,10 @@
 //! A model run once on given weights and data: every named value and, asked for, every gradient.
 //!
 //! ```no_run
-//! use rnnc::driver::{machine::Machine, run::{Request, run}, session::Model};
+//! use rnnc::driver::{corpus::Source, machine::Machine, run::{Request, run}, session::Model};
 //! let model = Model::read("model.rnn".as_ref(), None, &[])?;
 //! let request = Request {
-//!     weights: "w.safetensors".into(), input: "in.npz".into(), output: "out.npz".into(), gradients: None, threads: 0,
+//!     weights: "w.safetensors".into(), input: Source::Npz("in.npz".into()), output: "out.npz".into(), gradients: None, threads: 0,
 //!     machine: Machine::default(),
 //! };
 //! run::<f64>(&model, &request)?;
@@ -14,34 +14,41 @@
 //! This is how other systems check this one. The program is the one that observes (no dropout). Arrays are
 //! named as in the file; a value over `t` is `[batch, longest, …]` with zeros behind an example's end, and
 //! the lengths are an array `t`. Losses and metrics are `loss:NAME` and `metric:NAME`. Ids are integers,
-//! none is -1.
+//! none is -1. A value over the tree `n` is `[batch, most nodes, …]`, one over its leaves `[batch, most leaves,
+//! …]`, one over the children of its nodes `[batch, most nodes, most children, …]`; `n.parent`, `n` and `n.leaf` are the
+//! trees, as `arrays` reads them. Trees in a text are read with the vocabularies of a run.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use thiserror::Error;
 
 use super::batch::{Batch, BatchError, threads};
 use super::compile::{CompileError, Pipeline};
-use super::data::{DataError, Dataset};
+use super::corpus::{self, CorpusError, Source};
 use super::machine::Machine;
 use super::session::{Model, SessionError, parameter_specs};
+use super::treebank::TreebankError;
+use crate::base::Tree;
 use crate::check::Mode;
 use crate::grad::{GradError, grad};
-use crate::ir::OutputKind;
+use crate::ir::{AxisKind, OutputKind};
 use crate::plan::{Element, Precision, Role};
+use crate::runtime::checkpoint::{CheckpointError, Run};
 use crate::runtime::npz::{NpzError, Values, write};
 use crate::runtime::parameters::ParameterSpec;
 use crate::runtime::program::Real;
 use crate::runtime::weights::{WeightsError, load_weights_f64};
+use crate::runtime::words::Vocabularies;
 
 /// What to read and where to write.
 #[derive(Clone, Debug)]
 pub struct Request {
     /// A safetensors file with the model's parameters.
     pub weights: PathBuf,
-    /// An archive with the model's inputs.
-    pub input: PathBuf,
+    /// The model's inputs: an archive or trees.
+    pub input: Source,
     /// Where the values go.
     pub output: PathBuf,
     /// Where the gradients go, if they are wanted.
@@ -63,7 +70,10 @@ pub enum RunError {
     Weights(#[from] WeightsError),
     /// The data.
     #[error(transparent)]
-    Data(#[from] DataError),
+    Corpus(#[from] CorpusError),
+    /// The run whose weights and vocabularies are used.
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
     /// The results' files.
     #[error(transparent)]
     Npz(#[from] NpzError),
@@ -96,11 +106,11 @@ enum Data {
 /// # Errors
 /// Weights or data do not fit the model, or a result cannot be written.
 pub fn run<R: Real>(model: &Model, request: &Request) -> Result<(), RunError> {
-    model.without_trees()?;
+    let (model, vocabularies) = bound(model, request)?;
     let mut graph = model.check(Mode::Evaluate)?.graph;
     let specs = parameter_specs(&graph);
     let weights = load_weights_f64(&request.weights, specs.clone())?;
-    let data = Dataset::load(&request.input, &graph)?;
+    let data = corpus::examples(&request.input, &graph, vocabularies.as_ref())?;
     let mut kinds = vec![OutputKind::Value, OutputKind::Loss, OutputKind::Metric];
     if request.gradients.is_some() {
         let names: Vec<String> = graph.params.iter().map(|param| param.name.clone()).collect();
@@ -114,8 +124,7 @@ pub fn run<R: Real>(model: &Model, request: &Request) -> Result<(), RunError> {
     let values: Vec<&[R]> = batch.parameters().filter_map(|name| parameters.get(name)).collect();
     let all: Vec<usize> = (0..data.examples).collect();
     let examples = data.select::<R>(&all);
-    let lengths = batch.lengths_by_name(examples.count, |axis| examples.lengths.get(axis).map(Vec::as_slice));
-    batch.lay_out(&lengths)?;
+    batch.lay_out(&examples.lengths_for(batch.plan()))?;
     batch.set_random(0, 0)?;
     batch.run(&examples.feeds(), &values)?;
 
@@ -136,7 +145,19 @@ pub fn run<R: Real>(model: &Model, request: &Request) -> Result<(), RunError> {
         let shown = if output.kind == OutputKind::Value { &output.name } else { &full };
         arrays.push(array(&batch, &full, shown)?);
     }
-    for (axis, lengths) in &data.lengths {
+    // How many nodes have so many children is in the parents.
+    let is_parents = |axis: &str| {
+        graph.axes.iter().any(|own| own.name == axis && matches!(own.kind, AxisKind::Children(_)))
+    };
+    for (axis, trees) in &data.trees {
+        let most = data.lengths.get(axis).and_then(|all| all.iter().max().copied()).unwrap_or(0);
+        let parent = |tree: &Tree, node| tree.parent(node).map_or(-1, |parent| parent as i64);
+        let of = |tree: &Arc<Tree>| (0..most).map(|node| parent(tree, node)).collect::<Vec<i64>>();
+        let parents = trees.iter().flat_map(of).collect();
+        let (name, shape) = (format!("{axis}.parent"), vec![trees.len(), most]);
+        arrays.push(Array { name, shape, data: Data::Integers(parents) });
+    }
+    for (axis, lengths) in data.lengths.iter().filter(|(axis, _)| !is_parents(axis)) {
         if !arrays.iter().any(|array| array.name == *axis) {
             let data = Data::Integers(lengths.iter().map(|&length| length as i64).collect());
             arrays.push(Array { name: axis.clone(), shape: vec![lengths.len()], data });
@@ -147,6 +168,31 @@ pub fn run<R: Real>(model: &Model, request: &Request) -> Result<(), RunError> {
         save(path, &gradients)?;
     }
     Ok(())
+}
+
+/// The model with its dimensions bound to those of a run, and the run's vocabularies, where trees are read
+/// whose words need them.
+fn bound(model: &Model, request: &Request) -> Result<(Model, Option<Vocabularies>), RunError> {
+    let mut model = model.clone();
+    if !matches!(request.input, Source::Trees(_)) {
+        return Ok((model, None));
+    }
+    let missing = || {
+        let path = request.weights.clone();
+        CorpusError::from(TreebankError::NoVocabulary { path })
+    };
+    let meta = match Run::load(&request.weights) {
+        Ok(run) => run.meta,
+        Err(CheckpointError::NotARun { .. }) => return Err(missing().into()),
+        Err(error) => return Err(error.into()),
+    };
+    let vocabularies = meta.words.ok_or_else(missing)?;
+    for (name, size) in meta.dims {
+        if !model.set.iter().any(|(own, _)| *own == name) {
+            model.set.push((name, size));
+        }
+    }
+    Ok((model, Some(vocabularies)))
 }
 
 /// All parameters, in one array of the program's type.

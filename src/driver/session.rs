@@ -61,10 +61,10 @@ pub enum SessionError {
         /// What it has or lacks.
         reason: String,
     },
-    /// A model over trees where data are read from files.
+    /// A model over trees where a text is read or written.
     #[error(
-        "model `{model}` runs over the tree `{axis}`, and trees cannot be read from files yet \
-         (`gradcheck` draws its own)"
+        "model `{model}` runs over the tree `{axis}`, and a text has none: it is trained and measured on trees \
+         (--trees) or arrays (--npz)"
     )]
     Trees {
         /// The model.
@@ -157,12 +157,12 @@ impl Model {
         front(&self.source, &request).map_err(|diagnostics| self.mistakes(diagnostics))
     }
 
-    /// That the model has no trees, which no file of data holds.
+    /// That the model has no trees, which no text holds.
     ///
     /// # Errors
     /// It has one. What else is wrong with the model is left to its check.
     pub fn without_trees(&self) -> Result<(), SessionError> {
-        // A dimension that the data bind later has no number yet.
+        // A dimension that the text binds later has no number yet.
         let checked = self.check(Mode::Evaluate).or_else(|_| self.check_everything());
         let Ok(Checked { graph, .. }) = checked else { return Ok(()) };
         match graph.axes.iter().find(|axis| axis.kind == AxisKind::Tree) {
@@ -192,13 +192,7 @@ impl Model {
             let checked = self.check(Mode::Evaluate)?;
             return Err(not_of_text(&checked.graph.name, "it is not in the file"));
         };
-        let mut inputs = Vec::new();
-        for statement in &block.statements {
-            if let ast::Statement::Input(declarations) = statement {
-                let named = |declaration| std::iter::repeat(declaration);
-                inputs.extend(declarations.iter().flat_map(|d| d.names.iter().zip(named(d))));
-            }
-        }
+        let inputs = inputs(block);
         let [(name, declaration)] = &inputs[..] else {
             let names: Vec<String> = inputs.iter().map(|(name, _)| format!("`{}`", name.text)).collect();
             let reason = match names.len() {
@@ -209,14 +203,11 @@ impl Model {
             };
             return Err(not_of_text(&block.name.text, &reason));
         };
-        let (ast::Type::Id(size, _), [axis]) = (&declaration.ty, &declaration.over[..]) else {
+        let (ast::Type::Id(..), [axis]) = (&declaration.ty, &declaration.over[..]) else {
             let reason = format!("its input `{}` is not of the form `id(V) over t`", name.text);
             return Err(not_of_text(&block.name.text, &reason));
         };
-        let dimension = match &size.kind {
-            ast::ExprKind::Name(dim) if block.dims.iter().any(|d| d.name.text == *dim) => Some(dim.clone()),
-            _ => None,
-        };
+        let dimension = dimension(block, declaration);
         Ok(TextInput { name: name.text.clone(), axis: axis.name.text.clone(), dimension })
     }
 
@@ -229,6 +220,24 @@ impl Model {
             Some(name) => models.find(|block| block.name.text == *name),
             None => models.next().filter(|_| models.next().is_none()),
         }
+    }
+
+    /// Binds the dimension `V` of an input `id(V)` of the model, unless `--set` has bound it.
+    ///
+    /// # Errors
+    /// Syntax errors.
+    pub fn bind_input(&mut self, input: &str, size: usize) -> Result<(), SessionError> {
+        let file = parse(&self.source).map_err(|diagnostics| self.mistakes(diagnostics))?;
+        let declared = self.block(&file).and_then(|block| {
+            let (_, declaration) = inputs(block).into_iter().find(|(name, _)| name.text == input)?;
+            dimension(block, declaration)
+        });
+        if let Some(dimension) = declared
+            && !self.set.iter().any(|(name, _)| *name == dimension)
+        {
+            self.set.push((dimension, size));
+        }
+        Ok(())
     }
 
     /// Binds the size of the text's input to that of the vocabulary, unless `--set` has bound it.
@@ -297,6 +306,26 @@ impl Model {
             }
         }
         if wrong.is_empty() { Ok(settings) } else { Err(self.mistakes(wrong)) }
+    }
+}
+
+/// The inputs of a block.
+fn inputs(block: &ast::Block) -> Vec<(&ast::Ident, &ast::Declaration)> {
+    let mut inputs = Vec::new();
+    for statement in &block.statements {
+        if let ast::Statement::Input(declarations) = statement {
+            inputs.extend(declarations.iter().flat_map(|d| d.names.iter().map(move |name| (name, d))));
+        }
+    }
+    inputs
+}
+
+/// The dimension `V` of an input `id(V)`, where that is a dimension of the block.
+fn dimension(block: &ast::Block, declaration: &ast::Declaration) -> Option<String> {
+    let ast::Type::Id(size, _) = &declaration.ty else { return None };
+    match &size.kind {
+        ast::ExprKind::Name(dim) if block.dims.iter().any(|d| d.name.text == *dim) => Some(dim.clone()),
+        _ => None,
     }
 }
 

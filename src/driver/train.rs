@@ -36,7 +36,7 @@ use super::timings::Timings;
 use super::trainer::{StepError, Trainer};
 use crate::check::Mode;
 use crate::grad::{GradError, grad};
-use crate::ir::{AxisId, Graph, OutputKind};
+use crate::ir::{AxisId, AxisKind, Graph, OutputKind};
 use crate::runtime::checkpoint::{Best, CheckpointError, EpochLosses, Run};
 use crate::runtime::files::FileError;
 use crate::runtime::interrupt::Interrupt;
@@ -248,6 +248,12 @@ fn compile(
         None => None,
     };
     let axis = match (&input, settings.truncate) {
+        (None, Some(_)) if checked.graph.axes.iter().any(|axis| axis.kind == AxisKind::Tree) => {
+            return Err(TrainError::Incomplete(
+                "trees are trained on as wholes: write `truncate = none` in the `train` block (or leave \
+                 `--truncate` out)",
+            ));
+        }
         (None, Some(steps)) => Some((cut_axis(&model, &checked.graph)?, steps)),
         _ => None,
     };
@@ -276,7 +282,8 @@ fn compile(
                 Material::Text { characters, input, batch, truncate, carried }
             }
             _ => {
-                let examples = Examples::load(path, valid, fraction, &checked.graph)?;
+                let words = run.meta.words.as_ref();
+                let examples = Examples::load(&source, valid, fraction, &checked.graph, words)?;
                 let plan = trainer.batch().plan();
                 let cut = axis.map(|(axis, steps)| Cut::new(checked.graph.axis_name(axis), steps, plan));
                 Material::Examples { examples, batch, order: Vec::new(), cut }

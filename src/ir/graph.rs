@@ -103,6 +103,8 @@ pub struct InputSpec {
     pub name: String,
     /// Its type, the batch among its axes.
     pub ty: ValueType,
+    /// Whether the program observes it, `y ~ …`: then there is a value at every position.
+    pub observed: bool,
 }
 
 /// What an output is for.

@@ -9,9 +9,10 @@
 //!
 //! - `op`: the operations and how to add one; `types`: axes, accesses, value types
 //! - `infer`: the type of an operation's result; `verify`: all invariants
-//! - `graph`: the container; `schedule`: loops and order
+//! - `graph`: the container; `schedule`: loops and order; `arity`: how many children a tree's equations see
 //! - `print`, `dot`: the graph as equations and as a picture; `unroll`: an axis turned into copies
 
+mod arity;
 mod dot;
 mod graph;
 mod infer;
@@ -22,14 +23,15 @@ mod types;
 mod unroll;
 mod verify;
 
-pub use dot::dot;
+pub use arity::most_children;
+pub use dot::{dot, dot_in_groups};
 pub use graph::{Graph, InputSpec, Node, NodeId, Operand, Origin, OriginKind, Output, OutputKind, ParamSpec};
 pub use infer::{InferError, infer};
 pub use op::{Along, Binary, Contract, Op, Reduction, Unary};
 pub use print::{Listing, listing, live, position, print};
 pub use schedule::{ScheduleError, Stage, instant_cycle, schedule};
 pub use types::{Access, Axis, AxisId, AxisKind, AxisSet, BATCH, Element, ValueType};
-pub use unroll::{unroll, unroll_tree};
+pub use unroll::{unroll, unroll_tree, unroll_tree_by_node};
 pub use verify::verify;
 
 pub use crate::base::{Tree, TreeError};

@@ -21,7 +21,7 @@ use places::{Moved, Places, Spot};
 /// # Errors
 /// If the graph has no schedule.
 pub fn unroll(graph: &Graph, axis: AxisId, steps: usize) -> Result<Graph, ScheduleError> {
-    unrolled(graph, Places::steps(axis, steps))
+    Ok(unrolled(graph, Places::steps(axis, steps))?.to)
 }
 
 /// `graph` with the tree `axis` replaced by a copy of everything for each node of `tree`; what has a value
@@ -30,10 +30,27 @@ pub fn unroll(graph: &Graph, axis: AxisId, steps: usize) -> Result<Graph, Schedu
 /// # Errors
 /// If the graph has no schedule.
 pub fn unroll_tree(graph: &Graph, axis: AxisId, tree: &Tree) -> Result<Graph, ScheduleError> {
-    unrolled(graph, Places::tree(graph, axis, tree))
+    Ok(unrolled(graph, Places::tree(graph, axis, tree))?.to)
 }
 
-fn unrolled(graph: &Graph, places: Places) -> Result<Graph, ScheduleError> {
+/// The same, and which node of the tree each copy belongs to.
+///
+/// # Errors
+/// If the graph has no schedule.
+pub fn unroll_tree_by_node(
+    graph: &Graph,
+    axis: AxisId,
+    tree: &Tree,
+) -> Result<(Graph, HashMap<NodeId, usize>), ScheduleError> {
+    let unroller = unrolled(graph, Places::tree(graph, axis, tree))?;
+    let node = |((from, spot), to): (&(NodeId, Spot), &NodeId)| {
+        Some((*to, unroller.places.tree_node(graph.ty(*from).axes, *spot)?))
+    };
+    let nodes = unroller.made.iter().filter_map(node).collect();
+    Ok((unroller.to, nodes))
+}
+
+fn unrolled<'a>(graph: &'a Graph, places: Places<'a>) -> Result<Unroller<'a>, ScheduleError> {
     let mut unroller = Unroller { from: graph, places, to: graph.emptied(), made: HashMap::new() };
     unroller.to.inputs.clear();
     for input in &graph.inputs {
@@ -61,7 +78,7 @@ fn unrolled(graph: &Graph, places: Places) -> Result<Graph, ScheduleError> {
     for output in &graph.outputs {
         unroller.output(output);
     }
-    Ok(unroller.to)
+    Ok(unroller)
 }
 
 struct Unroller<'a> {
@@ -78,7 +95,7 @@ impl Unroller<'_> {
             let mut ty = input.ty.clone();
             let name = self.places.named(&input.name, ty.axes, spot);
             ty.axes = ty.axes.minus(self.places.gone);
-            self.to.inputs.push(InputSpec { name, ty });
+            self.to.inputs.push(InputSpec { name, ty, observed: input.observed });
         }
     }
 

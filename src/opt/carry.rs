@@ -150,7 +150,11 @@ impl Chunked {
         for back in 1..=furthest {
             let name = if back == 1 { format!("{base}.carry") } else { format!("{base}.carry{back}") };
             let carried_type = ValueType { axes: AxisSet::BATCH, ..ty.clone() };
-            self.graph.inputs.push(InputSpec { name: name.clone(), ty: carried_type.clone() });
+            self.graph.inputs.push(InputSpec {
+                name: name.clone(),
+                ty: carried_type.clone(),
+                observed: false,
+            });
             let carried = self.graph.leaf(Op::Input(name.clone()), carried_type, origin, None);
             let before = *earlier.last()?;
             let last = Operand { node: before, access: Access::Last(axis) };
@@ -218,7 +222,7 @@ impl Chunked {
         }
         let graph = &mut self.graph;
         let ty = ValueType::real(Vec::new(), AxisSet::BATCH);
-        graph.inputs.push(InputSpec { name: STEPS.into(), ty: ty.clone() });
+        graph.inputs.push(InputSpec { name: STEPS.into(), ty: ty.clone(), observed: false });
         let before = graph.leaf(Op::Input(STEPS.into()), ty.clone(), origin, None);
         let length = graph.leaf(Op::Length(self.axis), ty, origin, None);
         let add = Op::Binary(Binary::Add);

@@ -31,6 +31,7 @@ use super::schedule::{LearningRate, Patience};
 use super::settings::TrainSettings;
 use super::text::Vocabulary;
 use super::weights::{self, WeightsError};
+use super::words::Vocabularies;
 
 /// The only metadata key. One key, because a map of several would be written in a random order.
 const KEY: &str = "rnnc";
@@ -86,6 +87,9 @@ pub struct RunMeta {
     pub dims: BTreeMap<String, usize>,
     /// The characters, where the data is a text.
     pub vocabulary: Option<Vocabulary>,
+    /// Words and labels, where the data is trees in a text.
+    #[serde(default)]
+    pub words: Option<Vocabularies>,
     /// How it is trained, flags included; the seed is in it.
     pub settings: TrainSettings,
     /// The learning rate with the state of its schedule.
@@ -424,6 +428,7 @@ mod tests {
             model_name: "M".to_string(),
             dims: BTreeMap::from([("V".to_string(), 65), ("H".to_string(), 128)]),
             vocabulary: Some(Vocabulary::of("abc\n\"\\ü")),
+            words: Some(Vocabularies::default()),
             settings,
             rate,
             patience: Patience::default(),

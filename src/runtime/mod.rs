@@ -11,7 +11,7 @@
 //! | `layout`, `program` | rows and memory of a batch; a compiled plan and runs of it |
 //! | `opencl` | the same on OpenCL devices: kernels, memory, parameters that stay there |
 //! | `optimizer`, `clip`, `schedule`, `settings` | a step of training, and what a `train` block says of it |
-//! | `text`, `npz`, `npy` | data |
+//! | `text`, `treebank`, `words`, `npz`, `npy` | data |
 //! | `checkpoint`, `weights`, `files`, `exact` | runs and weights on disk |
 //! | `progress`, `curve`, `interrupt` | the person who waits |
 //!
@@ -35,4 +35,6 @@ pub mod progress;
 pub mod schedule;
 pub mod settings;
 pub mod text;
+pub mod treebank;
 pub mod weights;
+pub mod words;

@@ -19,7 +19,7 @@ use std::sync::Arc;
 use rayon::ThreadPool;
 use thiserror::Error;
 
-use super::layout::{Content, Layout, LayoutError, Lengths};
+use super::layout::{Content, Home, Layout, LayoutError, Lengths};
 use crate::backend::native::clock;
 use crate::backend::native::context::{CELL_BYTES, Slots};
 use crate::backend::native::emit::EmitError;
@@ -29,7 +29,7 @@ use crate::plan::places::kernels;
 use crate::plan::{BufferId, Element, GemmRows, Plan, Precision, Residency, Role, Work};
 
 /// A type that programs calculate in: f32 or f64.
-pub trait Real: Copy + Default + Send + Sync + std::fmt::Debug + PartialEq + 'static {
+pub trait Real: AddAssign + Copy + Default + Send + Sync + std::fmt::Debug + PartialEq + 'static {
     /// Which one.
     const PRECISION: Precision;
     /// Rounded from f64.
@@ -169,12 +169,45 @@ impl<R: Real> Program<R> {
     }
 }
 
+/// A block of memory whose first byte that is used lies at a multiple of 64 bytes.
+#[derive(Debug, Default)]
+pub struct Memory {
+    bytes: Vec<u8>,
+}
+
+impl Memory {
+    /// Makes room for so many bytes; what was there may be lost.
+    fn reserve(&mut self, bytes: usize) {
+        let bytes = bytes + super::layout::ALIGNMENT;
+        if self.bytes.len() < bytes {
+            // The old block goes before there is a new one.
+            self.bytes = Vec::new();
+            self.bytes = vec![0; bytes];
+        }
+    }
+
+    fn start(&self) -> usize {
+        self.bytes.as_ptr().align_offset(super::layout::ALIGNMENT)
+    }
+
+    fn get(&self) -> &[u8] {
+        &self.bytes[self.start().min(self.bytes.len())..]
+    }
+
+    fn get_mut(&mut self) -> &mut [u8] {
+        let start = self.start().min(self.bytes.len());
+        &mut self.bytes[start..]
+    }
+}
+
 /// The memory of one group of examples.
 pub struct Instance<R: Real> {
     program: Arc<Program<R>>,
     layout: Layout,
-    /// The arena, beginning at the first multiple of 64 bytes.
-    memory: Vec<u8>,
+    /// What is kept from run to run.
+    memory: Memory,
+    /// The outputs that lie, with all temporaries, in memory that is lent for a run, if it is.
+    lent: Option<Arc<[String]>>,
     context: Vec<u64>,
     /// Where workers count how often they have met.
     cells: Vec<u64>,
@@ -191,21 +224,44 @@ impl<R: Real> Instance<R> {
         whole: &Lengths,
         part: Range<usize>,
     ) -> Result<Instance<R>, ProgramError> {
-        let layout = Layout::new(&program.plan, R::PRECISION, whole, part)?;
+        Instance::make(program, whole, part, None)
+    }
+
+    /// As [`Instance::new`], but temporaries and these outputs have no memory of their own: it is lent to each
+    /// run, see [`Instance::run_in`], and one block may serve one instance after the other.
+    ///
+    /// # Errors
+    /// The batch has no layout.
+    pub fn borrowing(
+        program: &Arc<Program<R>>,
+        whole: &Lengths,
+        part: Range<usize>,
+        outputs: &Arc<[String]>,
+    ) -> Result<Instance<R>, ProgramError> {
+        Instance::make(program, whole, part, Some(Arc::clone(outputs)))
+    }
+
+    fn make(
+        program: &Arc<Program<R>>,
+        whole: &Lengths,
+        part: Range<usize>,
+        lent: Option<Arc<[String]>>,
+    ) -> Result<Instance<R>, ProgramError> {
+        let layout = laid_out(program, whole, part, lent.as_deref())?;
         let readings = match program.profiled {
             true => vec![0; clock::readings(kernels(&program.plan).count())],
             false => Vec::new(),
         };
         let program = Arc::clone(program);
-        let (memory, context, cells) = (Vec::new(), Vec::new(), Vec::new());
-        let mut instance = Instance { program, layout, memory, context, cells, held: None, readings };
+        let (memory, context, cells) = (Memory::default(), Vec::new(), Vec::new());
+        let mut instance = Instance { program, layout, memory, lent, context, cells, held: None, readings };
         instance.prepare()?;
         Ok(instance)
     }
 
     /// Takes another batch; memory is kept where it is large enough.
     pub fn relayout(&mut self, whole: &Lengths, part: Range<usize>) -> Result<(), ProgramError> {
-        self.layout = Layout::new(&self.program.plan, R::PRECISION, whole, part)?;
+        self.layout = laid_out(&self.program, whole, part, self.lent.as_deref())?;
         self.prepare()
     }
 
@@ -271,12 +327,17 @@ impl<R: Real> Instance<R> {
 
     /// Runs the program. `parameters` are in the order of [`Program::parameters`], row-major.
     pub fn run(&mut self, parameters: &[&[R]]) -> Result<(), ProgramError> {
+        self.run_in(parameters, &mut Memory::default())
+    }
+
+    /// Runs the program in memory that is lent to it, which then holds the outputs that lie there.
+    pub fn run_in(&mut self, parameters: &[&[R]], lent: &mut Memory) -> Result<(), ProgramError> {
         self.check_parameters(parameters)?;
-        self.fill_context(parameters, 1);
+        self.fill_context(parameters, 1, lent);
         let entry = self.program.code.entry();
         // SAFETY: the context has the slots that the code was made for; every pointer in it is to memory
         // of the size that the layout found for the plan, all of it borrowed for the call. The code
-        // writes to the arena and the readings only, which `self` owns.
+        // writes to the two blocks of memory and the readings only, which `self` owns or has borrowed.
         unsafe { entry(self.context.as_ptr(), 0, 1) };
         Ok(())
     }
@@ -286,12 +347,16 @@ impl<R: Real> Instance<R> {
     pub fn run_together(
         groups: &mut [Instance<R>],
         parameters: &[&[R]],
+        lent: &mut [Memory],
         pool: &ThreadPool,
         workers: usize,
     ) -> Result<(), ProgramError> {
-        for instance in groups.iter_mut() {
+        let mut none: Vec<Memory> = Vec::new();
+        none.resize_with(groups.len(), Memory::default);
+        let lent = if lent.len() < groups.len() { &mut none[..] } else { lent };
+        for (instance, lent) in groups.iter_mut().zip(&mut *lent) {
             instance.check_parameters(parameters)?;
-            instance.fill_context(parameters, workers);
+            instance.fill_context(parameters, workers, lent);
         }
         let groups = &*groups;
         pool.broadcast(|thread| {
@@ -326,10 +391,15 @@ impl<R: Real> Instance<R> {
     }
 
     /// Adds a part of a result of a single row, from element `from` on, to `part`, or begins `part` with it.
-    pub fn add_row(&self, name: &str, from: usize, part: &mut [R], begin: bool) -> Result<(), ProgramError>
-    where
-        R: AddAssign,
-    {
+    /// `lent` is the memory of the last run, if it was lent.
+    pub fn add_row(
+        &self,
+        name: &str,
+        from: usize,
+        part: &mut [R],
+        begin: bool,
+        lent: Option<&Memory>,
+    ) -> Result<(), ProgramError> {
         let id = self.program.find("output", name)?;
         let (bytes, wanted) = (size_of::<R>(), from + part.len());
         let buffer = &self.program.plan.buffers[id];
@@ -337,8 +407,12 @@ impl<R: Real> Instance<R> {
         let single = self.program.plan.spaces[buffer.space].axes.is_empty();
         let row = match self.layout.arena.places[id] {
             Some(place) if real && single && wanted <= buffer.width => {
-                let start = self.memory.as_ptr().align_offset(super::layout::ALIGNMENT) + place.offset;
-                &self.memory[start + from * bytes..start + wanted * bytes]
+                let memory = match (place.home, lent) {
+                    (Home::Lent, Some(lent)) => lent,
+                    _ => &self.memory,
+                };
+                let bytes = place.offset + from * bytes..place.offset + wanted * bytes;
+                memory.get().get(bytes).unwrap_or_default()
             }
             _ => {
                 return Err(ProgramError::Mismatch {
@@ -373,13 +447,10 @@ impl<R: Real> Instance<R> {
     /// Memory for the layout, with everything in it that does not come from the caller.
     fn prepare(&mut self) -> Result<(), ProgramError> {
         self.held = self.held.map(|_| false);
-        let bytes = self.layout.arena.bytes + super::layout::ALIGNMENT;
-        if self.memory.len() < bytes {
-            self.memory = vec![0; bytes];
-        }
+        self.memory.reserve(self.layout.arena.bytes);
         let program = Arc::clone(&self.program);
         let (zeros, zeros_bytes) = (self.layout.arena.zeros, self.layout.arena.zeros_bytes);
-        self.arena()[zeros..zeros + zeros_bytes].fill(0);
+        self.memory.get_mut()[zeros..zeros + zeros_bytes].fill(0);
         for (id, buffer) in program.plan.buffers.iter().enumerate() {
             let Some(place) = self.layout.arena.places[id] else {
                 continue;
@@ -392,7 +463,7 @@ impl<R: Real> Instance<R> {
                 // The program clears these itself when their lives begin.
                 (Role::Temporary | Role::Output(_), _) => continue,
                 (_, Residency::Scratch) => {}
-                _ => self.arena()[place.start..place.start + place.bytes].fill(nothing),
+                _ => self.memory.get_mut()[place.start..place.start + place.bytes].fill(nothing),
             }
             match self.layout.content(&program.plan, id)? {
                 Some(Content::Real(values)) => {
@@ -406,18 +477,12 @@ impl<R: Real> Instance<R> {
         Ok(())
     }
 
-    fn arena(&mut self) -> &mut [u8] {
-        let start = self.memory.as_ptr().align_offset(super::layout::ALIGNMENT);
-        &mut self.memory[start..]
-    }
-
     fn write_packed<T: Copy>(&mut self, id: BufferId, values: &[T], write: impl Fn(T, &mut [u8])) {
         let Some(place) = self.layout.arena.places[id] else {
             return;
         };
         let bytes = self.program.plan.buffers[id].element.bytes(R::PRECISION);
-        let arena = self.arena();
-        let slots = arena[place.offset..].chunks_exact_mut(bytes);
+        let slots = self.memory.get_mut()[place.offset..].chunks_exact_mut(bytes);
         for (slot, &value) in slots.zip(values) {
             write(value, slot);
         }
@@ -443,13 +508,12 @@ impl<R: Real> Instance<R> {
         padded: &mut [T],
         read: impl Fn(&[u8]) -> T,
     ) -> Result<(), ProgramError> {
-        let Some(place) = self.layout.arena.places[id] else {
+        let Some(place) = self.layout.arena.places[id].filter(|place| place.home == Home::Kept) else {
             return Ok(());
         };
         let buffer = &self.program.plan.buffers[id];
-        let start = self.memory.as_ptr().align_offset(super::layout::ALIGNMENT) + place.offset;
         let elements = self.layout.spaces[buffer.space].rows * buffer.width;
-        let packed: Vec<T> = self.memory[start..]
+        let packed: Vec<T> = self.memory.get()[place.offset..]
             .chunks_exact(buffer.element.bytes(R::PRECISION))
             .take(elements)
             .map(read)
@@ -492,20 +556,26 @@ impl<R: Real> Instance<R> {
         Ok(())
     }
 
-    fn fill_context(&mut self, parameters: &[&[R]], workers: usize) {
+    fn fill_context(&mut self, parameters: &[&[R]], workers: usize, lent: &mut Memory) {
         let program = Arc::clone(&self.program);
         let (slots, plan) = (&program.slots, &program.plan);
-        let arena = self.arena().as_mut_ptr().expose_provenance() as u64;
+        lent.reserve(self.layout.arena.lent_bytes);
+        let lent = lent.get_mut().as_mut_ptr().expose_provenance() as u64;
+        let kept = self.memory.get_mut().as_mut_ptr().expose_provenance() as u64;
         let mut context = std::mem::take(&mut self.context);
         context.clear();
         context.resize(slots.len(), 0);
         let layout = &self.layout;
         context[slots.held()] = u64::from(self.held == Some(true));
         self.held = self.held.map(|_| true);
-        context[slots.zeros()] = arena + layout.arena.zeros as u64;
+        context[slots.zeros()] = kept + layout.arena.zeros as u64;
         for (id, place) in layout.arena.places.iter().enumerate() {
             if let Some(place) = place {
-                context[slots.buffer(id)] = arena + place.offset as u64;
+                let block = match place.home {
+                    Home::Kept => kept,
+                    Home::Lent => lent,
+                };
+                context[slots.buffer(id)] = block + place.offset as u64;
             }
         }
         for (&id, values) in program.parameters.iter().zip(parameters) {
@@ -538,6 +608,21 @@ impl<R: Real> Instance<R> {
         }
         self.context = context;
     }
+}
+
+/// The layout of a part of a batch, with temporaries and the outputs of these names in memory that is lent.
+fn laid_out<R: Real>(
+    program: &Program<R>,
+    whole: &Lengths,
+    part: Range<usize>,
+    lent: Option<&[String]>,
+) -> Result<Layout, LayoutError> {
+    let is_lent = |role: &Role| match role {
+        Role::Temporary => lent.is_some(),
+        Role::Output(name) => lent.is_some_and(|names| names.contains(name)),
+        _ => false,
+    };
+    Layout::lending(&program.plan, R::PRECISION, whole, part, &is_lent)
 }
 
 /// What a worker does now and then while it waits.

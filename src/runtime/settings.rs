@@ -115,6 +115,7 @@ pub const KEYS: &[&str] = &[
     "warmup",
     "early_stopping",
     "holdout",
+    "min_count",
     "seed",
 ];
 
@@ -147,8 +148,16 @@ pub struct TrainSettings {
     /// `holdout = 0.1`: the part of the data that is not trained on.
     #[serde(with = "exact::option")]
     pub holdout: Option<f64>,
+    /// `min_count = 2`: words of a treebank that are trained on fewer times are the unknown word.
+    #[serde(default = "once")]
+    pub min_count: usize,
     /// `seed = 1`.
     pub seed: u64,
+}
+
+/// Runs of before there was this setting.
+fn once() -> usize {
+    1
 }
 
 impl Default for TrainSettings {
@@ -165,6 +174,7 @@ impl Default for TrainSettings {
             warmup: 0,
             early_stopping: None,
             holdout: None,
+            min_count: 1,
             seed: 1,
         }
     }
@@ -202,6 +212,7 @@ impl TrainSettings {
             "warmup" => self.warmup = Kind::Whole.read(key, value)? as u64,
             "early_stopping" => self.early_stopping = if absent { None } else { Some(patience(value)?) },
             "holdout" => self.holdout = if absent { None } else { Some(Kind::Fraction.read(key, value)?) },
+            "min_count" => self.min_count = count()? as usize,
             "seed" => self.seed = Kind::Whole.read(key, value)? as u64,
             _ => return Err(unknown("setting", key, KEYS)),
         }

@@ -112,7 +112,7 @@ impl Maker {
 
     fn input(&mut self, name: &str, shape: Vec<usize>, element: Element, axes: AxisSet) {
         let ty = ValueType { shape, element, axes };
-        self.graph.inputs.push(InputSpec { name: name.into(), ty: ty.clone() });
+        self.graph.inputs.push(InputSpec { name: name.into(), ty: ty.clone(), observed: false });
         let node = self.graph.leaf(Op::Input(name.into()), ty, ORIGIN, None);
         self.keep(Read { operand: node.into(), bound: 1.0, data: true, inside: false });
     }

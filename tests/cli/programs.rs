@@ -21,6 +21,8 @@ fn help_and_usage() {
         "eval",
         "generate",
         "run",
+        "data",
+        "data trees",
     ] {
         let help = workspace.run(&format!("{command} --help")).fine();
         assert!(help.out.contains("Example"), "{command}: {}", help.out);
@@ -31,6 +33,11 @@ fn help_and_usage() {
     workspace.run("check m.rnn --set H").fails(2, &["H=256"]);
     workspace.run("train m.rnn --out r").fails(2, &["--text"]);
     workspace.run("train m.rnn --text a --npz b --out r").fails(2, &["cannot be used with"]);
+    workspace.run("train m.rnn --trees a --npz b --out r").fails(2, &["cannot be used with"]);
+    workspace.run("eval r --trees a --text b").fails(2, &["cannot be used with"]);
+    workspace.run("run m.rnn --weights w --output o").fails(2, &["--input"]);
+    workspace.run("data trees").fails(2, &["--count"]);
+    workspace.run("data trees --count 0").fails(2, &["not a whole number above 0"]);
     workspace.run("train m.rnn --text a --epochs 0 --out r").fails(2, &["not a whole number above 0"]);
     workspace.run("train m.rnn --text a --holdout 1 --out r").fails(2, &["from 0 to below 1"]);
     workspace.run("generate r --temperature -1").fails(2, &[]);

@@ -18,7 +18,7 @@ fn exponential() -> (Graph, Feeds) {
     let t = graph.axis("t", AxisKind::Time).unwrap();
     let axes = AxisSet::BATCH.with(t);
     let ty = ValueType::real(Vec::new(), axes);
-    graph.inputs.push(InputSpec { name: "x".into(), ty: ty.clone() });
+    graph.inputs.push(InputSpec { name: "x".into(), ty: ty.clone(), observed: false });
     let init = ("ones".to_string(), None);
     graph.params.push(ParamSpec { name: "w".into(), shape: Vec::new(), init, trainable: true });
     let x = graph.leaf(Op::Input("x".into()), ty, origin, None);

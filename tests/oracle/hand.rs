@@ -33,7 +33,7 @@ impl Hand {
 
     fn input(&mut self, name: &str, shape: &[usize], axes: AxisSet, data: &[&[f64]]) -> NodeId {
         let ty = ValueType::real(shape.to_vec(), axes);
-        self.graph.inputs.push(InputSpec { name: name.into(), ty: ty.clone() });
+        self.graph.inputs.push(InputSpec { name: name.into(), ty: ty.clone(), observed: false });
         let data = data.iter().map(|example| example.to_vec()).collect();
         self.feeds.inputs.insert(name.into(), InputData::Real(data));
         self.graph.leaf(Op::Input(name.into()), ty, ORIGIN, None)
@@ -41,7 +41,7 @@ impl Hand {
 
     fn ids(&mut self, name: &str, range: usize, data: &[&[Option<u32>]]) -> NodeId {
         let ty = ValueType { shape: Vec::new(), element: Element::Id(range), axes: self.steps };
-        self.graph.inputs.push(InputSpec { name: name.into(), ty: ty.clone() });
+        self.graph.inputs.push(InputSpec { name: name.into(), ty: ty.clone(), observed: false });
         let data = data.iter().map(|example| example.to_vec()).collect();
         self.feeds.inputs.insert(name.into(), InputData::Ids(data));
         self.graph.leaf(Op::Input(name.into()), ty, ORIGIN, None)

@@ -93,6 +93,15 @@ impl<'a> Places<'a> {
         spots
     }
 
+    /// The node of the tree that a place of values over these axes belongs to.
+    pub fn tree_node(&self, axes: AxisSet, spot: Spot) -> Option<usize> {
+        match &self.extent {
+            Extent::Tree(_) if self.has(axes, 0) => Some(spot[0]),
+            Extent::Tree(tree) if self.has(axes, 2) => tree.leaves().get(spot[2]).map(|&node| node as usize),
+            Extent::Tree(_) | Extent::Steps(_) => None,
+        }
+    }
+
     fn children(&self, axes: AxisSet, node: usize) -> usize {
         match &self.extent {
             Extent::Tree(tree) if self.has(axes, 1) => tree.arity(node),

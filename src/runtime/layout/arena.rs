@@ -1,4 +1,5 @@
-//! Memory: one block for every buffer but the parameters, which stay where the caller has them.
+//! Memory: a block for every buffer but the parameters, which stay where the caller has them; or two, one
+//! that is kept and one that is lent for a run.
 //!
 //! A buffer of 3 rows of 5 f32 takes a zero row in front and its rows behind, each start at a multiple
 //! of 64 bytes: `offset` is that of row 0, and the zero row ends there. Temporaries whose lives do not
@@ -13,9 +14,20 @@ use crate::plan::{Buffer, Plan, Precision, Residency, Role};
 /// Every place begins at a multiple of this, a cache line.
 pub const ALIGNMENT: usize = 64;
 
+/// In which block a buffer lies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Home {
+    /// The one that is kept from run to run.
+    Kept,
+    /// The one that is lent for a run.
+    Lent,
+}
+
 /// Where a buffer lies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Place {
+    /// In which block.
+    pub home: Home,
     /// First byte, of the zero row if there is one.
     pub start: usize,
     /// First byte of row 0.
@@ -35,23 +47,27 @@ pub struct Arena {
     pub zeros: usize,
     /// How many bytes of them.
     pub zeros_bytes: usize,
-    /// Bytes in all.
+    /// Bytes of the block that is kept.
     pub bytes: usize,
+    /// Bytes of the block that is lent.
+    pub lent_bytes: usize,
 }
 
 impl Arena {
-    /// Finds a place for every buffer.
+    /// Finds a place for every buffer. `lent` says which roles lie in memory that is lent for a run.
     pub fn new(
         plan: &Plan,
         precision: Precision,
         spaces: &[SpaceRows],
         zeros: usize,
+        lent: &dyn Fn(&Role) -> bool,
     ) -> Result<Arena, LayoutError> {
         let mut arena = Arena {
             places: vec![None; plan.buffers.len()],
             zeros: 0,
             zeros_bytes: align(zeros.checked_mul(precision.bytes()).ok_or(TOO_LARGE)?)?,
             bytes: 0,
+            lent_bytes: 0,
         };
         let mut wanted = Vec::new();
         for (id, buffer) in plan.buffers.iter().enumerate() {
@@ -61,7 +77,8 @@ impl Arena {
             let space = spaces
                 .get(buffer.space)
                 .ok_or_else(|| LayoutError::Plan(format!("`{}` lies in no space", buffer.name)))?;
-            wanted.push((id, size(buffer, precision, space)?));
+            let home = if lent(&buffer.role) { Home::Lent } else { Home::Kept };
+            wanted.push((id, size(buffer, precision, space, home)?));
         }
         // Largest first; equal sizes in the plan's order, so that the same plan gives the same places.
         wanted.sort_by_key(|&(id, place)| (std::cmp::Reverse(place.bytes), id));
@@ -69,20 +86,26 @@ impl Arena {
         for (id, mut place) in wanted {
             let mut taken: Vec<(usize, usize)> = placed
                 .iter()
-                .filter(|&&(other, _)| meet(life(plan, id), life(plan, other)))
+                .filter(|&&(other, at)| at.home == place.home && meet(life(plan, id), life(plan, other)))
                 .map(|&(_, other)| (other.start, other.start + align(other.bytes).unwrap_or(usize::MAX)))
                 .collect();
             taken.sort_unstable();
-            let start = best_gap(arena.zeros_bytes, &taken, align(place.bytes)?);
+            let (first, all) = match place.home {
+                Home::Kept => (arena.zeros_bytes, &mut arena.bytes),
+                Home::Lent => (0, &mut arena.lent_bytes),
+            };
+            let start = best_gap(first, &taken, align(place.bytes)?);
             let end = start.checked_add(align(place.bytes)?).ok_or(TOO_LARGE)?;
             place.offset += start;
             place.start = start;
-            arena.bytes = arena.bytes.max(end);
+            *all = (*all).max(end);
             arena.places[id] = Some(place);
             placed.push((id, place));
         }
         arena.bytes = arena.bytes.max(arena.zeros_bytes);
-        isize::try_from(arena.bytes).map_err(|_| TOO_LARGE)?;
+        for bytes in [arena.bytes, arena.lent_bytes] {
+            isize::try_from(bytes).map_err(|_| TOO_LARGE)?;
+        }
         Ok(arena)
     }
 
@@ -113,7 +136,7 @@ impl Arena {
 const TOO_LARGE: LayoutError = LayoutError::TooLarge { what: "buffers" };
 
 /// The size of a buffer, placed at 0.
-fn size(buffer: &Buffer, precision: Precision, space: &SpaceRows) -> Result<Place, LayoutError> {
+fn size(buffer: &Buffer, precision: Precision, space: &SpaceRows, home: Home) -> Result<Place, LayoutError> {
     let row = buffer.width.checked_mul(buffer.element.bytes(precision)).ok_or(TOO_LARGE)?;
     let (rows, front) = match buffer.residency {
         Residency::All => (space.rows, align(row)?),
@@ -121,7 +144,7 @@ fn size(buffer: &Buffer, precision: Precision, space: &SpaceRows) -> Result<Plac
         Residency::Scratch => (1, 0),
     };
     let bytes = row.checked_mul(rows).and_then(|bytes| bytes.checked_add(front)).ok_or(TOO_LARGE)?;
-    Ok(Place { start: 0, offset: front, bytes, rows })
+    Ok(Place { home, start: 0, offset: front, bytes, rows })
 }
 
 /// Regions in which a buffer must keep its place: what the caller sets or reads keeps it for longer

@@ -22,7 +22,7 @@ mod packing;
 mod positions;
 mod rows;
 
-pub use arena::{ALIGNMENT, Arena, Place};
+pub use arena::{ALIGNMENT, Arena, Home, Place};
 pub use contents::Content;
 pub use rows::{ListRows, SpaceRows};
 
@@ -34,7 +34,7 @@ use thiserror::Error;
 
 use self::positions::Shape;
 use crate::base::Tree;
-use crate::plan::{AxisKind, Plan, Precision, places};
+use crate::plan::{AxisKind, Plan, Precision, Role, places};
 
 /// How long each example of a batch is along each axis.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -144,12 +144,23 @@ pub struct Layout {
 }
 
 impl Layout {
-    /// Lays out the examples `part` of a batch.
+    /// Lays out the examples `part` of a batch, all in memory that is kept.
     pub fn new(
         plan: &Plan,
         precision: Precision,
         whole: &Lengths,
         part: Range<usize>,
+    ) -> Result<Layout, LayoutError> {
+        Layout::lending(plan, precision, whole, part, &|_| false)
+    }
+
+    /// As [`Layout::new`], with buffers of the roles that `lent` names in memory that is lent for a run.
+    pub fn lending(
+        plan: &Plan,
+        precision: Precision,
+        whole: &Lengths,
+        part: Range<usize>,
+        lent: &dyn Fn(&Role) -> bool,
     ) -> Result<Layout, LayoutError> {
         check_part(whole, &part)?;
         let whole = &positions::completed(plan, whole)?;
@@ -176,7 +187,7 @@ impl Layout {
             .iter()
             .map(|list| rows::list_rows(list, &spaces, shape))
             .collect::<Result<Vec<_>, _>>()?;
-        let arena = Arena::new(plan, precision, &spaces, places::zeros_needed(plan))?;
+        let arena = Arena::new(plan, precision, &spaces, places::zeros_needed(plan), lent)?;
         Ok(Layout {
             part,
             precision,

@@ -344,6 +344,22 @@ impl<R: Real> Instance<R> {
         Ok(self.program.launch([memory, &self.parameters, tables], &self.layouts, held)?)
     }
 
+    /// A result of one row of all groups, added up in their order.
+    ///
+    /// # Errors
+    /// No such output, one of another size, or the device fails.
+    pub fn add_up(&self, name: &str, total: &mut [R]) -> Result<(), ProgramError> {
+        for group in 0..self.layouts.len() {
+            let own = self.output(group, name)?;
+            let sum = |sum: R, value: R| R::from_f64(sum.to_f64() + value.to_f64());
+            match group {
+                0 => total.iter_mut().zip(own).for_each(|(slot, value)| *slot = value),
+                _ => total.iter_mut().zip(own).for_each(|(slot, value)| *slot = sum(*slot, value)),
+            }
+        }
+        Ok(())
+    }
+
     /// Waits until everything is done.
     ///
     /// # Errors
