@@ -6,8 +6,8 @@
 //! ```
 //!
 //! Nothing here decides what is computed: sources and launches are those of [`crate::backend::opencl`], rows and
-//! places those of [`super::layout`]. Without a loader of OpenCL drivers ([`loader`]) everything is an error
-//! that says what to install.
+//! places those of [`super::layout`]. Without a loader of OpenCL drivers everything is an error that says what
+//! to install; `loader` looks for it.
 
 pub mod cache;
 pub mod devices;
