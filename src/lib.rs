@@ -62,7 +62,8 @@
 //! | [`backend`] | plan to code | base, plan |
 //! | [`runtime`] | batches, parameters, optimisers, data, files | base, plan, backend |
 //! | [`driver`] | the stages as functions over data | all above |
-//! | [`cli`] | arguments and words | driver, and the types that it hands out |
+//! | [`repl`] | a session: a line to text | driver, and the stages whose results it shows |
+//! | [`cli`] | arguments and words | driver, repl, and the types that they hand out |
 //!
 //! `testing` makes random programs and is called by tests only. `tests/tidy.rs` keeps this table true.
 //!
@@ -96,6 +97,7 @@ pub mod ir;
 pub mod library;
 pub mod opt;
 pub mod plan;
+pub mod repl;
 pub mod runtime;
 pub mod syntax;
 #[doc(hidden)]

@@ -10,6 +10,8 @@ mod devices;
 mod programs;
 #[path = "cli/running.rs"]
 mod running;
+#[path = "cli/session.rs"]
+mod session;
 #[path = "cli/training.rs"]
 mod training;
 #[path = "cli/trees.rs"]

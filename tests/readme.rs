@@ -2,11 +2,13 @@
 //!
 //! A fenced block marked `rnn` is a file of its own. A comment `<!-- file: NAME -->` above it gives it a
 //! name for the `console` blocks; such a file may be wrong, to show what is said of it. In a `console`
-//! block a line `$ rnnc …` is run, and the lines below it are all that it says. The commands above which
+//! block a line `$ rnnc …` is run, and the lines below it are all that it says; lines that begin with `> ` are
+//! typed into it. The commands above which
 //! `<!-- command: NAME -->` stands are run by `.ci/run`; here their files and options are looked at.
 
+use std::io::Write;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use rnnc::driver::session::Model;
 
@@ -87,11 +89,24 @@ fn transcripts_are_what_comes_out() {
     for block in blocks.iter().filter(|block| block.language == "console") {
         for session in block.text.split("$ rnnc ").skip(1) {
             let (arguments, expected) = session.split_once('\n').unwrap();
-            let output = Command::new(env!("CARGO_BIN_EXE_rnnc"))
+            let typed = expected.lines().filter_map(|line| line.strip_prefix("> "));
+            let typed: String = typed.map(|line| format!("{line}\n")).collect();
+            let expected: String = expected
+                .lines()
+                .filter(|line| !line.starts_with("> "))
+                .map(|line| format!("{line}\n"))
+                .collect();
+            let mut child = Command::new(env!("CARGO_BIN_EXE_rnnc"))
                 .args(arguments.split_whitespace())
                 .current_dir(folder.path())
-                .output()
+                .stdin(Stdio::piped())
+                .stdout(Stdio::piped())
+                .stderr(Stdio::piped())
+                .spawn()
                 .unwrap();
+            // A command that reads nothing may have ended by now.
+            let _ = child.stdin.take().unwrap().write_all(typed.as_bytes());
+            let output = child.wait_with_output().unwrap();
             let said = [output.stdout, output.stderr].concat();
             let said = String::from_utf8(said).unwrap();
             let line = block.line;

@@ -32,7 +32,8 @@ const LAYERS: &[(&str, &[&str])] = &[
         "driver",
         &["base", "library", "syntax", "ir", "check", "eval", "grad", "opt", "plan", "backend", "runtime"],
     ),
-    ("cli", &["syntax", "check", "runtime", "driver"]),
+    ("repl", &["base", "syntax", "check", "eval", "grad", "ir", "opt", "plan", "runtime", "driver"]),
+    ("cli", &["syntax", "check", "runtime", "driver", "repl"]),
 ];
 
 /// Crates that only one part of the tree may name.
@@ -43,6 +44,8 @@ const PRIVATE_CRATES: &[(&str, &str)] = &[
     ("pest", "src/syntax/"),
     ("annotate_snippets", "src/base/"),
     ("clap", "src/cli/"),
+    ("rustyline", "src/cli/"),
+    ("plotters", "src/driver/pictures/"),
     ("indicatif", "src/runtime/"),
     ("ocl", "src/runtime/opencl/"),
     ("libloading", "src/runtime/opencl/"),

@@ -277,7 +277,7 @@ fn item_name(item: &ast::Item) -> &ast::Ident {
 }
 
 /// The nearest of `names` to a mistyped one, if it is near.
-fn nearest<'n>(name: &str, names: impl IntoIterator<Item = &'n str>) -> Option<&'n str> {
+pub fn nearest<'n>(name: &str, names: impl IntoIterator<Item = &'n str>) -> Option<&'n str> {
     names
         .into_iter()
         .map(|known| (strsim::damerau_levenshtein(name, known), known))

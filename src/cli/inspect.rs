@@ -157,7 +157,7 @@ pub(super) struct Gradcheck {
 
 impl Gradcheck {
     pub fn run(self) -> Result<(), Failure> {
-        let report = gradcheck(&self.model.read()?, self.seed)?;
+        let report = gradcheck(&self.model.read()?, self.seed, None)?;
         let dims: Vec<String> = report.dims.iter().map(|(name, size)| format!("{name} = {size}")).collect();
         let width = report.parameters.iter().map(|(name, ..)| name.chars().count()).max().unwrap_or(0).max(9);
         let mut text = format!("model {}({})\n\n", report.model, dims.join(", "));

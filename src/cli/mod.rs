@@ -13,9 +13,11 @@ mod bench;
 mod data;
 mod devices;
 mod failure;
+mod flow;
 mod inspect;
 mod native;
 mod output;
+mod repl;
 mod training;
 mod using;
 
@@ -68,6 +70,10 @@ enum Command {
     Generate(using::Generate),
     /// Run a model on given weights and data
     Run(using::Run),
+    /// Show how gradients travel through the steps of a model
+    Flow(flow::Flow),
+    /// Define, evaluate and look inside, line by line
+    Repl(repl::Repl),
     /// Make data for examples and tests
     Data(data::Data),
     /// Measure how fast compiled programs run on this machine
@@ -157,6 +163,8 @@ fn dispatch(command: Command) -> Result<(), Failure> {
         Command::Eval(arguments) => arguments.run(),
         Command::Generate(arguments) => arguments.run(),
         Command::Run(arguments) => arguments.run(),
+        Command::Flow(arguments) => arguments.run(),
+        Command::Repl(arguments) => arguments.run(),
         Command::Data(arguments) => arguments.run(),
         Command::Bench(arguments) => arguments.run(),
         Command::Devices(arguments) => arguments.run(),

@@ -20,7 +20,7 @@ use crate::backend::native::{header::header, object::object};
 use crate::backend::opencl;
 use crate::check::Mode;
 use crate::grad::GradError;
-use crate::ir::{AxisKind, Graph, OutputKind};
+use crate::ir::{Graph, OutputKind};
 pub use crate::plan::Precision;
 use crate::plan::{Plan, Role};
 use crate::runtime::files::{FileError, replace};
@@ -63,9 +63,6 @@ pub enum AotError {
     /// A name that C does not take.
     #[error("`{0}` is not a name in C: use letters, digits and underscores, beginning with a letter")]
     Name(String),
-    /// Rows that a C program could not lay out.
-    #[error("`{0}` is a tree: the header lays out sequences, so a model over trees runs inside rnnc only")]
-    Tree(String),
     /// The C compiler did not link.
     #[error("`{compiler}` could not make {path}: {message}")]
     Link {
@@ -104,9 +101,6 @@ pub fn compile(
     let mut pipeline = Pipeline::default();
     let checked = pipeline.check(model, Mode::Evaluate)?;
     let name = c_name(name, &checked.graph)?;
-    if let Some(axis) = checked.graph.axes.iter().find(|axis| axis.kind == AxisKind::Tree) {
-        return Err(AotError::Tree(axis.name.clone()));
-    }
     let plans = plans(&mut pipeline, model, &checked.graph, &name)?;
     plans.iter().try_for_each(|(_, plan)| distinct(plan))?;
     let pairs: Vec<(&Plan, Precision)> = plans.iter().map(|(_, plan)| (plan, precision)).collect();

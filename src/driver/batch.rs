@@ -6,7 +6,7 @@
 //! loss = loss of group 0 + loss of group 1 + loss of group 2, always in this order
 //! ```
 //!
-//! How a batch is split depends on its size alone, and results are added in the order of the groups:
+//! Trees go to groups by their nodes. How a batch is split depends on its sizes alone, and results are added in the order of the groups:
 //! the same batch gives the same bits on any number of threads. Memory is laid out again only when
 //! the lengths change. What is only added up needs memory for each thread, not for each group: a group's is
 //! lent to the next one when its results have been added. It does not know what the outputs mean.
@@ -18,15 +18,19 @@ use rayon::prelude::*;
 use rayon::{ThreadPool, ThreadPoolBuildError, ThreadPoolBuilder};
 use thiserror::Error;
 
-use crate::plan::{Buffer, Plan, Role, SpaceId};
+use crate::plan::{Buffer, Plan, Role, SpaceId, Steps};
 use crate::runtime::layout::{Layout, Lengths};
 use crate::runtime::opencl;
 use crate::runtime::program::{Instance, Memory, Program, ProgramError, Real};
+use crate::runtime::tables::Table;
 
 /// Examples of a group, about: enough for full product tiles, few enough for caches.
 const GROUP: usize = 16;
 /// Examples of a group in a batch of few: full product tiles all the same.
 const SMALL_GROUP: usize = 8;
+
+/// Nodes of a group of trees, about: enough for full product tiles on most levels.
+const NODES: usize = 512;
 
 /// Multiply-adds of a group's run from which on several threads are worth waking for it.
 const WORTH_IT: usize = 1 << 20;
@@ -74,6 +78,9 @@ pub struct Batch<R: Real> {
     added: Option<Arc<[String]>>,
     /// What is lent to groups.
     lent: Vec<Memory>,
+    /// For each sparse output the rows that may be other than zero where it was added up; `None` if that is not
+    /// known.
+    named: Vec<Option<Vec<u32>>>,
 }
 
 /// What is run: native code, or kernels in the memory of a device.
@@ -109,7 +116,10 @@ impl<R: Real> Batch<R> {
 
     fn of(code: Code<R>, pool: Arc<ThreadPool>) -> Batch<R> {
         let (lengths, groups, lent) = (Lengths::default(), Vec::new(), Vec::new());
-        Batch { code, pool, lengths, groups, held: false, added: None, lent }
+        let mut batch =
+            Batch { code, pool, lengths, groups, held: false, added: None, lent, named: Vec::new() };
+        batch.named = vec![None; batch.plan().sparse.len()];
+        batch
     }
 
     /// The plan that is run.
@@ -183,28 +193,31 @@ impl<R: Real> Batch<R> {
         if self.lengths == *lengths && !self.layouts().is_empty() {
             return Ok(());
         }
-        let count = if self.plan().splittable { groups(lengths.examples) } else { 1 };
-        let parts: Vec<Range<usize>> = (0..count).map(|group| part(lengths.examples, group, count)).collect();
+        let whole = 0..lengths.examples;
+        let parts = if self.plan().splittable { parts(lengths) } else { Vec::from([whole]) };
         // What fails in the middle is laid out anew.
         self.lengths = Lengths::default();
         match &mut self.code {
             Code::Device(instance) => instance.lay_out(lengths, &parts)?,
             Code::Native(program) => {
-                self.groups.truncate(count);
-                for (index, part) in parts.into_iter().enumerate() {
-                    match self.groups.get_mut(index) {
-                        Some(instance) => instance.relayout(lengths, part)?,
-                        None => {
-                            let mut instance = match &self.added {
-                                Some(outputs) => Instance::borrowing(program, lengths, part, outputs)?,
-                                None => Instance::new(program, lengths, part)?,
-                            };
-                            if self.held {
-                                instance.hold_parameters();
-                            }
-                            self.groups.push(instance);
-                        }
+                self.groups.truncate(parts.len());
+                let known = &parts[..self.groups.len()];
+                let again = |(instance, part): (&mut Instance<R>, &Range<usize>)| {
+                    instance.relayout(lengths, part.clone())
+                };
+                match known.len() {
+                    0 | 1 => self.groups.iter_mut().zip(known).try_for_each(again)?,
+                    _ => self.pool.install(|| self.groups.par_iter_mut().zip(known).try_for_each(again))?,
+                }
+                for part in &parts[self.groups.len()..] {
+                    let mut instance = match &self.added {
+                        Some(outputs) => Instance::borrowing(program, lengths, part.clone(), outputs)?,
+                        None => Instance::new(program, lengths, part.clone())?,
+                    };
+                    if self.held {
+                        instance.hold_parameters();
                     }
+                    self.groups.push(instance);
                 }
             }
         }
@@ -221,9 +234,13 @@ impl<R: Real> Batch<R> {
         }
     }
 
-    /// Rows of a space, in all groups together.
-    pub fn rows(&self, space: SpaceId) -> usize {
-        self.layouts().iter().map(|layout| layout.spaces[space].rows).sum()
+    /// Rows of some steps of a space, in all groups together.
+    pub fn rows(&self, space: SpaceId, steps: Steps) -> usize {
+        let rows = |layout: &Layout| {
+            let space = &layout.spaces[space];
+            steps.rows(space.rows, &space.step_offsets).len()
+        };
+        self.layouts().into_iter().map(rows).sum()
     }
 
     /// What the clocks of the groups said, see [`Instance::readings`]; a device keeps its own times.
@@ -275,7 +292,37 @@ impl<R: Real> Batch<R> {
         self.run_adding(feeds, parameters, &[], &mut [])
     }
 
+    /// Says that the sums of [`Batch::run_adding`] are no longer what that left.
+    pub fn forget_sums(&mut self) {
+        self.named.fill(None);
+    }
+
+    /// The number of an output among the sparse ones.
+    fn sparse(&self, output: &str) -> Option<usize> {
+        let named = |role: &Role| matches!(role, Role::Output(own) if own == output);
+        self.plan().sparse.iter().position(|sparse| named(&self.plan().buffers[sparse.out].role))
+    }
+
+    /// Clears the rows of sparse sums that the last run left, and notes those that this one will.
+    fn clear_sums(&mut self, sums: Sums, total: &mut [R]) {
+        for (output, range) in sums {
+            let Some(at) = self.sparse(output) else { continue };
+            let width = self.plan().sparse[at].width;
+            let total = &mut total[range.clone()];
+            match self.named[at].take() {
+                None => total.fill(R::default()),
+                Some(rows) => rows.into_iter().for_each(|row| {
+                    let start = row as usize * width;
+                    total[start..start + width].fill(R::default());
+                }),
+            }
+            self.named[at] = Some(Vec::new());
+        }
+    }
+
     /// As [`Batch::run`], and adds outputs of a single row up over the groups, each into its range of `total`.
+    /// Of sparse outputs only the rows are touched that this run or the last one changes: `total` is what that
+    /// left, or see [`Batch::forget_sums`].
     ///
     /// # Errors
     /// An input, parameter or output of the wrong size.
@@ -289,6 +336,8 @@ impl<R: Real> Batch<R> {
         for (output, range) in sums {
             self.check_sum(output, range.len())?;
         }
+        self.clear_sums(sums, total);
+        let sparse: Vec<Option<usize>> = sums.iter().map(|(output, _)| self.sparse(output)).collect();
         let used: Vec<&(&str, Feed<R>)> = feeds
             .iter()
             .filter(|(name, _)| self.has(|role| matches!(role, Role::Input(own) if own == name)))
@@ -320,24 +369,36 @@ impl<R: Real> Batch<R> {
             groups.iter_mut().try_for_each(feed)?;
             self.lent.resize_with(self.lent.len().max(groups.len()), Memory::default);
             Instance::run_together(groups, parameters, &mut self.lent, &self.pool, workers)?;
-            return self.add_all(sums, total);
+            for lent in &self.lent[..self.groups.len()] {
+                for ((_, range), at) in sums.iter().zip(&sparse) {
+                    if let Some(at) = *at {
+                        add_sparse(&lent.tables()[at], &mut total[range.clone()], &mut self.named[at]);
+                    }
+                }
+            }
+            return self.add_all(sums, &sparse, total);
         }
         let run = |instance: &mut Instance<R>, lent: &mut Memory| {
             feed(instance).and_then(|()| instance.run_in(parameters, lent))
         };
         let tasks = self.pool.current_num_threads().min(groups.len()).max(1);
         self.lent.resize_with(self.lent.len().max(tasks), Memory::default);
-        let turn = Turn { state: Mutex::new((0, total)), done: Condvar::new() };
+        let turn = Turn { state: Mutex::new((0, (total, &mut self.named))), done: Condvar::new() };
         let ahead = Mutex::new(groups.iter_mut().enumerate());
         let failed: Mutex<Option<ProgramError>> = Mutex::new(None);
         let task = |lent: &mut Memory| {
             let next = || ahead.lock().unwrap_or_else(PoisonError::into_inner).next();
             while let Some((number, instance)) = next() {
                 let result = run(instance, lent);
-                let result = turn.take(number, |total| {
+                let result = turn.take(number, |(total, named)| {
                     result.and_then(|()| {
-                        sums.iter().try_for_each(|(output, range)| {
-                            instance.add_row(output, 0, &mut total[range.clone()], number == 0, Some(lent))
+                        sums.iter().zip(&sparse).try_for_each(|((output, range), at)| {
+                            let total = &mut total[range.clone()];
+                            match *at {
+                                None => instance.add_row(output, 0, total, number == 0, Some(lent))?,
+                                Some(at) => add_sparse(&lent.tables()[at], total, &mut named[at]),
+                            }
+                            Ok(())
                         })
                     })
                 });
@@ -402,8 +463,8 @@ impl<R: Real> Batch<R> {
 
     /// Adds up what all groups have in memory of their own or in the block that each was lent: each element in
     /// the order of the groups, whoever adds it.
-    fn add_all(&self, sums: Sums, total: &mut [R]) -> Result<(), BatchError> {
-        for (output, range) in sums {
+    fn add_all(&self, sums: Sums, sparse: &[Option<usize>], total: &mut [R]) -> Result<(), BatchError> {
+        for ((output, range), _) in sums.iter().zip(sparse).filter(|(_, sparse)| sparse.is_none()) {
             let part = |(number, part): (usize, &mut [R])| -> Result<(), ProgramError> {
                 self.groups.iter().zip(&self.lent).enumerate().try_for_each(|(group, (instance, lent))| {
                     instance.add_row(output, number * CHUNK, part, group == 0, Some(lent))
@@ -507,6 +568,12 @@ fn feed<R: Real>(
     Ok(())
 }
 
+/// Adds a group's sparse output, and notes the rows.
+fn add_sparse<R: Real>(table: &Table, total: &mut [R], named: &mut Option<Vec<u32>>) {
+    table.add_to(total);
+    named.get_or_insert_default().extend_from_slice(table.named());
+}
+
 /// What groups do one after the other, in their order, whoever runs them.
 struct Turn<T> {
     /// Whose turn it is, and what it is about.
@@ -525,6 +592,35 @@ impl<T> Turn<T> {
         self.done.notify_all();
         result
     }
+}
+
+/// The examples of each group. Trees go by their nodes, since they differ much in size.
+fn parts(lengths: &Lengths) -> Vec<Range<usize>> {
+    let examples = lengths.examples;
+    if lengths.trees.is_empty() {
+        let count = groups(examples);
+        return (0..count).map(|group| part(examples, group, count)).collect();
+    }
+    let nodes = |example: usize| lengths.trees.values().map(|trees| trees[example].len()).sum::<usize>();
+    // Where each tree ends among all nodes.
+    let ends: Vec<usize> = (0..examples)
+        .scan(0, |end, example| {
+            *end += nodes(example);
+            Some(*end)
+        })
+        .collect();
+    let total = ends.last().copied().unwrap_or(0);
+    let count = if total <= NODES { 1 } else { 2 * total.div_ceil(2 * NODES) };
+    // A tree belongs to the group in which its middle lies.
+    let middle = |example: usize| ends[example] * 2 - nodes(example);
+    let first = |group: usize| {
+        (0..examples).find(|&example| middle(example) * count >= 2 * total * group).unwrap_or(examples)
+    };
+    let bounds: Vec<usize> = (0..count).map(first).chain([examples]).collect();
+    let parts = bounds.windows(2).map(|pair| pair[0]..pair[1]);
+    let parts: Vec<Range<usize>> = parts.filter(|part| !part.is_empty()).collect();
+    let whole = 0..examples;
+    if parts.is_empty() { Vec::from([whole]) } else { parts }
 }
 
 /// How many groups a batch is split into.
@@ -557,6 +653,27 @@ mod tests {
             assert!(parts.windows(2).all(|pair| pair[0].end == pair[1].start));
             let longest = parts.iter().map(Range::len).max().unwrap();
             assert!(longest <= GROUP && longest - parts.iter().map(Range::len).min().unwrap() <= 1);
+        }
+    }
+
+    #[test]
+    fn trees_go_to_groups_by_their_nodes() {
+        let mut rng = crate::testing::Rng::new(1);
+        for trees in 0..60 {
+            let sizes: Vec<usize> = (0..trees).map(|_| rng.below(90)).collect();
+            let tree = |&nodes: &usize| {
+                let parents: Vec<i64> = (0..nodes as i64).map(|node| node - 1).collect();
+                std::sync::Arc::new(crate::base::Tree::new(&parents).unwrap())
+            };
+            let trees = sizes.iter().map(tree).collect::<Vec<_>>();
+            let lengths = Lengths { examples: trees.len(), trees: [(1, trees)].into(), ..Lengths::default() };
+            let parts = parts(&lengths);
+            assert_eq!(parts.first().map(|part| part.start), Some(0));
+            assert_eq!(parts.last().map(|part| part.end), Some(sizes.len()));
+            assert!(parts.windows(2).all(|pair| pair[0].end == pair[1].start));
+            let nodes: Vec<usize> = parts.iter().map(|part| sizes[part.clone()].iter().sum()).collect();
+            let (most, least) = (nodes.iter().max().unwrap(), nodes.iter().min().unwrap());
+            assert!(*most <= NODES + 90 && most - least <= 2 * 90, "{nodes:?}");
         }
     }
 

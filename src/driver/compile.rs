@@ -127,6 +127,22 @@ impl Pipeline {
         Ok(plan)
     }
 
+    /// As [`Pipeline::program`], for runs whose sparse outputs (see [`plan::keep_sparse`]) are added up.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn training_program<R: Real>(
+        &mut self,
+        graph: &Graph,
+        kinds: &[OutputKind],
+        name: &str,
+    ) -> Result<Arc<Program<R>>, CompileError> {
+        let mut plan = self.planned(graph, kinds, name)?;
+        plan::keep_sparse(&mut plan);
+        let (target, profiled) = (self.target, self.profiled);
+        Ok(Arc::new(self.timings.time("code", || Program::compile(plan, target, profiled))?))
+    }
+
     /// Optimises and plans the outputs of these kinds and compiles them to native code.
     ///
     /// # Errors
@@ -169,13 +185,13 @@ impl Pipeline {
         added: Option<Vec<String>>,
     ) -> Result<Batch<R>, CompileError> {
         match self.machine.clone() {
-            Machine::Processor => {
-                let program = self.program(graph, kinds, name)?;
-                Ok(match added {
-                    Some(outputs) => Batch::adding(program, Arc::clone(pool), outputs),
-                    None => Batch::new(program, Arc::clone(pool)),
-                })
-            }
+            Machine::Processor => Ok(match added {
+                Some(outputs) => {
+                    let program = self.training_program(graph, kinds, name)?;
+                    Batch::adding(program, Arc::clone(pool), outputs)
+                }
+                None => Batch::new(self.program(graph, kinds, name)?, Arc::clone(pool)),
+            }),
             Machine::Device(device) => {
                 let plan = self.held(graph, kinds, name)?;
                 let program = self.timings.time("code", || opencl::Program::new(&plan, &device))?;

@@ -15,6 +15,7 @@ use std::collections::HashMap;
 use thiserror::Error;
 
 use super::compile::{CompileError, optimise, optimised, planned};
+use super::example::complete;
 use super::session::{Model, SessionError};
 use super::treebank::Problem;
 pub use crate::backend::native::Target;
@@ -26,8 +27,8 @@ use crate::grad::{GradError, grad, grad_of_losses};
 use crate::ir::{
     self, AxisId, AxisKind, Graph, NodeId, OriginKind, OutputKind, ScheduleError, Tree, listing,
 };
-use crate::opt::TIDY;
-use crate::plan::{self, Precision};
+use crate::opt::{COMPILE, Pass, TIDY};
+use crate::plan::{self, Plan, Precision};
 use crate::runtime::treebank::{self, Fault, Place};
 use crate::syntax::parse;
 
@@ -102,7 +103,6 @@ pub fn emit(model: &Model, stage: Stage, unroll: Unroll) -> Result<String, EmitE
         return Ok(format!("{file:#?}\n"));
     }
     let graph = model.check(Mode::Train)?.graph;
-    let name = format!("{}_train", graph.name);
     Ok(match stage {
         Stage::Ast => String::new(),
         Stage::Graph => ir::print(&unrolled(graph, unroll)?.graph),
@@ -111,22 +111,66 @@ pub fn emit(model: &Model, stage: Stage, unroll: Unroll) -> Result<String, EmitE
             let label = |node: usize| label_of.get(node).cloned().unwrap_or_else(|| format!("node {node}"));
             ir::dot_in_groups(&graph, node_of, label)
         }
-        Stage::Grad => ir::print(&gradient(&graph, None)?),
-        Stage::Opt => {
-            let (graph, kinds) = trained(&graph)?;
-            ir::print(&optimised(&graph, kinds)?)
-        }
-        Stage::Plan => {
-            let (graph, kinds) = trained(&graph)?;
-            plan::print(&planned(&graph, kinds, &name)?)
-        }
-        Stage::Clif(target) => functions(&graph, &name, target)?.iter().map(Function::intermediate).collect(),
-        Stage::Asm(target) => functions(&graph, &name, target)?.iter().map(Function::assembly).collect(),
-        Stage::OpenCl => {
-            let (graph, kinds) = trained(&graph)?;
-            opencl::emit(&planned(&graph, kinds, &name)?, Precision::F32)?.source
-        }
+        Stage::Grad | Stage::Opt => ir::print(&staged(&graph, stage)?),
+        Stage::Plan => plan::print(&plan_of(&graph)?),
+        Stage::Clif(_) | Stage::Asm(_) => code(&graph, stage)?,
+        Stage::OpenCl => opencl::emit(&plan_of(&graph)?, Precision::F32)?.source,
     })
+}
+
+/// The graph that a stage makes of a checked one; what stages have no graph of their own leave it as it is.
+///
+/// # Errors
+/// The model does not come as far as this stage.
+pub fn staged(checked: &Graph, stage: Stage) -> Result<Graph, EmitError> {
+    match stage {
+        Stage::Grad => gradient(checked, None),
+        Stage::Opt => {
+            let (graph, kinds) = trained(checked)?;
+            Ok(optimised(&graph, kinds)?)
+        }
+        _ => Ok(checked.clone()),
+    }
+}
+
+/// The plan of the program of training.
+///
+/// # Errors
+/// The model has no derivative or no plan.
+pub fn plan_of(checked: &Graph) -> Result<Plan, EmitError> {
+    let (graph, kinds) = trained(checked)?;
+    Ok(planned(&graph, kinds, &format!("{}_train", checked.name))?)
+}
+
+/// The code of the program of training: Cranelift's for `Clif`, the machine's for any other stage.
+///
+/// # Errors
+/// The model has no derivative or no code for the target.
+pub fn code(checked: &Graph, stage: Stage) -> Result<String, EmitError> {
+    let name = format!("{}_train", checked.name);
+    let text = match stage {
+        Stage::Clif(target) => {
+            functions(checked, &name, target)?.iter().map(Function::intermediate).collect()
+        }
+        Stage::Asm(target) => functions(checked, &name, target)?.iter().map(Function::assembly).collect(),
+        _ => String::new(),
+    };
+    Ok(text)
+}
+
+/// Shows `each` the program of training before the first pass and after each.
+///
+/// # Errors
+/// The model has no derivative, or a pass leaves a wrong graph.
+pub fn passes(checked: &Graph, mut each: impl FnMut(Option<&Pass>, &Graph)) -> Result<(), EmitError> {
+    let (mut graph, kinds) = trained(checked)?;
+    graph.outputs.retain(|output| kinds.contains(&output.kind));
+    each(None, &graph);
+    for pass in COMPILE {
+        optimise(&mut graph, std::slice::from_ref(pass))?;
+        each(Some(pass), &graph);
+    }
+    Ok(())
 }
 
 /// The program of training, compiled.
@@ -173,6 +217,14 @@ fn unrolled(graph: Graph, unroll: Unroll) -> Result<Unrolled, EmitError> {
     Ok(unrolled)
 }
 
+/// Every axis of a graph turned into so many copies, a tree into a complete binary one of so many nodes.
+///
+/// # Errors
+/// The graph has no schedule.
+pub fn copies(graph: Graph, steps: usize) -> Result<Graph, EmitError> {
+    Ok(unrolled(graph, Unroll { steps: Some(steps), ..Unroll::default() })?.graph)
+}
+
 /// The tree of a text, which all trees of the graph can take, and what stands at each node.
 fn one_tree(graph: &Graph, text: &str) -> Result<(Tree, Vec<String>), EmitError> {
     let parses = treebank::parse(text)?;
@@ -204,15 +256,8 @@ fn one_tree(graph: &Graph, text: &str) -> Result<(Tree, Vec<String>), EmitError>
     Ok((parse.tree.clone(), parse.nodes.iter().enumerate().map(label).collect()))
 }
 
-/// The tree of so many nodes, each with two children while they last, level by level.
-fn complete(nodes: usize) -> Tree {
-    let parent =
-        |node: usize| node.checked_sub(1).and_then(|above| i64::try_from(above / 2).ok()).unwrap_or(-1);
-    Tree::new(&(0..nodes).map(parent).collect::<Vec<i64>>()).unwrap_or_default()
-}
-
 /// The program of training and its outputs.
-fn trained(graph: &Graph) -> Result<(Graph, &'static [OutputKind]), GradError> {
+pub(super) fn trained(graph: &Graph) -> Result<(Graph, &'static [OutputKind]), GradError> {
     if graph.outputs_of(OutputKind::Loss).next().is_none() {
         return Ok((graph.clone(), &[OutputKind::Value]));
     }
@@ -246,7 +291,12 @@ pub fn print_gradient(model: &Model, wrt: Option<&str>, program: bool) -> Result
     if program {
         return Ok(ir::print(&graph));
     }
-    let listing = listing(&graph);
+    Ok(adjoint_equations(&graph))
+}
+
+/// The equations of the adjoints of a gradient's graph, their right sides below each other.
+pub fn adjoint_equations(graph: &Graph) -> String {
+    let listing = listing(graph);
     let derived: Vec<(&str, &str)> = listing
         .equations
         .iter()
@@ -254,5 +304,5 @@ pub fn print_gradient(model: &Model, wrt: Option<&str>, program: bool) -> Result
         .filter_map(|(_, equation)| equation.split_once(" = "))
         .collect();
     let width = derived.iter().map(|(left, _)| left.chars().count()).max().unwrap_or(0);
-    Ok(derived.iter().map(|(left, right)| format!("{left:width$} = {right}\n")).collect())
+    derived.iter().map(|(left, right)| format!("{left:width$} = {right}\n")).collect()
 }

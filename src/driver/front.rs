@@ -3,7 +3,6 @@
 use super::timings::Timings;
 use crate::base::{Diagnostic, Span};
 use crate::check::{Checked, Request, check};
-use crate::library;
 use crate::syntax::{ast, parse};
 
 /// Parses and checks `source` with the standard library at hand.
@@ -24,21 +23,24 @@ pub(super) fn front_timed(
     timings: &mut Timings,
 ) -> Result<Checked, Vec<Diagnostic>> {
     let file = timings.time("parse", || parse(source))?;
-    let library = timings.time("parse the library", cells)?;
+    let library = timings.time("parse the library", library)?;
     timings.time("check", || check(&file, &library, request))
 }
 
 /// The cells that are always at hand.
-fn cells() -> Result<ast::File, Vec<Diagnostic>> {
-    let mut library = ast::File::default();
-    for (name, text) in library::FILES {
+///
+/// # Errors
+/// The library does not parse: a fault of the compiler.
+pub fn library() -> Result<ast::File, Vec<Diagnostic>> {
+    let mut cells = ast::File::default();
+    for (name, text) in crate::library::FILES {
         match parse(text) {
-            Ok(found) => library.items.extend(found.items),
+            Ok(found) => cells.items.extend(found.items),
             Err(_) => {
                 let message = format!("the standard library's `{name}` does not parse");
                 return Err(vec![Diagnostic::error("internal", Span::NONE, message)]);
             }
         }
     }
-    Ok(library)
+    Ok(cells)
 }

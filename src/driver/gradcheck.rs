@@ -2,7 +2,7 @@
 //!
 //! ```no_run
 //! use rnnc::driver::{gradcheck::gradcheck, session::Model};
-//! let report = gradcheck(&Model::read("model.rnn".as_ref(), None, &[])?, 1)?;
+//! let report = gradcheck(&Model::read("model.rnn".as_ref(), None, &[])?, 1, None)?;
 //! assert!(report.worst() < 1e-6);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
@@ -13,6 +13,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
 
 use thiserror::Error;
 
@@ -23,7 +24,7 @@ use super::session::{Model, SessionError};
 use crate::base::philox::philox4x32;
 use crate::check::{Checked, Mode};
 use crate::eval::{self, DifferenceOptions, EvalError, Feeds, difference, worst_errors};
-use crate::grad::{GradError, grad};
+use crate::grad::{GradError, direction, grad, jvp};
 use crate::ir::{AxisId, AxisKind, Graph, OutputKind, ScheduleError, Tree, most_children};
 use crate::runtime::initializer::Initializer;
 
@@ -85,18 +86,75 @@ impl Report {
     }
 }
 
-/// Compares the gradient of every parameter with finite differences.
+/// Compares the gradient of every parameter with finite differences; ends with an error when `stop` is no
+/// longer 0.
 ///
 /// # Errors
 /// The model is wrong, has no loss, or cannot be compiled.
-pub fn gradcheck(model: &Model, seed: u64) -> Result<Report, GradcheckError> {
-    compare(&small(model)?.graph, seed)
+pub fn gradcheck(model: &Model, seed: u64, stop: Option<&AtomicU32>) -> Result<Report, GradcheckError> {
+    compare(&small(model)?.graph, seed, stop)
+}
+
+/// The error of the derivative along a random direction that native code's gradient gives, beside the one of
+/// forward mode.
+///
+/// # Errors
+/// As [`gradcheck`].
+pub fn forward_mode(model: &Model, seed: u64, stop: Option<&AtomicU32>) -> Result<f64, GradcheckError> {
+    let graph = small(model)?.graph;
+    let names: Vec<String> = graph.params.iter().map(|param| param.name.clone()).collect();
+    let Sample { data, mut feeds } = sample(&graph, seed)?;
+    let gradients = native(&grad(&graph, &names)?, &data, &feeds)?;
+    let mut forward = jvp(&graph, &names)?;
+    let mut expected = 0.0;
+    for (param, name) in graph.params.iter().zip(&names) {
+        let along = direction(&graph, name);
+        let values = Initializer::Uniform(1.0).values(&along, &param.shape, seed);
+        let gradient = gradients.get(name).map_or(&[][..], Vec::as_slice);
+        expected += values.iter().zip(gradient).map(|(a, b)| a * b).sum::<f64>();
+        feeds.params.insert(along, values);
+    }
+    let known = graph.outputs.len();
+    forward.outputs.drain(..known);
+    let program = stopping(eval::Program::new(&forward)?, stop);
+    let values = program.run(&feeds)?;
+    let found: f64 = forward.outputs.iter().filter_map(|output| values.scalar(output.value)).sum();
+    Ok((found - expected).abs() / found.abs().max(expected.abs()).max(1.0))
+}
+
+fn stopping<'a>(program: eval::Program<'a>, stop: Option<&'a AtomicU32>) -> eval::Program<'a> {
+    match stop {
+        Some(stop) => program.until(stop),
+        None => program,
+    }
+}
+
+/// Random data, parameters and lengths.
+struct Sample {
+    data: Dataset,
+    feeds: Feeds,
 }
 
 /// The gradient of `graph` beside finite differences of it.
-fn compare(graph: &Graph, seed: u64) -> Result<Report, GradcheckError> {
+fn compare(graph: &Graph, seed: u64, stop: Option<&AtomicU32>) -> Result<Report, GradcheckError> {
     let names: Vec<String> = graph.params.iter().map(|param| param.name.clone()).collect();
     let gradient = grad(graph, &names)?;
+    let Sample { data, feeds } = sample(graph, seed)?;
+    let gradients = native(&gradient, &data, &feeds)?;
+    let interpreter = stopping(eval::Program::new(graph)?, stop);
+    let derivatives = difference(&interpreter, &feeds, &[], DifferenceOptions::default())?;
+    let errors = worst_errors(&derivatives, &gradients);
+    let row = |name: &String| {
+        let count = feeds.params.get(name).map_or(0, Vec::len);
+        let compared = derivatives.get(name).map_or(0, Vec::len);
+        (name.clone(), count, compared, errors.get(name).copied().unwrap_or(f64::NAN))
+    };
+    let parameters = names.iter().map(row).collect();
+    Ok(Report { model: graph.name.clone(), dims: graph.dims.clone(), parameters })
+}
+
+/// Two examples, small and of different lengths.
+fn sample(graph: &Graph, seed: u64) -> Result<Sample, GradcheckError> {
     let examples = LENGTHS[0].len();
     let axes = graph.axes.iter().skip(1).zip(LENGTHS.iter().cycle());
     let mut lengths = BTreeMap::new();
@@ -129,17 +187,7 @@ fn compare(graph: &Graph, seed: u64) -> Result<Report, GradcheckError> {
         step: 0,
         params,
     };
-    let gradients = native(&gradient, &data, &feeds)?;
-    let interpreter = eval::Program::new(graph)?;
-    let derivatives = difference(&interpreter, &feeds, &[], DifferenceOptions::default())?;
-    let errors = worst_errors(&derivatives, &gradients);
-    let row = |name: &String| {
-        let count = feeds.params.get(name).map_or(0, Vec::len);
-        let compared = derivatives.get(name).map_or(0, Vec::len);
-        (name.clone(), count, compared, errors.get(name).copied().unwrap_or(f64::NAN))
-    };
-    let parameters = names.iter().map(row).collect();
-    Ok(Report { model: graph.name.clone(), dims: graph.dims.clone(), parameters })
+    Ok(Sample { data, feeds })
 }
 
 /// A tree for each example, of no node with more children than this.
@@ -218,7 +266,7 @@ mod tests {
     use crate::driver::evaluate::chunked;
 
     fn check(source: &str) -> Report {
-        gradcheck(&Model::new("m", source), 1).unwrap()
+        gradcheck(&Model::new("m", source), 1, None).unwrap()
     }
 
     #[test]
@@ -241,7 +289,7 @@ mod tests {
             let graph = model.check(Mode::Train).unwrap().graph;
             let graph = chunked(&model, &graph, &model.text_input().unwrap()).unwrap();
             assert!(graph.inputs.iter().any(|input| input.name == "h.h.carry"), "{:?}", graph.inputs);
-            let report = compare(&graph, 1).unwrap();
+            let report = compare(&graph, 1, None).unwrap();
             assert!(report.agrees(), "{cell}: {report:?}");
         }
     }

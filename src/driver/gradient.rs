@@ -79,6 +79,8 @@ impl GradientProgram {
 
     /// The gradient last computed, laid out as the parameters are; zero for what is not trained.
     pub fn gradient(&mut self) -> &mut [f32] {
+        // Whoever has it may write to it.
+        self.batch.forget_sums();
         &mut self.gradient
     }
 
@@ -132,6 +134,67 @@ mod tests {
             added[range.clone()].copy_from_slice(&apart.values(name).unwrap());
         }
         (program.gradient().to_vec(), added)
+    }
+
+    const TREES: &str = "model M(V = 40, I = 30, H = 70, C = 5) {
+      input word: id(V) over n.leaf
+      input label: id(C) over tree n
+      param embed: [V, I]
+      h = TreeLSTM(I, H)(embed[word][n])
+      label ~ categorical(Dense(H, C)(h))
+    }";
+
+    /// Trees as parents, and a word and a label for each node.
+    fn forest(trees: usize, most: usize, seed: u64) -> (Lengths, Vec<u32>, Vec<u32>) {
+        let mut rng = crate::testing::Rng::new(seed);
+        let form = crate::testing::Form::Random(2);
+        let nodes: Vec<usize> = (0..trees).map(|_| rng.between(1, most)).collect();
+        let trees: Vec<_> =
+            nodes.iter().map(|&nodes| Arc::new(crate::testing::tree(&mut rng, form, nodes))).collect();
+        let longest = nodes.iter().copied().max().unwrap();
+        let leaves = trees.iter().map(|tree| tree.leaves().len()).max().unwrap();
+        let words = (0..trees.len() * leaves).map(|_| rng.below(40) as u32).collect();
+        let labels = (0..trees.len() * longest).map(|_| rng.below(5) as u32).collect();
+        let axes = vec![Vec::new()];
+        (Lengths { examples: trees.len(), axes, trees: [(2, trees)].into() }, words, labels)
+    }
+
+    #[test]
+    fn trees_give_the_same_bits_on_any_number_of_threads_and_after_any_batch() {
+        let mut pipeline = Pipeline::default();
+        let checked = pipeline.check(&Model::new("m.rnn", TREES), Mode::Train).unwrap();
+        let graph = pipeline.trained(&checked.graph).unwrap();
+        let tree = graph.axes.iter().position(|axis| axis.name == "n").unwrap();
+        let parameters = Parameters::initialize(parameter_specs(&graph), 1).unwrap();
+        let program = |count: usize| {
+            let pool = threads(count).unwrap();
+            GradientProgram::new(&mut Pipeline::default(), &graph, &parameters, &pool).unwrap()
+        };
+        let run = |program: &mut GradientProgram,
+                   (lengths, words, labels): &(Lengths, Vec<u32>, Vec<u32>)| {
+            let trees = lengths.trees.values().next().unwrap().clone();
+            let lengths = Lengths { trees: [(tree, trees)].into(), ..lengths.clone() };
+            program.batch_mut().lay_out(&lengths).unwrap();
+            program.run(&parameters, &[("word", Feed::Ids(words)), ("label", Feed::Ids(labels))]).unwrap()
+        };
+        // One group, several of them, a single tree.
+        let batches = [forest(3, 30, 1), forest(60, 50, 2), forest(1, 40, 3), forest(1, 3, 4)];
+        let mut reused = [program(2), program(3)];
+        assert!(reused.iter().all(|program| !program.batch.plan().sparse.is_empty()));
+        for batch in &batches {
+            let mut fresh = program(1);
+            let loss = run(&mut fresh, batch);
+            let wanted = fresh.gradient().to_vec();
+            assert!(wanted.iter().all(|value| value.is_finite()) && wanted.iter().any(|&value| value != 0.0));
+            for program in &mut reused {
+                assert_eq!(run(program, batch), loss);
+                // As the last run left it, and after somebody wrote to it.
+                assert!(program.gradient == wanted);
+                program.gradient().fill(1.0);
+                assert_eq!(run(program, batch), loss);
+                assert!(program.gradient == wanted);
+            }
+        }
     }
 
     #[test]

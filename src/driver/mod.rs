@@ -6,6 +6,8 @@
 //! - `machine`: what programs run on
 //! - `corpus`, `data`, `arrays`, `treebank`, `material`: what is trained on; `arithmetic`: data of known answers
 //! - `train` with `prepare`, `trainer` and `gradient`; `evaluate`, `generate`, `run`, `gradcheck`
+//! - `example`: one example to look at; `flow`: how gradients travel; `cost`: what equations cost;
+//!   `practice`: a few steps of training on it; `pictures`: SVG
 //! - `bench`: how fast programs of known work run
 //! - `summary`, `emit`: a model in words
 
@@ -17,16 +19,21 @@ pub mod bench;
 pub mod carried;
 mod compile;
 pub mod corpus;
+pub mod cost;
 pub mod data;
 pub mod emit;
 pub mod evaluate;
+pub mod example;
 pub mod figures;
+pub mod flow;
 mod front;
 pub mod generate;
 pub mod gradcheck;
 mod gradient;
 pub mod machine;
 mod material;
+pub mod pictures;
+pub mod practice;
 mod prepare;
 pub mod run;
 pub mod session;
@@ -37,5 +44,5 @@ mod trainer;
 pub mod treebank;
 
 pub use compile::{CompileError, Pipeline, optimise, optimised, planned, program};
-pub use front::front;
+pub use front::{front, library};
 pub use trainer::StepError;

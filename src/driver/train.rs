@@ -35,7 +35,7 @@ use super::session::{Model, SessionError};
 use super::timings::Timings;
 use super::trainer::{StepError, Trainer};
 use crate::check::Mode;
-use crate::grad::{GradError, grad};
+use crate::grad::{GradError, grad_of_losses};
 use crate::ir::{AxisId, AxisKind, Graph, OutputKind};
 use crate::runtime::checkpoint::{Best, CheckpointError, EpochLosses, Run};
 use crate::runtime::files::FileError;
@@ -268,7 +268,7 @@ fn compile(
         };
         let trainable = graph.params.iter().filter(|param| param.trainable);
         let trainable: Vec<String> = trainable.map(|param| param.name.clone()).collect();
-        Ok(grad(&graph, &trainable)?)
+        Ok(grad_of_losses(&graph, &trainable)?)
     })?;
     let trainer =
         watch.time("compile for training", || Trainer::new(&graph, &run.parameters, &pool, machine))?;

@@ -4,6 +4,7 @@
 //! among the axes summed over, at all positions of all examples.
 
 use std::borrow::Cow;
+use std::sync::atomic::AtomicU32;
 
 use super::arithmetic;
 use super::feeds::{Feeds, InputData};
@@ -16,6 +17,8 @@ pub(super) struct Context<'a> {
     pub(super) graph: &'a Graph,
     pub(super) feeds: &'a Feeds,
     pub(super) values: &'a Values,
+    /// What is to be 0 while it computes.
+    pub(super) stop: Option<&'a AtomicU32>,
 }
 
 /// The value of `node` at `place`, whose operands are known there.
@@ -25,7 +28,7 @@ pub(super) fn apply(
     operands: &[Operand],
     place: &Place,
 ) -> Result<Value<'static>, EvalError> {
-    let Context { graph, feeds, values } = context;
+    let Context { graph, feeds, values, .. } = context;
     let ty = graph.ty(node);
     let read = |index: usize| values.read(operands[index], place);
     let shape = |index: usize| graph.ty(operands[index].node).shape.as_slice();
@@ -91,7 +94,10 @@ pub(super) fn apply(
             let mut total = vec![0.0; ty.size()];
             for there in &places {
                 let [left, right] = [values.read(operands[0], there), values.read(operands[1], there)];
-                arithmetic::contract(contract, (shape(0), left.real()), (shape(1), right.real()), &mut total);
+                let [left, right] = [(shape(0), left.real()), (shape(1), right.real())];
+                if !arithmetic::contract(contract, left, right, &mut total, context.stop) {
+                    return Err(EvalError::Interrupted);
+                }
             }
             if contract.mean && !places.is_empty() {
                 total.iter_mut().for_each(|sum| *sum /= places.len() as f64);

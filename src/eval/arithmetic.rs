@@ -3,7 +3,12 @@
 //!
 //! `contract(ij,j->i, [2, 3], W, [3], x)` is `W @ x`. It knows no axes and no graph.
 
+use std::sync::atomic::{AtomicU32, Ordering};
+
 use crate::ir::{Binary, Contract, Reduction, Unary};
+
+/// Products between two looks at whether somebody asked for the end.
+const PATIENCE: usize = 1 << 20;
 
 /// An elementwise function of one number.
 pub(super) fn unary(op: Unary, x: f64) -> f64 {
@@ -110,13 +115,14 @@ pub(super) fn log_sum_exp(numbers: &[f64]) -> f64 {
     largest + numbers.iter().map(|x| (x - largest).exp()).sum::<f64>().ln()
 }
 
-/// The product of an Einstein sum at one position, added to `total`.
+/// The product of an Einstein sum at one position, added to `total`; false if `stop` was no longer 0 on the way.
 pub(super) fn contract(
     contract: &Contract,
     left: (&[usize], &[f64]),
     right: (&[usize], &[f64]),
     total: &mut [f64],
-) {
+    stop: Option<&AtomicU32>,
+) -> bool {
     // Every label once, with its size and how far it moves in each operand and in the result.
     let mut labels: Vec<(usize, [usize; 3])> = Vec::new();
     let out_shape: Vec<usize> =
@@ -135,6 +141,9 @@ pub(super) fn contract(
     }
     let terms: usize = labels.iter().map(|(size, _)| size).product();
     for term in 0..terms {
+        if term % PATIENCE == PATIENCE - 1 && stop.is_some_and(|stop| stop.load(Ordering::Relaxed) != 0) {
+            return false;
+        }
         let mut rest = term;
         let mut at = [0; 3];
         for (size, strides) in labels.iter().rev() {
@@ -145,6 +154,7 @@ pub(super) fn contract(
         }
         total[at[2]] += left.1[at[0]] * right.1[at[1]];
     }
+    true
 }
 
 fn size(contract: &Contract, label: u8, left: &[usize], right: &[usize]) -> usize {
@@ -191,7 +201,7 @@ mod tests {
     fn contractions_of_every_kind() {
         let product = |spec: &str, left: (&[usize], &[f64]), right: (&[usize], &[f64]), size: usize| {
             let mut total = vec![0.0; size];
-            contract(&Contract::parse(spec).unwrap(), left, right, &mut total);
+            contract(&Contract::parse(spec).unwrap(), left, right, &mut total, None);
             total
         };
         let matrix = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0];

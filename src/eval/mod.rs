@@ -5,6 +5,7 @@
 //!
 //! - `feeds`: what a program is given; `storage`: the values it has computed
 //! - `driver`: the walk; `apply`: one operation at one position; `arithmetic`: the sums in it
+//! - `fault`: where a value first is no number
 //! - `random`: the counter-based generator; `difference`: derivatives by central differences
 //!
 //! It does not pack rows, reuse memory or run in parallel, and it changes nothing in the graph.
@@ -13,6 +14,7 @@ mod apply;
 mod arithmetic;
 mod difference;
 mod driver;
+mod fault;
 mod feeds;
 mod random;
 mod storage;
@@ -23,6 +25,7 @@ use crate::ir::ScheduleError;
 
 pub use difference::{Derivative, DifferenceOptions, Weighted, difference, objective, worst_errors};
 pub use driver::{Program, evaluate};
+pub use fault::Fault;
 pub use feeds::{Feeds, InputData};
 pub use storage::{Elements, Padded, Value, Values};
 
@@ -35,6 +38,9 @@ pub enum EvalError {
     /// The graph's cycles have no order.
     #[error(transparent)]
     Schedule(#[from] ScheduleError),
+    /// Somebody asked for its end.
+    #[error("interrupted")]
+    Interrupted,
     /// Nothing was given under this name.
     #[error("no {kind} `{name}` was given")]
     Missing {

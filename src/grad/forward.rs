@@ -46,7 +46,8 @@ pub fn jvp(graph: &Graph, wrt: &[String]) -> Result<Graph, GradError> {
         result.params.push(ParamSpec { name, shape, init, trainable: false });
         let is_param = |node: &NodeId| matches!(graph.op(*node), Op::Param(path) if *path == param.name);
         if let Some(node) = graph.ids().into_iter().find(is_param) {
-            let origin = Origin { span: graph.node(node).origin.span, kind: OriginKind::Tangent(node) };
+            let origin =
+                Origin { span: graph.node(node).origin.span, kind: OriginKind::Tangent(node), through: None };
             let leaf = result.leaf(Op::Param(along), graph.ty(node).clone(), origin, None);
             seeds.push((node, leaf));
         }
@@ -115,7 +116,8 @@ pub fn tangents(
     // Made before their terms, for cycles.
     let mut tangent = given.clone();
     for &node in &order {
-        let origin = Origin { span: graph.node(node).origin.span, kind: OriginKind::Tangent(node) };
+        let origin =
+            Origin { span: graph.node(node).origin.span, kind: OriginKind::Tangent(node), through: None };
         let shell = Node { op: Op::Copy, ty: graph.ty(node).clone(), origin, name: None };
         tangent.insert(node, graph.insert(shell, &[]));
     }

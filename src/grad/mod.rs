@@ -3,12 +3,13 @@
 //! `h[t] = tanh(W @ h[t-1] + …)` gives `dz[t] = (1 - h[t]^2) * dh[t]`, `dh[t] = … + W.T @ dz[t+1]` and
 //! `dW = sum(outer(dz[t], h[t-1]) over t)`: nodes of the same graph, which can be printed, run and
 //! differentiated again. `rules` is the table of local derivatives, `sweep` the one accumulation that
-//! knows accesses and axes; `forward` has the other direction, [`jvp`]. Nothing is simplified here; that is
+//! knows accesses and axes; `forward` has the other direction, [`jvp`]; `words` says the rules. Nothing is simplified here; that is
 //! `opt`'s work.
 
 mod forward;
 mod rules;
 mod sweep;
+mod words;
 
 use thiserror::Error;
 
@@ -16,6 +17,7 @@ use crate::ir::{Along, Binary, Graph, NodeId, Op, Operand, Origin, Output, Outpu
 
 pub use forward::{direction, jvp, tangents};
 pub use sweep::adjoints;
+pub use words::{rule, travel};
 
 /// Why a program has no gradient.
 #[derive(Clone, Debug, PartialEq, Error)]

@@ -18,13 +18,15 @@ pub(super) struct Rules<'a> {
 impl<'a> Rules<'a> {
     /// Nodes of the adjoint of `of`.
     pub fn new(graph: &'a mut Graph, of: NodeId) -> Rules<'a> {
-        let origin = Origin { span: graph.node(of).origin.span, kind: OriginKind::Adjoint(of) };
+        let origin =
+            Origin { span: graph.node(of).origin.span, kind: OriginKind::Adjoint(of), through: None };
         Rules { graph, origin }
     }
 
     /// Nodes of the tangent of `of`.
     pub fn tangent(graph: &'a mut Graph, of: NodeId) -> Rules<'a> {
-        let origin = Origin { span: graph.node(of).origin.span, kind: OriginKind::Tangent(of) };
+        let origin =
+            Origin { span: graph.node(of).origin.span, kind: OriginKind::Tangent(of), through: None };
         Rules { graph, origin }
     }
 

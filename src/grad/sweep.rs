@@ -33,7 +33,11 @@ pub fn adjoints(
         let shell = Node {
             op: Op::Copy,
             ty: graph.ty(node).clone(),
-            origin: Origin { span: graph.node(node).origin.span, kind: OriginKind::Adjoint(node) },
+            origin: Origin {
+                span: graph.node(node).origin.span,
+                kind: OriginKind::Adjoint(node),
+                through: None,
+            },
             name: None,
         };
         adjoint.insert(node, graph.insert(shell, &[]));
@@ -55,6 +59,7 @@ pub fn adjoints(
             }
             let flowing = Operand::from(adjoint[&reader]);
             let mut rules = Rules::new(graph, operand.node);
+            rules.origin.through = Some(reader);
             if let Some(term) = derivative(&mut rules, reader, index, flowing)? {
                 let term = received(&mut rules, operand, term)?;
                 terms.entry(operand.node).or_default().push(term);
@@ -135,6 +140,8 @@ struct Term {
     access: Access,
     /// What flows.
     flow: Operand,
+    /// The reader, if it is one.
+    through: Option<NodeId>,
 }
 
 /// A term without the axes along which the value that was read is the same.
@@ -146,7 +153,7 @@ fn received(rules: &mut Rules, operand: Operand, flow: Operand) -> Result<Term, 
         true => flow,
         false => rules.op(Op::Reduce(Reduction::Sum, Along::Axes(extra)), &[flow])?,
     };
-    Ok(Term { access: operand.access, flow })
+    Ok(Term { access: operand.access, flow, through: rules.origin.through })
 }
 
 /// What many readers at nodes of a tree send the same way is added up before it goes: it goes once.
@@ -164,7 +171,7 @@ fn gathered(rules: &mut Rules, terms: Vec<Term>) -> Result<Vec<Term>, GradError>
 }
 
 /// A term moved to the position of what its reader read.
-fn back(rules: &mut Rules, Term { access, flow: term }: Term) -> Result<Operand, GradError> {
+fn back(rules: &mut Rules, Term { access, flow: term, .. }: Term) -> Result<Operand, GradError> {
     let from = |rules: &mut Rules, access: Access| {
         let term = rules.on_axes(term, access.needs().with(BATCH))?;
         Ok(Operand { node: term.node, access })
@@ -207,7 +214,12 @@ fn back(rules: &mut Rules, Term { access, flow: term }: Term) -> Result<Operand,
 fn total(graph: &mut Graph, node: NodeId, terms: Vec<Term>) -> Result<Operand, GradError> {
     let mut rules = Rules::new(graph, node);
     let terms = gathered(&mut rules, terms)?;
-    let terms = terms.into_iter().map(|term| back(&mut rules, term)).collect::<Result<Vec<_>, _>>()?;
+    let moved = |term: Term| {
+        rules.origin.through = term.through;
+        back(&mut rules, term)
+    };
+    let terms = terms.into_iter().map(moved).collect::<Result<Vec<_>, _>>()?;
+    rules.origin.through = None;
     total_of(&mut rules, node, terms)
 }
 

@@ -44,6 +44,8 @@ pub struct Origin {
     pub span: Span,
     /// Written or derived.
     pub kind: OriginKind,
+    /// Of a term of an adjoint: the reader of the value through which it flows back.
+    pub through: Option<NodeId>,
 }
 
 /// Written by the user, or derived from what is.
@@ -60,7 +62,7 @@ pub enum OriginKind {
 impl Origin {
     /// From the source at `span`.
     pub fn forward(span: Span) -> Origin {
-        Origin { span, kind: OriginKind::Forward }
+        Origin { span, kind: OriginKind::Forward, through: None }
     }
 }
 

@@ -10,6 +10,7 @@
 //! - `op`: the operations and how to add one; `types`: axes, accesses, value types
 //! - `infer`: the type of an operation's result; `verify`: all invariants
 //! - `graph`: the container; `schedule`: loops and order; `arity`: how many children a tree's equations see
+//! - `outline`: which nodes an equation is made of and what it reads
 //! - `print`, `dot`: the graph as equations and as a picture; `unroll`: an axis turned into copies
 
 mod arity;
@@ -17,6 +18,7 @@ mod dot;
 mod graph;
 mod infer;
 mod op;
+mod outline;
 mod print;
 mod schedule;
 mod types;
@@ -28,7 +30,8 @@ pub use dot::{dot, dot_in_groups};
 pub use graph::{Graph, InputSpec, Node, NodeId, Operand, Origin, OriginKind, Output, OutputKind, ParamSpec};
 pub use infer::{InferError, infer};
 pub use op::{Along, Binary, Contract, Op, Reduction, Unary};
-pub use print::{Listing, listing, live, position, print};
+pub use outline::{Equation, outline};
+pub use print::{Listing, listing, live, position, print, right_side, written};
 pub use schedule::{ScheduleError, Stage, instant_cycle, schedule};
 pub use types::{Access, Axis, AxisId, AxisKind, AxisSet, BATCH, Element, ValueType};
 pub use unroll::{unroll, unroll_tree, unroll_tree_by_node};

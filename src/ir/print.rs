@@ -86,6 +86,17 @@ pub fn listing(graph: &Graph) -> Listing {
     Printer::new(graph).list()
 }
 
+/// Operands as the equations of `graph` write them: a name where they have one, else what they are made of.
+pub fn written(graph: &Graph, operands: &[Operand]) -> Vec<String> {
+    let printer = Printer::new(graph);
+    operands.iter().map(|&operand| printer.operand(operand, 0, false)).collect()
+}
+
+/// What the equation of a node with a name is made of, written without that name.
+pub fn right_side(graph: &Graph, node: NodeId) -> String {
+    Printer::new(graph).value(node, 0, false)
+}
+
 /// How many expressions stand inside one another at most: what is deeper gets a name.
 const DEPTH: usize = 24;
 

@@ -11,11 +11,11 @@ use super::joins::pieces;
 use super::kernel::{
     AxisKind, Buffer, BufferId, Combine, Combining, Element, Gemm, GemmRows, Kernel, Outer, Pack, Phase,
     Place, Plan, Position, Random, Region, Residency, Role, Row, RowKernel, RowList, RowMap, RowRef, Scatter,
-    Space, SpaceId, Work, packed_width,
+    Space, SpaceId, Steps, Work, packed_width,
 };
 use super::memory::{Places, Residencies, Spot};
 use super::phases::{Item, RowPlan};
-use super::regions::{Kind, gemm_sides};
+use super::regions::{Kind, gemm_sides, major};
 use super::views::{Source, View, view};
 use crate::ir::{
     self, Access, Along, AxisId, AxisSet, BATCH, Graph, Listing, NodeId, Op, Operand, Reduction,
@@ -23,14 +23,17 @@ use crate::ir::{
 
 /// Makes the plan out of everything that has been decided.
 pub(super) struct Assembler<'a> {
+    /// The edition that is being written.
     pub places: Places<'a>,
+    steps: Steps,
+    editions: Vec<(Steps, Places<'a>)>,
     pub residencies: Residencies,
     pub majors: BTreeMap<AxisSet, AxisId>,
     pub listing: Listing,
     pub plan: Plan,
     memory: HashMap<NodeId, (BufferId, usize)>,
     leaves: HashMap<(Role2, SpaceId), BufferId>,
-    packs: HashMap<(View2, usize, usize), BufferId>,
+    packs: HashMap<(View2, usize, [usize; 2]), BufferId>,
     /// Packing to be done at the end of a flat region, by region.
     prologue: HashMap<usize, Vec<Kernel>>,
     region: usize,
@@ -43,12 +46,13 @@ type View2 = String;
 
 impl<'a> Assembler<'a> {
     pub fn new(
-        places: Places<'a>,
+        editions: Vec<(Steps, Places<'a>)>,
         residencies: Residencies,
         majors: BTreeMap<AxisSet, AxisId>,
         listing: Listing,
         name: &str,
     ) -> Assembler<'a> {
+        let (steps, places) = editions[0];
         let plan = Plan {
             name: name.to_string(),
             axes: places.graph.axes.iter().map(|axis| axis.name.clone()).collect(),
@@ -58,6 +62,8 @@ impl<'a> Assembler<'a> {
         };
         Assembler {
             places,
+            steps,
+            editions,
             residencies,
             majors,
             listing,
@@ -77,13 +83,21 @@ impl<'a> Assembler<'a> {
     /// All regions.
     pub fn assemble(mut self) -> Result<Plan, PlanError> {
         self.outputs_first();
-        let groups = self.places.groups;
-        for (region, its) in groups.iter().enumerate() {
+        let regions = self.places.groups.len();
+        for region in 0..regions {
             self.region = region;
             let mut kernels = Vec::new();
-            for (at, group) in its.iter().enumerate() {
-                self.group((region, at), group, &mut kernels)?;
+            for at in 0..self.places.groups[region].len() {
+                // What is done above the leaves first: it stands behind the products that it reads.
+                for number in (0..self.editions.len()).rev() {
+                    (self.steps, self.places) = self.editions[number];
+                    let group = &self.places.groups[region][at];
+                    if !group.nodes.is_empty() {
+                        self.group((region, at), group, &mut kernels)?;
+                    }
+                }
             }
+            (self.steps, self.places) = self.editions[0];
             self.plan.regions.push(match self.places.stretches[region].along {
                 None => Region::Flat(kernels),
                 Some((axis, backward)) => Region::Loop { axis: usize::from(axis.0), backward, kernels },
@@ -119,10 +133,7 @@ impl<'a> Assembler<'a> {
     /// usual order.
     fn space_in(&mut self, axes: AxisSet, region: Option<usize>) -> SpaceId {
         let along = region.and_then(|region| self.places.stretches[region].along).map(|(axis, _)| axis);
-        let major = along
-            .filter(|&axis| axes.contains(axis))
-            .or_else(|| self.majors.get(&axes).copied())
-            .or_else(|| axes.without(BATCH).iter().next());
+        let major = major(axes, along, &self.majors);
         let space = Space {
             axes: axes.iter().map(|axis| usize::from(axis.0)).collect(),
             major: major.map(|axis| usize::from(axis.0)),
@@ -365,7 +376,7 @@ impl<'a> Assembler<'a> {
             Kind::Combine => self.combine(node)?,
             Kind::Random => self.random(node),
         };
-        kernels.push(Kernel { work, equations, constant: false });
+        kernels.push(Kernel { work, equations, constant: false, steps: self.steps });
         Ok(())
     }
 
@@ -407,7 +418,8 @@ impl<'a> Assembler<'a> {
         let graph = self.graph();
         let pieces = pieces(graph, self.places.stored, matrix);
         let views = pieces.iter().map(|piece| self.view(piece.operand)).collect::<Result<Vec<_>, _>>()?;
-        let key = (format!("{views:?}"), contracted, whole[1]);
+        // A matrix and its first columns begin at the same place: both sizes tell them apart.
+        let key = (format!("{views:?}"), contracted, whole);
         let flat = (0..=self.region).rev().find(|&region| self.places.stretches[region].along.is_none());
         let flat = flat.unwrap_or(0);
         if let Some(&known) = self.packs.get(&key) {
@@ -434,7 +446,8 @@ impl<'a> Assembler<'a> {
             let source = self.place(AxisSet::NONE, view, strides)?;
             let at = [piece.at[contracted], piece.at[free]];
             let pack = Pack { source, k: shape[contracted], n: shape[free], at, whole, to };
-            let kernel = Kernel { work: Work::Pack(pack), equations: Vec::new(), constant: false };
+            let kernel =
+                Kernel { work: Work::Pack(pack), equations: Vec::new(), constant: false, steps: Steps::All };
             if flat == self.region {
                 kernels.push(kernel);
             } else {

@@ -1,16 +1,17 @@
 //! From graph to plan: the steps in order.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashSet};
 
 use thiserror::Error;
 
 use super::assemble::{Assembler, spots};
+use super::editions::editions;
 use super::groups::{Group, groups};
-use super::kernel::Plan;
+use super::kernel::{Plan, Steps};
 use super::legalise::legalise;
-use super::memory::{Places, Spot2, aliases, residencies};
-use super::phases::{RowPlan, phases};
-use super::regions::{Kind, dependencies, kind, regions};
+use super::levels::{Rows, axes_of_rows};
+use super::memory::{Places, aliases, residencies};
+use super::regions::{Kind, dependencies, kind, major, regions};
 use super::views::must_store;
 use crate::ir::{AxisId, AxisSet, Binary, Graph, NodeId, Op, ScheduleError, Stage, Unary, listing, schedule};
 
@@ -45,24 +46,30 @@ pub fn plan(graph: &Graph, name: &str) -> Result<Plan, PlanError> {
     let majors = majors(graph, &stages, &needed);
     let groups: Vec<Vec<Group>> = stretches.iter().map(|stretch| groups(graph, &stored, stretch)).collect();
     let aliases = aliases(graph, &stored, &stretches, &needed);
-    let mut rows: HashMap<Spot2, RowPlan> = HashMap::new();
-    for (region, its) in groups.iter().enumerate() {
-        for (at, group) in its.iter().enumerate().filter(|(_, group)| group.kind == Kind::Row) {
-            rows.insert((region, at), phases(graph, &stored, &aliases, group));
-        }
-    }
     let spots = spots(&groups);
-    let places = Places {
-        graph,
-        stored: &stored,
-        stretches: &stretches,
-        groups: &groups,
-        rows: &rows,
-        spots: &spots,
-        aliases: &aliases,
+    let major_of = |node: NodeId| {
+        let along = stretches[spots.get(&node)?.region].along.map(|(axis, _)| axis);
+        major(axes_of_rows(graph, node), along, &majors)
     };
-    let residencies = residencies(&places);
-    let mut plan = Assembler::new(places, residencies, majors, listing(graph), name).assemble()?;
+    let editions = editions(&Rows { graph, stored: &stored, major: &major_of }, &groups, &aliases);
+    let places: Vec<(Steps, Places)> = editions
+        .iter()
+        .map(|edition| {
+            let places = Places {
+                graph: &edition.graph,
+                stored: &edition.stored,
+                stretches: &stretches,
+                groups: &edition.groups,
+                rows: &edition.rows,
+                spots: &spots,
+                aliases: &aliases,
+            };
+            (edition.steps, places)
+        })
+        .collect();
+    let all: Vec<Places> = places.iter().map(|(_, places)| *places).collect();
+    let residencies = residencies(&all);
+    let mut plan = Assembler::new(places, residencies, majors.clone(), listing(graph), name).assemble()?;
     plan.splittable = is_splittable(graph, &stages);
     Ok(plan)
 }

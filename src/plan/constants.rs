@@ -114,7 +114,7 @@ mod tests {
         let roles = [Role::Parameter("w".into()), Role::Input("x".into()), Role::Temporary, Role::Temporary];
         let pack = |from, to| {
             let pack = Pack::entire(place(from, &[16, 1]), 1, 16, to);
-            Kernel { work: Work::Pack(pack), equations: Vec::new(), constant: false }
+            Kernel { work: Work::Pack(pack), equations: Vec::new(), constant: false, steps: Steps::All }
         };
         let mut plan = Plan {
             spaces: vec![Space { axes: Vec::new(), major: None }],

@@ -37,6 +37,21 @@ pub struct Plan {
     pub regions: Vec<Region>,
     /// True if examples may be split over independent runs whose single-row outputs are then added up.
     pub splittable: bool,
+    /// Outputs that are zero but for some rows, which their owner keeps so.
+    pub sparse: Vec<Sparse>,
+}
+
+/// An output whose kernel only adds to the rows that ids name: it is to be zero before a run.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Sparse {
+    /// The output, a single row that holds a matrix.
+    pub out: BufferId,
+    /// Inputs among whose ids are all that name a row.
+    pub ids: Vec<BufferId>,
+    /// Rows of the matrix.
+    pub rows: usize,
+    /// Elements of a row.
+    pub width: usize,
 }
 
 impl Plan {
@@ -240,6 +255,50 @@ pub struct Kernel {
     pub equations: Vec<String>,
     /// Depends on parameters alone, and its results stay: to be done once as long as those are the same.
     pub constant: bool,
+    /// The steps of its rows that it runs over.
+    pub steps: Steps,
+}
+
+/// Part of the rows of a space, by the steps of its major axis.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Steps {
+    /// All of them.
+    #[default]
+    All,
+    /// Those of the first step: of trees, the leaves.
+    First,
+    /// Those of all steps behind the first: of trees, the nodes above the leaves.
+    Rest,
+}
+
+impl Steps {
+    /// The rows of a space that this means, where its steps begin at these rows.
+    pub fn rows(self, rows: usize, step_offsets: &[u32]) -> std::ops::Range<usize> {
+        let first = step_offsets.get(1).map_or(0, |&end| end as usize);
+        match self {
+            Steps::All => 0..rows,
+            Steps::First => 0..first,
+            Steps::Rest => first..rows,
+        }
+    }
+}
+
+impl Work {
+    /// The space over whose rows it runs; `None` for what runs once.
+    pub fn space(&self) -> Option<SpaceId> {
+        match self {
+            Work::Rows(kernel) => Some(kernel.space),
+            Work::Gemm(gemm) => match gemm.rows {
+                GemmRows::Space(space) => Some(space),
+                GemmRows::Static(_) => None,
+            },
+            Work::Pack(_) => None,
+            Work::Outer(outer) => Some(outer.space),
+            Work::Combine(combine) => Some(if combine.list.is_some() { combine.to } else { combine.from }),
+            Work::Scatter(scatter) => Some(scatter.space),
+            Work::Random(random) => Some(random.space),
+        }
+    }
 }
 
 /// The kinds of kernel.

@@ -95,7 +95,8 @@ fn rank(residency: Residency) -> u8 {
     }
 }
 
-/// Everything known about where work is done.
+/// Everything known about where work is done, in one edition of the kernels.
+#[derive(Clone, Copy)]
 pub(super) struct Places<'a> {
     pub graph: &'a Graph,
     pub stored: &'a HashSet<NodeId>,
@@ -109,34 +110,38 @@ pub(super) struct Places<'a> {
 /// Region and kernel.
 pub(super) type Spot2 = (usize, usize);
 
-/// Finds the memory that every node needs.
-pub(super) fn residencies(places: &Places) -> Residencies {
+/// Finds the memory that every node needs, in whichever edition it is computed.
+pub(super) fn residencies(editions: &[Places]) -> Residencies {
     let mut found = Residencies { of: HashMap::new(), life: HashMap::new() };
-    for (region, groups) in places.groups.iter().enumerate() {
-        for (at, group) in groups.iter().enumerate() {
-            for &node in &group.nodes {
-                uses_of(places, &mut found, (region, at), group, node);
-                // Results of other kernels than row kernels are always written somewhere.
-                if group.kind != Kind::Row {
-                    note(places, &mut found, node, Residency::Scratch, region);
+    for places in editions {
+        for (region, groups) in places.groups.iter().enumerate() {
+            for (at, group) in groups.iter().enumerate() {
+                for &node in &group.nodes {
+                    uses_of(places, &mut found, (region, at), group, node);
+                    // Results of other kernels than row kernels are always written somewhere.
+                    if group.kind != Kind::Row {
+                        note(places, &mut found, node, Residency::Scratch, region);
+                    }
                 }
             }
         }
     }
-    for output in &places.graph.outputs {
-        let node = output.value.node;
-        note(places, &mut found, node, Residency::All, places.stretches.len());
-        if let Some(spot) = places.spots.get(&node) {
-            note(places, &mut found, node, Residency::All, spot.region);
+    for places in editions {
+        for output in &places.graph.outputs {
+            let node = output.value.node;
+            note(places, &mut found, node, Residency::All, places.stretches.len());
+            if let Some(spot) = places.spots.get(&node) {
+                note(places, &mut found, node, Residency::All, spot.region);
+            }
         }
+        in_place(places, &mut found);
     }
-    in_place(places, &mut found);
     // A row kernel's only row is enough for nobody else: products and reductions write rows of their space.
-    for (region, groups) in places.groups.iter().enumerate() {
-        for group in groups.iter().filter(|group| group.kind != Kind::Row) {
-            for node in &group.nodes {
-                let least =
-                    if places.stretches[region].along.is_some() { Residency::Step } else { Residency::All };
+    for places in editions {
+        for (region, groups) in places.groups.iter().enumerate() {
+            let looped = places.stretches[region].along.is_some();
+            let least = if looped { Residency::Step } else { Residency::All };
+            for node in groups.iter().filter(|group| group.kind != Kind::Row).flat_map(|group| &group.nodes) {
                 let own = found.of.entry(*node).or_insert(least);
                 if rank(*own) < rank(least) {
                     *own = least;

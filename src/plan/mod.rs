@@ -8,25 +8,29 @@
 //!
 //! [`plan()`] goes this way: `legalise` says everything in terms of what has a kernel, `views` finds what is
 //! only read through, `regions` orders the work into loops and stretches between them, `groups` decides
-//! what shares a kernel, `phases` what shares a loop over static dimensions, `memory` what needs memory
+//! what shares a kernel, `levels` and `editions` what of it is done at the leaves of trees and what above them,
+//! `phases` what shares a loop over static dimensions, `memory` what needs memory
 //! and how much, `assemble` writes it down in the language of `kernel`,
-//! and `constants` marks what need not be done again; `spread` makes room for backends that work on many rows
-//! at once.
+//! and `constants` marks what need not be done again and `sparse` what is zero but for a few rows; `spread`
+//! makes room for backends that work on many rows at once.
 
 mod assemble;
 mod build;
 mod constants;
 mod coverage;
+mod editions;
 mod groups;
 mod joins;
 pub mod kernel;
 mod legalise;
+mod levels;
 pub mod math;
 mod memory;
 mod phases;
 pub mod places;
 mod print;
 mod regions;
+mod sparse;
 mod spread;
 pub mod verify;
 mod views;
@@ -35,4 +39,5 @@ pub use build::{PlanError, plan};
 pub use constants::hold_constants;
 pub use kernel::*;
 pub use print::{label, print};
+pub use sparse::keep_sparse;
 pub use spread::spread_scratch;

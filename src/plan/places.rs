@@ -158,21 +158,12 @@ pub fn kernels(plan: &Plan) -> impl Iterator<Item = &Kernel> {
 
 /// The space whose rows a kernel runs over, and whether it has nothing to do without rows.
 pub fn rows_of(work: &Work) -> Option<(SpaceId, bool)> {
-    match work {
-        Work::Rows(kernel) => Some((kernel.space, true)),
-        Work::Gemm(gemm) => match gemm.rows {
-            GemmRows::Space(space) => Some((space, true)),
-            GemmRows::Static(_) => None,
-        },
-        Work::Pack(_) => None,
-        Work::Outer(outer) => Some((outer.space, false)),
-        Work::Combine(combine) => match combine.list {
-            Some(_) => Some((combine.to, true)),
-            None => Some((combine.from, false)),
-        },
-        Work::Scatter(scatter) => Some((scatter.space, false)),
-        Work::Random(random) => Some((random.space, true)),
-    }
+    let idle = match work {
+        Work::Rows(_) | Work::Gemm(_) | Work::Random(_) | Work::Pack(_) => true,
+        Work::Combine(combine) => combine.list.is_some(),
+        Work::Outer(_) | Work::Scatter(_) => false,
+    };
+    work.space().map(|space| (space, idle))
 }
 
 /// Buffers that come to life in a region and whose zero row some kernel may read: another buffer may

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::kernel::{Kernel, Plan, Region, Residency, Role, Work};
+use super::kernel::{AxisKind, Kernel, Plan, Region, Residency, Role, Steps, Work};
 
 /// A listing of a plan.
 pub fn print(plan: &Plan) -> String {
@@ -59,8 +59,20 @@ fn kernel(text: &mut String, plan: &Plan, kernel: &Kernel) {
 
 /// A kernel's kind and what it works on, in a line.
 pub fn label(plan: &Plan, kernel: &Kernel) -> String {
+    let label = work(plan, &kernel.work);
+    let tree = kernel.work.space().and_then(|space| plan.spaces[space].major);
+    match (kernel.steps, tree.map(|axis| plan.kind(axis))) {
+        (Steps::All, _) => label,
+        (Steps::First, Some(AxisKind::Tree)) => format!("{label}, leaves"),
+        (Steps::Rest, Some(AxisKind::Tree)) => format!("{label}, above leaves"),
+        (Steps::First, _) => format!("{label}, first step"),
+        (Steps::Rest, _) => format!("{label}, behind the first step"),
+    }
+}
+
+fn work(plan: &Plan, work: &Work) -> String {
     let name = |buffer: usize| plan.buffers[buffer].name.as_str();
-    match &kernel.work {
+    match work {
         Work::Rows(rows) => {
             let dims: Vec<String> = rows.phases.iter().map(|phase| format!("{:?}", phase.dims)).collect();
             format!("rows of {}: phases {}", space(plan, rows.space), dims.join(" "))

@@ -3,11 +3,11 @@
 //! Every cycle is a loop; everything else is flat, but for row work that only one loop reads: that is
 //! done inside the loop, next to its reader, so that it needs no memory for all steps.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use super::joins::{is_only_packed, pieces};
 use super::views::{is_view_op, reads, view};
-use crate::ir::{Access, Along, AxisId, AxisSet, Contract, Graph, NodeId, Op, Stage};
+use crate::ir::{Access, Along, AxisId, AxisSet, BATCH, Contract, Graph, NodeId, Op, Stage};
 
 /// What kind of kernel computes a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -137,6 +137,18 @@ pub(super) fn dependencies(graph: &Graph, stored: &HashSet<NodeId>, node: NodeId
     }
     found.retain(|(source, _)| kind(graph, stored, *source) != Kind::None);
     found
+}
+
+/// The axis in whose step order rows over some axes are packed in a region along another one (or in none).
+pub(super) fn major(
+    axes: AxisSet,
+    along: Option<AxisId>,
+    majors: &BTreeMap<AxisSet, AxisId>,
+) -> Option<AxisId> {
+    along
+        .filter(|&axis| axes.contains(axis))
+        .or_else(|| majors.get(&axes).copied())
+        .or_else(|| axes.without(BATCH).iter().next())
 }
 
 /// Orders all work into regions.

@@ -9,15 +9,20 @@ use super::places::{Access, places};
 
 /// Gives every row of a kernel its own scratch rows.
 pub fn spread_scratch(plan: &mut Plan) {
-    let mut loops = vec![None; plan.buffers.len()];
+    // The loop that writes each, if none of its writers is anywhere else.
+    let mut loops: Vec<Option<Option<usize>>> = vec![None; plan.buffers.len()];
     for region in &plan.regions {
-        let Region::Loop { axis, kernels, .. } = region else { continue };
+        let (along, kernels) = match region {
+            Region::Flat(kernels) => (None, kernels),
+            Region::Loop { axis, kernels, .. } => (Some(*axis), kernels),
+        };
         let written = kernels.iter().flat_map(|kernel| places(&kernel.work));
         for used in written.filter(|used| used.access == Access::Write) {
-            loops[used.place.at.buffer] = Some(*axis);
+            let known = &mut loops[used.place.at.buffer];
+            *known = if known.is_none_or(|other| other == along) { Some(along) } else { Some(None) };
         }
     }
-    for (id, along) in loops.into_iter().enumerate() {
+    for (id, along) in loops.into_iter().map(Option::flatten).enumerate() {
         let major = plan.spaces[plan.buffers[id].space].major;
         let buffer = &mut plan.buffers[id];
         if buffer.residency == Residency::Scratch {

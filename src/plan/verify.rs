@@ -336,6 +336,7 @@ mod tests {
                 work: Work::Rows(RowKernel { space: 1, phases: vec![phase] }),
                 equations: vec![],
                 constant: false,
+                steps: Steps::All,
             }])],
             ..Plan::default()
         }

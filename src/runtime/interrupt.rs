@@ -46,9 +46,27 @@ impl Interrupt {
         Ok(interrupt)
     }
 
+    /// Catches Ctrl-C from now on; no press ends the process: an interactive session ends what it is doing.
+    ///
+    /// # Errors
+    /// As [`Interrupt::install`].
+    pub fn install_forever() -> Result<Interrupt, InterruptError> {
+        let interrupt = Interrupt::default();
+        let handler = interrupt.clone();
+        ctrlc::set_handler(move || {
+            handler.press();
+        })?;
+        Ok(interrupt)
+    }
+
     /// Whether there was a press.
     pub fn requested(&self) -> bool {
         self.presses.load(Ordering::Relaxed) > 0
+    }
+
+    /// The count of presses, for what asks very often.
+    pub fn presses(&self) -> &AtomicU32 {
+        &self.presses
     }
 
     /// One more press; how many there were with it.

@@ -8,7 +8,7 @@
 //! | files | hold |
 //! | --- | --- |
 //! | `parameters`, `initializer` | values by name, and their first draw |
-//! | `layout`, `program` | rows and memory of a batch; a compiled plan and runs of it |
+//! | `layout`, `program`, `tables` | rows and memory of a batch; a compiled plan and runs of it; outputs of few rows |
 //! | `opencl` | the same on OpenCL devices: kernels, memory, parameters that stay there |
 //! | `optimizer`, `clip`, `schedule`, `settings` | a step of training, and what a `train` block says of it |
 //! | `text`, `treebank`, `words`, `npz`, `npy` | data |
@@ -34,6 +34,7 @@ pub mod program;
 pub mod progress;
 pub mod schedule;
 pub mod settings;
+pub mod tables;
 pub mod text;
 pub mod treebank;
 pub mod weights;

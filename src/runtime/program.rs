@@ -20,13 +20,14 @@ use rayon::ThreadPool;
 use thiserror::Error;
 
 use super::layout::{Content, Home, Layout, LayoutError, Lengths};
+use super::tables::Table;
 use crate::backend::native::clock;
 use crate::backend::native::context::{CELL_BYTES, Slots};
 use crate::backend::native::emit::EmitError;
 use crate::backend::native::jit::Jit;
 use crate::backend::native::target::Target;
 use crate::plan::places::kernels;
-use crate::plan::{BufferId, Element, GemmRows, Plan, Precision, Residency, Role, Work};
+use crate::plan::{BufferId, Element, GemmRows, Plan, Precision, Residency, Role, SpaceId, Steps, Work};
 
 /// A type that programs calculate in: f32 or f64.
 pub trait Real: AddAssign + Copy + Default + Send + Sync + std::fmt::Debug + PartialEq + 'static {
@@ -173,6 +174,8 @@ impl<R: Real> Program<R> {
 #[derive(Debug, Default)]
 pub struct Memory {
     bytes: Vec<u8>,
+    /// The sparse outputs of a plan, in its order.
+    tables: Vec<Table>,
 }
 
 impl Memory {
@@ -184,6 +187,11 @@ impl Memory {
             self.bytes = Vec::new();
             self.bytes = vec![0; bytes];
         }
+    }
+
+    /// The sparse outputs of the last run.
+    pub fn tables(&self) -> &[Table] {
+        &self.tables
     }
 
     fn start(&self) -> usize {
@@ -267,17 +275,22 @@ impl<R: Real> Instance<R> {
 
     /// Multiply-adds of a run's products.
     pub fn products(&self) -> usize {
-        let rows = |space: usize| self.layout.spaces[space].rows;
         kernels(&self.program.plan)
             .map(|kernel| match &kernel.work {
                 Work::Gemm(gemm) => match gemm.rows {
-                    GemmRows::Space(space) => rows(space) * gemm.k * gemm.n,
+                    GemmRows::Space(space) => self.rows(space, kernel.steps) * gemm.k * gemm.n,
                     GemmRows::Static(rows) => rows * gemm.k * gemm.n,
                 },
-                Work::Outer(outer) => rows(outer.space) * outer.m * outer.n,
+                Work::Outer(outer) => self.rows(outer.space, kernel.steps) * outer.m * outer.n,
                 _ => 0,
             })
             .sum()
+    }
+
+    /// How many rows of a space there are in some of its steps.
+    pub fn rows(&self, space: SpaceId, steps: Steps) -> usize {
+        let space = &self.layout.spaces[space];
+        steps.rows(space.rows, &space.step_offsets).len()
     }
 
     /// Rows and places.
@@ -337,7 +350,7 @@ impl<R: Real> Instance<R> {
         let entry = self.program.code.entry();
         // SAFETY: the context has the slots that the code was made for; every pointer in it is to memory
         // of the size that the layout found for the plan, all of it borrowed for the call. The code
-        // writes to the two blocks of memory and the readings only, which `self` owns or has borrowed.
+        // writes to the two blocks of memory, the tables and the readings only, which `self` owns or has borrowed.
         unsafe { entry(self.context.as_ptr(), 0, 1) };
         Ok(())
     }
@@ -556,10 +569,32 @@ impl<R: Real> Instance<R> {
         Ok(())
     }
 
+    /// Sparse outputs are zero before a run, whose ids say where they will not be.
+    fn clear_tables(&self, tables: &mut Vec<Table>) {
+        let plan = &self.program.plan;
+        if tables.len() != plan.sparse.len() {
+            *tables = plan.sparse.iter().map(|sparse| Table::new(sparse, size_of::<R>())).collect();
+        }
+        let memory = self.memory.get();
+        for (sparse, table) in plan.sparse.iter().zip(tables) {
+            let ids = sparse.ids.iter().filter_map(|&id| {
+                let place = self.layout.arena.places[id]?;
+                Some(memory[place.offset..].chunks_exact(4).take(place.rows).map(read_id))
+            });
+            table.clear(ids.flatten());
+        }
+    }
+
     fn fill_context(&mut self, parameters: &[&[R]], workers: usize, lent: &mut Memory) {
         let program = Arc::clone(&self.program);
         let (slots, plan) = (&program.slots, &program.plan);
         lent.reserve(self.layout.arena.lent_bytes);
+        self.clear_tables(&mut lent.tables);
+        let tables: Vec<u64> = lent
+            .tables
+            .iter_mut()
+            .map(|table| table.bytes_mut().as_mut_ptr().expose_provenance() as u64)
+            .collect();
         let lent = lent.get_mut().as_mut_ptr().expose_provenance() as u64;
         let kept = self.memory.get_mut().as_mut_ptr().expose_provenance() as u64;
         let mut context = std::mem::take(&mut self.context);
@@ -577,6 +612,9 @@ impl<R: Real> Instance<R> {
                 };
                 context[slots.buffer(id)] = block + place.offset as u64;
             }
+        }
+        for (sparse, table) in plan.sparse.iter().zip(tables) {
+            context[slots.buffer(sparse.out)] = table;
         }
         for (&id, values) in program.parameters.iter().zip(parameters) {
             context[slots.buffer(id)] = values.as_ptr().expose_provenance() as u64;

@@ -59,7 +59,8 @@ pub(super) struct Maker {
 const TAME: f64 = 4.0;
 
 /// What is derived from nothing in a source.
-pub(super) const ORIGIN: Origin = Origin { span: Span::NONE, kind: crate::ir::OriginKind::Forward };
+pub(super) const ORIGIN: Origin =
+    Origin { span: Span::NONE, kind: crate::ir::OriginKind::Forward, through: None };
 
 impl Maker {
     pub(super) fn new(seed: u64, options: Options) -> Maker {

@@ -82,3 +82,41 @@ fn what_makes_no_sense_is_refused_at_once() {
     run("--only lstm-train --json no/row.json").fails(1, &["no/row.json"]);
     assert_eq!(workspace.files(), Vec::<String>::new());
 }
+
+#[test]
+fn trees_of_a_file_give_a_row_for_each_batch() {
+    let workspace = Workspace::new();
+    let trees = "(3 (2 a) (4 (3 lovely) (2 film)))\n(1 (2 a) (0 plot))\n(2 film)\n";
+    workspace.write("trees.txt", trees.as_bytes());
+    let ran = workspace.run(
+        "bench --only tree-lstm --trees trees.txt --batch 2 --shape 3,5 --json row.json --threads 2 --profile",
+    );
+    assert_eq!(ran.status, Some(0), "{ran:#?}");
+    assert!(ran.out.contains("trees/s") && ran.out.contains("2,3,5"), "{}", ran.out);
+    assert!(ran.out.contains("loop: product ") && ran.out.contains(", above leaves"), "{}", ran.out);
+    let rows: serde_json::Value = serde_json::from_slice(&workspace.read("row.json")).unwrap();
+    let [row] = &rows.as_array().unwrap()[..] else { panic!("{rows}") };
+    assert_eq!([&row["B"], &row["I"], &row["H"], &row["trees"]], [2, 3, 5, 2]);
+    let [speed, median, least] =
+        ["trees_per_second", "median_us", "min_us"].map(|key| row[key].as_f64().unwrap());
+    assert!(0.0 < least && least <= median && (speed * median / 2e6 - 1.0).abs() < 1e-6, "{row}");
+}
+
+#[test]
+fn trees_that_are_none_are_refused() {
+    let workspace = Workspace::new();
+    let with = |trees: &str| {
+        workspace.write("trees.txt", trees.as_bytes());
+        workspace.run("bench --only tree-lstm --trees trees.txt --batch 2 --shape 3,5")
+    };
+    with("(3 (2 a) (2 b)").fails(1, &["trees.txt:1:1", "not closed"]);
+    with("(2 a)\n(3 (2 a) (7 b))").fails(1, &["trees.txt:2", "label of 0 to 4"]);
+    with("(2 a)\n(3 (2 a) (2 b) (2 c))").fails(1, &["trees.txt:2", "3 children"]);
+    with("(2 a)").fails(1, &["1 trees", "batch of 2"]);
+    let run = |arguments: &str| workspace.run(&format!("bench --only {arguments}"));
+    run("tree-lstm").fails(2, &["--trees FILE"]);
+    run("tree-lstm --trees none.txt").fails(1, &["none.txt"]);
+    run("tree-lstm --trees trees.txt --shape 1,2,3,4").fails(2, &["--batch"]);
+    run("lstm-train --shape 3,5").fails(2, &["T,B,I,H"]);
+    run("tree-lstm --batch 2").fails(2, &["--trees"]);
+}

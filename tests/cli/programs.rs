@@ -21,6 +21,8 @@ fn help_and_usage() {
         "eval",
         "generate",
         "run",
+        "flow",
+        "repl",
         "data",
         "data trees",
     ] {

@@ -2,11 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use rnnc::driver::program;
+use rnnc::driver::{planned, program};
 use rnnc::eval::{DifferenceOptions, Feeds, InputData, Program, difference, evaluate, worst_errors};
 use rnnc::grad::{grad, gradient_norm};
 use rnnc::ir::{Graph, OutputKind, Tree, dot, print, unroll_tree, verify};
 use rnnc::opt::{COMPILE, TIDY};
+use rnnc::plan::places::kernels;
+use rnnc::plan::{AxisKind, Gemm, GemmRows, Kernel, Steps, Work, label};
 use rnnc::testing::{Form, Rng, tree, unrolled_tree_feeds};
 
 use super::native::{distance, plan_name, run};
@@ -121,6 +123,28 @@ const BODIES: &[(&str, &str)] = &[
     (
         "means of nodes and leaves",
         "v = tanh(w * x)  loss l = sum(mean(v over n) * mean(w * y over leaf)) + sum(mean(d * z over n, child))",
+    ),
+    (
+        "children or none, said in every way",
+        "v = tanh(w * x)
+         loss l = sum(where(length(child) > 0, tanh(U @ x), v)) + sum(where(1 > length(child), x * v, V @ v))
+           + sum(where(length(child) != 0, v[left], y[n] * w)) + sum(where(2 <= length(child), U @ v, v))",
+    ),
+    (
+        "nothing at leaves, which others read",
+        "state h: [3] over n
+         h[n] = where(length(child) == 0, 0, tanh(U @ x + V @ h[left] + sum(h[child] over child)))
+         loss l = dot(h[leaf], y) + dot(h[left], x) + dot(sum(h over n), w) + sum(max(h over n)) + sum(exp(h))",
+    ),
+    (
+        "words at the leaves only",
+        "state h: [3] over n
+         h[n] = tanh(U @ (w * y)[n] + V @ (h[left] + h[right]))
+         loss l = dot(h, x) + dot((V @ h)[leaf], y)",
+    ),
+    (
+        "a state that is always zero",
+        "state h: [3] over n  h[n] = U @ h[left]  loss l = dot(tanh(U @ h + w * x), x) + dot(h[root], w) + dot(h, x)",
     ),
     ("where it is a leaf", "loss l = sum(where(length(child) == 0, w * x, tanh(U @ x)))"),
     (
@@ -296,7 +320,11 @@ fn states_run_up_and_down() {
     assert_eq!(v["w"], [103.0, 102.0, 101.0, 101.0, 101.0]);
 }
 
-/// Chains, combs, full trees, a single node, many children and a deep tree: no recursion, same gradients.
+/// Cells that read every child of a node, however many.
+const ANY_ARITY: [&str; 2] = ["ChildSumTreeLSTM(E, H)", "TreeGRU(E, H)"];
+
+/// Chains, combs, full trees, a single node, many children and a deep tree: no recursion, the gradients of
+/// finite differences.
 #[test]
 fn trees_of_every_form() {
     let cells =
@@ -307,10 +335,11 @@ fn trees_of_every_form() {
         let names: Vec<String> = graph.params.iter().map(|param| param.name.clone()).collect();
         let derived = grad(&graph, &names).unwrap();
         let compiled = program::<f64>(&derived, &[OutputKind::Gradient], "gradient").unwrap();
+        let oracle = Program::new(&graph).unwrap();
         let mut forms = vec![(Form::Chain, 40), (Form::Comb, 41), (Form::Balanced, 63), (Form::Chain, 1)];
-        forms.push((Form::Chain, 5000));
-        if !cell.starts_with("RecursiveNN") && !cell.starts_with("TreeLSTM") && !cell.starts_with("TopDown") {
-            forms.push((Form::Star, 1001));
+        forms.extend([(Form::Random(2), 50), (Form::Chain, 5000)]);
+        if ANY_ARITY.contains(&cell) {
+            forms.extend([(Form::Star, 1001), (Form::Random(9), 50)]);
         }
         for (form, nodes) in forms {
             let mut feeds = feeds_for(&graph, &[nodes], 3);
@@ -321,6 +350,12 @@ fn trees_of_every_form() {
             for (path, wanted) in &found {
                 let worst = distance(&native[&plan_name(OutputKind::Gradient, path)], wanted);
                 assert!(worst < 1e-8, "{cell}, {form:?} of {nodes}: d{path} is off by {worst:e}");
+            }
+            let sample = if nodes > 1000 { 1 } else { 4 };
+            let options = DifferenceOptions { sample, ..DifferenceOptions::default() };
+            let differences = difference(&oracle, &feeds, &[], options).unwrap();
+            for (path, worst) in worst_errors(&differences, &found) {
+                assert!(worst < TOLERANCE, "{cell}, {form:?} of {nodes}: d{path} differs by {worst:e}");
             }
         }
     }
@@ -336,7 +371,12 @@ fn gradients_of_unrolled_trees() {
             graph(&model("", &format!("h = {cell}(embed[word])\n label ~ categorical(Dense(H, C)(h))")));
         let names: Vec<String> = graph.params.iter().map(|param| param.name.clone()).collect();
         let axis = graph.find_axis("n").unwrap();
-        for (form, nodes) in [(Form::Balanced, 9), (Form::Comb, 7), (Form::Chain, 6), (Form::Chain, 1)] {
+        let mut forms = vec![(Form::Balanced, 9), (Form::Comb, 7), (Form::Chain, 6), (Form::Chain, 1)];
+        forms.extend([(Form::Random(2), 12), (Form::Chain, 150)]);
+        if ANY_ARITY.contains(&cell) {
+            forms.extend([(Form::Star, 1001), (Form::Random(5), 12)]);
+        }
+        for (form, nodes) in forms {
             let mut feeds = feeds_for(&graph, &[nodes, nodes], 7);
             let tree = tree(&mut Rng::new(1), form, nodes);
             feeds.trees.insert("n".into(), vec![tree.clone(); 2]);
@@ -377,4 +417,52 @@ fn an_unrolled_tree_shows_itself() {
     let drawn = dot(&flat);
     assert!((0..4).all(|node| drawn.contains(&format!("h_{node}"))) && !drawn.contains("cluster"), "{drawn}");
     assert!(dot(&graph).contains("loop over n, leaves to root"), "{}", dot(&graph));
+}
+
+/// Kernels of a program's gradient that are products: their label, and at which nodes they are done.
+fn products(source: &str) -> Vec<(String, Steps)> {
+    let graph = graph(source);
+    let names: Vec<String> = graph.params.iter().map(|param| param.name.clone()).collect();
+    let derived = grad(&graph, &names).unwrap();
+    let plan = planned(&derived, &[OutputKind::Loss, OutputKind::Gradient], "gradient").unwrap();
+    let is_product = |work: &Work| {
+        matches!(work, Work::Outer(_)) || matches!(work, Work::Gemm(Gemm { rows: GemmRows::Space(_), .. }))
+    };
+    let over_nodes = |kernel: &&Kernel| {
+        let space = kernel.work.space().map(|space| &plan.spaces[space]);
+        space.is_some_and(|space| space.major.is_some_and(|axis| plan.kind(axis) == AxisKind::Tree))
+    };
+    kernels(&plan)
+        .filter(|kernel| is_product(&kernel.work))
+        .filter(over_nodes)
+        .map(|kernel| (label(&plan, kernel), kernel.steps))
+        .collect()
+}
+
+#[test]
+fn leaves_do_no_products_of_children_and_inner_nodes_none_of_words() {
+    let example = super::support::examples().into_iter().find(|example| example.name == "tai").unwrap();
+    let of_tai = products(&example.source);
+    // The labels are at all nodes; the cell's own products see children, and words have rows of their own.
+    let (labels, cell): (Vec<_>, Vec<_>) = of_tai.iter().partition(|(_, steps)| *steps == Steps::All);
+    assert_eq!(labels.len(), 3, "{of_tai:?}");
+    assert!(cell.len() >= 4 && cell.iter().all(|(_, steps)| *steps == Steps::Rest), "{of_tai:?}");
+    // A cell of one's own under other names, whose words are read at all nodes and are nowhere but at leaves.
+    let own = products(
+        "cell Any(I, H) over tree n {
+           input a: [I]
+           state q: [H]
+           param A: [H, I], B: [H, H]
+           q[n] = tanh(A @ a + B @ q[child(1)])
+         }
+         model M(V = 9, I = 3, H = 4) {
+           input word: id(V) over n.leaf
+           input y: [4] over tree n
+           param embed: [V, I] = zeros
+           q = Any(I, H)(tanh(embed[word])[n])
+           loss l = sum(dot(q, y) over n)
+         }",
+    );
+    let count = |steps: Steps| own.iter().filter(|(_, own)| *own == steps).count();
+    assert_eq!((count(Steps::All), count(Steps::First), count(Steps::Rest)), (0, 3, 3), "{own:?}");
 }

@@ -101,7 +101,7 @@ pub fn pitched(mut place: Place, pitch: usize) -> Place {
 }
 
 pub fn kernel(work: Work) -> Kernel {
-    Kernel { work, equations: vec!["a test".into()], constant: false }
+    Kernel { work, equations: vec!["a test".into()], constant: false, steps: Steps::All }
 }
 
 pub fn rows(space: SpaceId, phases: Vec<Phase>) -> Kernel {

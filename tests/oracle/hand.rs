@@ -9,7 +9,7 @@ use rnnc::ir::{
     Operand, Origin, Output, OutputKind, ParamSpec, Reduction, Unary, ValueType,
 };
 
-const ORIGIN: Origin = Origin { span: Span::NONE, kind: rnnc::ir::OriginKind::Forward };
+const ORIGIN: Origin = Origin { span: Span::NONE, kind: rnnc::ir::OriginKind::Forward, through: None };
 
 /// A program over one axis `t`, with the few helpers that the tests below need.
 struct Hand {

@@ -111,6 +111,7 @@ pub struct Emitter<'m> {
     width: Option<Width>,
     tiling: Tiling,
     tiles: HashMap<Shape, FuncId>,
+    gather: Option<FuncId>,
     options: Options,
     made: Vec<Made>,
 }
@@ -127,7 +128,7 @@ impl<'m> Emitter<'m> {
         let width = wide::width(isa).filter(|_| precision == Precision::F32);
         let tiling = Tiling::new(precision, width);
         let (tiles, made) = (HashMap::new(), Vec::new());
-        Emitter { module, plan, precision, fma, width, tiling, tiles, options, made }
+        Emitter { module, plan, precision, fma, width, tiling, tiles, gather: None, options, made }
     }
 
     fn kernel(&mut self, number: usize, kernel: &Kernel, division: Division) -> Result<FuncId, EmitError> {
@@ -141,7 +142,10 @@ impl<'m> Emitter<'m> {
             Work::Scatter(_) => ("scatter", Vec::new()),
             Work::Random(_) => ("random", Vec::new()),
         };
-        let callees = callees.into_iter().map(|shape| self.tile(shape)).collect::<Result<Vec<_>, _>>()?;
+        let mut callees = callees.into_iter().map(|shape| self.tile(shape)).collect::<Result<Vec<_>, _>>()?;
+        if matches!(work, Work::Outer(_)) {
+            callees.push(self.gather()?);
+        }
         let name = format!("{}_{number}_{kind}", symbol(&self.plan.name));
         if let (Work::Rows(kernel), Some(width)) = (work, self.width)
             && let Some(bytes) =
@@ -177,6 +181,23 @@ impl<'m> Emitter<'m> {
             })?,
         };
         self.tiles.insert(shape, function);
+        Ok(function)
+    }
+
+    /// The function that packs rows of outer products, made when it is first asked for.
+    fn gather(&mut self) -> Result<FuncId, EmitError> {
+        if let Some(function) = self.gather {
+            return Ok(function);
+        }
+        let name = format!("{}_gather", symbol(&self.plan.name));
+        let function = match self.width {
+            Some(width) => self.define_bytes(&name, pack::GATHER_PARAMS, &[], wide::panel::gather(width)?)?,
+            None => {
+                let none = HashSet::new();
+                self.define(&name, Linkage::Local, pack::GATHER_PARAMS, &[], &[], none, pack::gather)?
+            }
+        };
+        self.gather = Some(function);
         Ok(function)
     }
 

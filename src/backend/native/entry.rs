@@ -12,7 +12,7 @@
 //! no rows is zero and must be written.
 
 use cranelift_codegen::ir::condcodes::IntCC;
-use cranelift_codegen::ir::{BlockArg, InstBuilder, Signature, Value, types};
+use cranelift_codegen::ir::{BlockArg, FuncRef, InstBuilder, Signature, Value, types};
 use cranelift_frontend::Variable;
 
 use super::clock;
@@ -21,7 +21,7 @@ use super::context::CELL_BYTES;
 use super::emit::EmitError;
 use super::share::{Division, Share};
 use crate::plan::places::{rows_of, zero_rows};
-use crate::plan::{BufferId, Element, Kernel, PANEL, Region};
+use crate::plan::{BufferId, Element, Kernel, PANEL, Region, SpaceId, Steps};
 
 /// Looks at another worker's cell before it is time to let other threads run: a power of two.
 const PATIENCE: i64 = 1 << 12;
@@ -118,7 +118,6 @@ fn call(
     step: Value,
 ) -> Result<(), EmitError> {
     let callee = code.callees[callee];
-    let context = code.context();
     let rows = rows_of(&kernel.work);
     let (begin, end) = match rows {
         None => (code.int(0), code.int(1)),
@@ -135,6 +134,42 @@ fn call(
             }
         },
     };
+    let looped =
+        axis.is_some_and(|axis| rows.is_some_and(|(space, _)| code.plan.spaces[space].major == Some(axis)));
+    let zero = code.int(0);
+    if looped && kernel.steps != Steps::All {
+        // Workers agree on the step, so what none of them does needs no meeting.
+        let now = match kernel.steps {
+            Steps::First => IntCC::Equal,
+            Steps::Rest | Steps::All => IntCC::NotEqual,
+        };
+        let now = code.build.ins().icmp(now, step, zero);
+        return code.when(now, |code| part_of(code, team, division, callee, rows, (begin, end), step));
+    }
+    let (begin, end) = match (rows, kernel.steps) {
+        (None, _) | (_, Steps::All) => (begin, end),
+        (Some((space, _)), steps) => {
+            let offsets = code.slots.step_offsets(space);
+            let offsets = code.slot(offsets);
+            let one = code.int(1);
+            let first = code.table(offsets, one, false);
+            if steps == Steps::First { (begin, first) } else { (first, end) }
+        }
+    };
+    part_of(code, team, division, callee, rows, (begin, end), step)
+}
+
+/// Calls a kernel over this worker's part of some rows.
+fn part_of(
+    code: &mut Code,
+    team: &Team,
+    division: Division,
+    callee: FuncRef,
+    rows: Option<(SpaceId, bool)>,
+    (begin, end): (Value, Value),
+    step: Value,
+) -> Result<(), EmitError> {
+    let context = code.context();
     let zero = code.int(0);
     let (part, columns) = match division.share {
         Share::Rows => (team.part(code, begin, end, code.tiling.rows), (zero, zero)),

@@ -12,6 +12,14 @@
 //! Net_loss_get_loss(&context, &loss);
 //! ```
 //!
+//! Where the plan has a tree `n`, its place is that of a forest, which all programs of the header may share:
+//!
+//! ```c
+//! rnnc_forest n;
+//! rnnc_forest_set(&n, tables, rnnc_forest_size(batch, nodes), batch, nodes, parents);  /* parents[batch][most nodes] */
+//! size_t size = Net_loss_workspace_size(batch, &n);
+//! ```
+//!
 //! `layout.h` computes rows and places as [`crate::runtime::layout`] does; what is written here are the
 //! plan's tables and the names.
 
@@ -20,7 +28,7 @@ use std::fmt::Write;
 use super::context::Slots;
 use super::emit::symbol;
 use crate::plan::places::zeros_needed;
-use crate::plan::{Buffer, Element, Plan, Position, Precision, Residency, Role, RowMap};
+use crate::plan::{AxisKind, Buffer, Element, Plan, Position, Precision, Residency, Role, RowMap};
 
 /// The header of several plans in one object file, which runs on the processors that are described.
 pub fn header(name: &str, plans: &[(&Plan, Precision)], processors: &str) -> String {
@@ -78,7 +86,17 @@ fn of_plan(plan: &Plan, precision: Precision) -> String {
 
 /// The constant tables that `layout.h` works on. C has no empty arrays, so each ends with a spare entry.
 fn tables(plan: &Plan, name: &str, precision: Precision) -> String {
-    let mut text = format!("static const rnnc_space {name}_spaces[] = {{\n");
+    let mut text = format!("static const rnnc_axis {name}_axes[] = {{\n");
+    for axis in 0..plan.axes.len() {
+        let (kind, tree) = match plan.kind(axis) {
+            AxisKind::Sequence => ("RNNC_SEQUENCE", 0),
+            AxisKind::Tree => ("RNNC_TREE", axis),
+            AxisKind::Children(tree) => ("RNNC_CHILDREN", tree),
+            AxisKind::Leaves(tree) => ("RNNC_LEAVES", tree),
+        };
+        let _ = writeln!(text, "    {{{kind}, {tree}}},");
+    }
+    let _ = writeln!(text, "    {{RNNC_SEQUENCE, 0}}}};\nstatic const rnnc_space {name}_spaces[] = {{");
     for space in &plan.spaces {
         let major = space.major.map_or(-1, |axis| axis as i64);
         let _ = writeln!(text, "    {{{}, {{{}}}, {major}}},", space.axes.len(), list(&space.axes));
@@ -120,7 +138,7 @@ fn tables(plan: &Plan, name: &str, precision: Precision) -> String {
     let _ = writeln!(
         text,
         "static const rnnc_plan {name}_plan = {{{name:?}, {}, {}, {}, {}, {}, {}, {}, \
-         {name}_spaces, {name}_maps, {name}_lists, {name}_buffers}};",
+         {name}_axes, {name}_spaces, {name}_maps, {name}_lists, {name}_buffers}};",
         precision.bytes(),
         zeros_needed(plan),
         plan.axes.len(),
@@ -203,32 +221,45 @@ fn context(plan: &Plan, name: &str) -> String {
          typedef struct {{\n    rnnc_context base;\n    uint64_t slot[{slots}];\n    \
          size_t start[{buffers}], size[{buffers}], rows[{spaces}], largest[{spaces}], longest[{axes}];\n    \
          uint32_t *offset[{spaces}], *order[{axes}], *rank[{axes}];\n    \
-         size_t *before[{spaces}], *length[{axes}];\n}} {name}_context;\n\n\
+         size_t *before[{spaces}], *length[{axes}], *begin[{spaces}];\n    uint32_t *place[{spaces}];\n    \
+         const rnnc_forest *forest[{axes}];\n}} {name}_context;\n\n\
          static inline void {name}_begin({name}_context *c) {{\n    memset(c, 0, sizeof *c);\n    \
          c->base.plan = &{name}_plan;\n    c->base.slot = c->slot;\n    c->base.start = c->start;\n    \
          c->base.size = c->size;\n    c->base.rows = c->rows;\n    c->base.largest = c->largest;\n    \
          c->base.longest = c->longest;\n    c->base.offset = c->offset;\n    c->base.order = c->order;\n    \
-         c->base.rank = c->rank;\n    c->base.before = c->before;\n    c->base.length = c->length;\n}}\n"
+         c->base.rank = c->rank;\n    c->base.before = c->before;\n    c->base.length = c->length;\n    \
+         c->base.begin = c->begin;\n    c->base.place = c->place;\n    c->base.forest = c->forest;\n}}\n"
     )
 }
 
 /// Sizes, binding, parameters and the run.
 fn binding(plan: &Plan, name: &str, real: &str) -> String {
-    let axes: Vec<String> =
-        plan.axes.iter().skip(1).map(|axis| format!("{}_lengths", symbol(axis))).collect();
-    let arguments: String = axes.iter().map(|axis| format!(", const size_t *{axis}")).collect();
-    let array: String = axes.iter().map(|axis| format!(", {axis}")).collect();
+    // Of children and leaves the trees tell.
+    let mut arguments = String::new();
+    let mut along = "{NULL, NULL}".to_string();
+    for (axis, own) in plan.axes.iter().enumerate().skip(1) {
+        let own = symbol(own);
+        let (argument, entry) = match plan.kind(axis) {
+            AxisKind::Sequence => {
+                (format!(", const size_t *{own}_lengths"), format!("{{{own}_lengths, NULL}}"))
+            }
+            AxisKind::Tree => (format!(", const rnnc_forest *{own}"), format!("{{NULL, {own}}}")),
+            AxisKind::Children(_) | AxisKind::Leaves(_) => (String::new(), "{NULL, NULL}".to_string()),
+        };
+        arguments += &argument;
+        along += &format!(", {entry}");
+    }
     let cells = Slots::new(plan).cells();
     format!(
         "extern void {name}(const uint64_t *context, uint64_t worker, uint64_t workers);\n\n\
          /* Bytes of workspace for a batch; 0 if it does not fit in memory. */\n\
          static inline size_t {name}_workspace_size(size_t batch{arguments}) {{\n    \
-         const size_t *const lengths[] = {{NULL{array}}};\n    {name}_context c;\n    {name}_begin(&c);\n    \
-         return rnnc_workspace_size(&c.base, batch, lengths);\n}}\n\
+         const rnnc_along along[] = {{{along}}};\n    {name}_context c;\n    {name}_begin(&c);\n    \
+         return rnnc_workspace_size(&c.base, batch, along);\n}}\n\
          /* Lays a batch out in the caller's memory; 0, or -1 if it is too small. */\n\
          static inline int {name}_bind({name}_context *c, void *memory, size_t bytes, size_t batch{arguments}) {{\n    \
-         const size_t *const lengths[] = {{NULL{array}}};\n    {name}_begin(c);\n    \
-         return rnnc_bind(&c->base, memory, bytes, batch, lengths);\n}}\n\
+         const rnnc_along along[] = {{{along}}};\n    {name}_begin(c);\n    \
+         return rnnc_bind(&c->base, memory, bytes, batch, along);\n}}\n\
          static inline void {name}_set_parameters({name}_context *c, const {real} *block) {{ \
          rnnc_set_parameters(&c->base, block); }}\n\
          static inline void {name}_run(const {name}_context *c) {{ {name}(c->slot, 0, 1); }}\n\

@@ -11,7 +11,7 @@ use cranelift_codegen::ir::{InstBuilder, StackSlot, Value};
 use super::code::{CHANGING, Code};
 use super::emit::EmitError;
 use super::gemm::TileCall;
-use super::pack::copy_padded;
+use super::pack::gather_columns;
 use super::tile::Shape;
 use super::tiling::Tiling;
 use crate::plan::{Outer, PANEL, Place};
@@ -41,12 +41,13 @@ struct Buffers {
     right: StackSlot,
     /// Addresses of the panel's columns, and of the result's rows.
     tables: StackSlot,
+    /// Addresses of the block's rows of `a`, and of `b`.
+    rows: [StackSlot; 2],
 }
 
-/// Part of the sum: rows `first..first + rows`, columns of `b` from `column` on.
+/// Part of the sum: so many rows of the block, columns of `b` from `column` on.
 #[derive(Clone, Copy)]
 struct Part {
-    first: Value,
     rows: Value,
     column: Value,
     panels: usize,
@@ -65,6 +66,7 @@ pub fn outer(code: &mut Code, outer: &Outer) -> Result<(), EmitError> {
         left: code.stack(BLOCK * PANEL * bytes),
         right: code.stack(STRIP * BLOCK * PANEL * bytes),
         tables: code.stack(2 * PANEL * 8),
+        rows: [code.stack(BLOCK * 8), code.stack(BLOCK * 8)],
     };
     let left = code.stack_address(buffers.left);
     let table = code.stack_address(buffers.tables);
@@ -77,15 +79,19 @@ pub fn outer(code: &mut Code, outer: &Outer) -> Result<(), EmitError> {
         let still = code.build.ins().isub(end, first);
         let most = code.int(BLOCK as i64);
         let rows = code.build.ins().smin(still, most);
+        for (slot, place, width) in [(0, &outer.a, outer.m), (1, &outer.b, outer.n)] {
+            let table = code.stack_address(buffers.rows[slot]);
+            addresses(code, place, width, (first, rows), table)?;
+        }
         let (panels, strip) = (outer.n.div_ceil(PANEL), STRIP * PANEL);
         let whole = panels / STRIP * strip;
         code.count_constant(whole, strip, |code, column| {
-            part(code, outer, &buffers, out, Part { first, rows, column, panels: STRIP })
+            part(code, outer, &buffers, out, Part { rows, column, panels: STRIP })
         })?;
         let column = code.int(whole as i64);
         match panels % STRIP {
             0 => Ok(()),
-            panels => part(code, outer, &buffers, out, Part { first, rows, column, panels }),
+            panels => part(code, outer, &buffers, out, Part { rows, column, panels }),
         }
     })
 }
@@ -93,11 +99,11 @@ pub fn outer(code: &mut Code, outer: &Outer) -> Result<(), EmitError> {
 /// Packs a strip of `b` and adds to all rows of the result in these columns.
 fn part(code: &mut Code, outer: &Outer, buffers: &Buffers, out: Value, part: Part) -> Result<(), EmitError> {
     let bytes = code.types.bytes;
-    let right = code.stack_address(buffers.right);
+    let (right, b_rows) = (code.stack_address(buffers.right), code.stack_address(buffers.rows[1]));
     code.count_constant(part.panels * PANEL, PANEL, |code, within| {
         let column = code.build.ins().iadd(part.column, within);
         let to = code.element(right, within, BLOCK * bytes);
-        pack(code, &outer.b, outer.n, part, column, to)
+        pack(code, (b_rows, part.rows), outer.n, column, to)
     })?;
     let (from, to) = code.columns();
     let whole = outer.m / PANEL * PANEL;
@@ -136,7 +142,8 @@ fn band(
     let (left, right) = (code.stack_address(buffers.left), code.stack_address(buffers.right));
     let a_rows = code.stack_address(buffers.tables);
     let out_rows = code.plus(a_rows, (PANEL * 8) as i64);
-    pack(code, &outer.a, outer.m, part, top, left)?;
+    let rows = code.stack_address(buffers.rows[0]);
+    pack(code, (rows, part.rows), outer.m, top, left)?;
     for row in 0..height {
         let at = code.plus(top, row as i64);
         let address = code.element(out, at, outer.out.pitch * bytes);
@@ -172,35 +179,47 @@ fn band(
     Ok(())
 }
 
-/// Copies the panel that begins at `column` of a place of `width` columns, for the rows of a part.
+/// Copies the panel that begins at `column` of rows of `width` columns.
 fn pack(
     code: &mut Code,
-    place: &Place,
+    rows: (Value, Value),
     width: usize,
-    part: Part,
     column: Value,
     to: Value,
 ) -> Result<(), EmitError> {
-    let bytes = code.types.bytes;
-    let copy = |code: &mut Code, columns: usize| {
-        let zero = code.int(0);
-        code.count(zero, part.rows, 1, |code, row| {
-            let kernel_row = code.build.ins().iadd(part.first, row);
-            let from = code.place_address(place, kernel_row, place.offset + width)?;
-            let from = code.element(from, column, bytes);
-            let to = code.element(to, row, PANEL * bytes);
-            copy_padded(code, from, 1, to, columns, PANEL);
-            Ok(())
-        })
+    let offset = code.scaled(column, code.types.bytes);
+    let whole = |code: &mut Code| {
+        // Behind the tiles.
+        let gather = code.callees[code.callees.len() - 1];
+        code.build.ins().call(gather, &[rows.0, offset, to, rows.1]);
+        Ok(())
     };
     let last = width / PANEL * PANEL;
     match (last, width - last) {
-        (_, 0) => copy(code, PANEL),
-        (0, rest) => copy(code, rest),
+        (_, 0) => whole(code),
+        (0, rest) => gather_columns(code, rows, offset, to, rest),
         (_, rest) => {
             let last = code.int(last as i64);
-            let whole = code.build.ins().icmp(IntCC::SignedLessThan, column, last);
-            code.either(whole, |code| copy(code, PANEL), |code| copy(code, rest))
+            let is_whole = code.build.ins().icmp(IntCC::SignedLessThan, column, last);
+            code.either(is_whole, whole, |code| gather_columns(code, rows, offset, to, rest))
         }
     }
+}
+
+/// Puts the addresses of a block's rows of a place into a table.
+fn addresses(
+    code: &mut Code,
+    place: &Place,
+    width: usize,
+    (first, rows): (Value, Value),
+    table: Value,
+) -> Result<(), EmitError> {
+    let zero = code.int(0);
+    code.count(zero, rows, 1, |code, row| {
+        let kernel_row = code.build.ins().iadd(first, row);
+        let address = code.place_address(place, kernel_row, place.offset + width)?;
+        let at = code.element(table, row, 8);
+        code.build.ins().store(CHANGING, address, at, 0);
+        Ok(())
+    })
 }

@@ -6,7 +6,7 @@
 use std::ops::Range;
 
 use cranelift_codegen::ir::condcodes::IntCC;
-use cranelift_codegen::ir::{InstBuilder, Value};
+use cranelift_codegen::ir::{InstBuilder, Value, types};
 
 use super::code::{CHANGING, Code};
 use super::emit::EmitError;
@@ -84,8 +84,38 @@ fn panel_of(
     })
 }
 
+/// Parameters of [`gather`]: a table of the addresses of rows, where their columns begin in bytes, the panel, and
+/// the number of rows.
+pub const GATHER_PARAMS: usize = 4;
+
+/// Emits the function that copies a panel's columns of rows that lie anywhere, one behind the other.
+pub fn gather(code: &mut Code) -> Result<(), EmitError> {
+    let [table, offset, to, rows] = code.params[..] else { return Ok(()) };
+    gather_columns(code, (table, rows), offset, to, PANEL)
+}
+
+/// The same for a panel of which only so many columns exist, in line.
+pub fn gather_columns(
+    code: &mut Code,
+    (table, rows): (Value, Value),
+    offset: Value,
+    to: Value,
+    columns: usize,
+) -> Result<(), EmitError> {
+    let bytes = code.types.bytes;
+    let zero = code.int(0);
+    code.count(zero, rows, 1, |code, row| {
+        let at = code.element(table, row, 8);
+        let from = code.build.ins().load(types::I64, CHANGING, at, 0);
+        let from = code.build.ins().iadd(from, offset);
+        let to = code.element(to, row, PANEL * bytes);
+        copy_padded(code, from, 1, to, columns, PANEL);
+        Ok(())
+    })
+}
+
 /// Copies `columns` elements into a panel's row and zeros behind them, `width` elements in all.
-pub fn copy_padded(code: &mut Code, from: Value, stride: usize, to: Value, columns: usize, width: usize) {
+fn copy_padded(code: &mut Code, from: Value, stride: usize, to: Value, columns: usize, width: usize) {
     let types = code.types;
     let mut column = 0;
     while column < width {

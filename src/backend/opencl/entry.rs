@@ -13,7 +13,7 @@ use super::rows::extent;
 use super::text::Text;
 use crate::backend::native::emit::symbol;
 use crate::plan::places::{rows_of, zero_rows};
-use crate::plan::{Element, GemmRows, Kernel, Region, SpaceId, Work};
+use crate::plan::{Element, GemmRows, Kernel, Region, SpaceId, Steps, Work};
 
 /// A launch of a kernel; its global range has a second dimension, the groups of examples.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -53,6 +53,10 @@ pub enum Range {
 pub enum Rows {
     /// Those of a space.
     Of(SpaceId),
+    /// Those of the first step of a space: of trees, the leaves.
+    First(SpaceId),
+    /// Those of all steps behind the first: of trees, the nodes above the leaves.
+    Rest(SpaceId),
     /// So many.
     Exactly(usize),
 }
@@ -150,26 +154,49 @@ fn region(scope: &Scope, text: &mut Text, region: &Region, first: usize) {
     }
 }
 
-/// The rows of a kernel: `begin, end`.
-fn range(scope: &Scope, work: &Work, axis: Option<usize>) -> String {
+/// Whether a kernel in a loop along this axis does the rows of one step at a time.
+fn by_step(scope: &Scope, work: &Work, axis: Option<usize>) -> bool {
+    axis.is_some() && work.space().is_some_and(|space| scope.plan.spaces[space].major == axis)
+}
+
+/// The rows of a kernel: `begin, end`. In a loop along its rows they are those of the step.
+fn range(scope: &Scope, kernel: &Kernel, axis: Option<usize>) -> String {
+    let work = &kernel.work;
     if let Work::Gemm(gemm) = work
         && let GemmRows::Static(rows) = gemm.rows
     {
         return format!("0, {rows}");
     }
-    match rows_of(work) {
-        None => "0, 1".into(),
-        Some((space, _)) if axis.is_some() && scope.plan.spaces[space].major == axis => {
-            let offsets = scope.slots.step_offsets(space);
-            format!("TABLE({offsets})[step], TABLE({offsets})[step + 1]")
-        }
-        Some((space, _)) => format!("0, NUMBER({})", scope.slots.rows(space)),
+    let Some((space, _)) = rows_of(work) else { return "0, 1".into() };
+    let (offsets, rows) = (scope.slots.step_offsets(space), scope.slots.rows(space));
+    if by_step(scope, work, axis) {
+        return format!("TABLE({offsets})[step], TABLE({offsets})[step + 1]");
+    }
+    match kernel.steps {
+        Steps::All => format!("0, NUMBER({rows})"),
+        Steps::First => format!("0, TABLE({offsets})[1]"),
+        Steps::Rest => format!("TABLE({offsets})[1], NUMBER({rows})"),
     }
 }
 
-/// A kernel by one team, which has met when it is done.
+/// A kernel by one team, which has met when it is done. The team agrees on the step, so that what none of it
+/// does needs no meeting.
 fn by_team(scope: &Scope, text: &mut Text, number: usize, kernel: &Kernel, axis: Option<usize>) {
-    let (prefix, rows) = (scope.prefix, range(scope, &kernel.work, axis));
+    let now = match kernel.steps {
+        _ if !by_step(scope, &kernel.work, axis) => None,
+        Steps::All => None,
+        Steps::First => Some("if (step == 0)"),
+        Steps::Rest => Some("if (step != 0)"),
+    };
+    match now {
+        Some(now) => text.block(now, |text| calls(scope, text, number, kernel, axis)),
+        None => calls(scope, text, number, kernel, axis),
+    }
+}
+
+/// The calls of a kernel's functions by a team.
+fn calls(scope: &Scope, text: &mut Text, number: usize, kernel: &Kernel, axis: Option<usize>) {
+    let (prefix, rows) = (scope.prefix, range(scope, kernel, axis));
     match &kernel.work {
         Work::Rows(own) if own.phases.len() > 1 => {
             text.line("#if LANES == 1");
@@ -263,7 +290,7 @@ fn flat(
     kernel: &Kernel,
     launches: &mut Vec<Launch>,
 ) {
-    let (prefix, rows) = (scope.prefix, range(scope, &kernel.work, None));
+    let (prefix, rows) = (scope.prefix, range(scope, kernel, None));
     let mut launch = |text: &mut Text, suffix: &str, callee: String, range: Range| {
         let kernel_name = format!("{name}_{number}{suffix}");
         self::kernel(scope, text, "", &kernel_name, |text| {
@@ -273,10 +300,15 @@ fn flat(
         let (constant, equations) = (kernel.constant, kernel.equations.clone());
         launches.push(Launch { kernel: kernel_name, range, constant, equations });
     };
-    let all = |space: SpaceId| if space == 0 { Rows::Exactly(1) } else { Rows::Of(space) };
+    let all = |space: SpaceId| match kernel.steps {
+        _ if space == 0 => Rows::Exactly(1),
+        Steps::All => Rows::Of(space),
+        Steps::First => Rows::First(space),
+        Steps::Rest => Rows::Rest(space),
+    };
     match &kernel.work {
         Work::Rows(own) if own.phases.len() > 1 && own.space != 0 => {
-            let range = items(Rows::Of(own.space), Each::One, 1, Each::One);
+            let range = items(all(own.space), Each::One, 1, Each::One);
             launch(text, "", format!("{prefix}{number}_rows"), range);
         }
         Work::Rows(own) => {

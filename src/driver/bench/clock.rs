@@ -1,5 +1,6 @@
 //! Measured time: of a call that is repeated, and of the machine's own multiply-adds.
 
+use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use rayon::ThreadPool;
@@ -12,7 +13,9 @@ const WARM_UP: usize = 3;
 /// A row takes about so long.
 const BUDGET: Duration = Duration::from_secs(2);
 /// However slow, it is called so often; however fast, not more often.
-const CALLS: std::ops::Range<usize> = 5..400;
+const CALLS: Range<usize> = 5..400;
+/// A pass over many batches is repeated at least so often.
+const PASSES: usize = 3;
 /// How long a loop of multiply-adds runs, and how often.
 const LOOP: Duration = Duration::from_millis(40);
 const LOOPS: usize = 5;
@@ -34,8 +37,21 @@ pub fn measure<E>(mut call: impl FnMut() -> Result<(), E>) -> Result<Times, E> {
     for _ in 0..WARM_UP {
         call()?;
     }
+    repeat(CALLS, call)
+}
+
+/// Makes passes that are long enough to need no warming up.
+///
+/// # Errors
+/// The first of a pass.
+pub fn measure_passes<E>(pass: impl FnMut() -> Result<(), E>) -> Result<Times, E> {
+    repeat(PASSES..CALLS.end, pass)
+}
+
+/// Calls until the budget is spent, a number of times in `calls`.
+fn repeat<E>(calls: Range<usize>, mut call: impl FnMut() -> Result<(), E>) -> Result<Times, E> {
     let (mut times, mut spent) = (Vec::new(), Duration::ZERO);
-    while times.len() < CALLS.start || (spent < BUDGET && times.len() < CALLS.end) {
+    while times.len() < calls.start || (spent < BUDGET && times.len() < calls.end) {
         let began = Instant::now();
         call()?;
         let time = began.elapsed();

@@ -14,10 +14,12 @@
 //! adds up loss and gradients of the groups as a step of training does. Nothing is printed here.
 //!
 //! - `workloads`: what is run; `program`: how; `clock`: what is measured; `profile`: where its time goes
+//! - `trees`: the workload over trees of a file, whose time is that of a pass over all of them
 
 mod clock;
 mod profile;
 mod program;
+mod trees;
 mod workloads;
 
 use std::sync::Arc;
@@ -38,9 +40,11 @@ use crate::runtime::opencl::OpenClError;
 use crate::runtime::opencl::devices::Kind;
 use crate::runtime::parameters::ParametersError;
 
-use clock::{measure, peak};
+use clock::{measure, measure_passes, peak};
 pub use profile::{KernelTime, Profile};
-use program::Compiled;
+use program::{Compiled, Timed};
+use trees::CompiledTrees;
+pub use trees::{BATCHES, Forest, TREE_LSTM, TreeShape, TreesError, WIDTHS};
 pub use workloads::{Cell, ChoiceError, Form, Shape, WORKLOADS, Workload, choose};
 
 /// How long a program is run for the times of its kernels.
@@ -70,6 +74,9 @@ pub enum BenchError {
     /// Threads, or a run.
     #[error(transparent)]
     Batch(#[from] BatchError),
+    /// The trees.
+    #[error(transparent)]
+    Trees(#[from] TreesError),
 }
 
 /// What a workload took.
@@ -99,11 +106,39 @@ pub struct Row {
     pub peak_share: Option<f64>,
 }
 
+/// What the workload over trees took.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct TreeRow {
+    /// Its name.
+    pub workload: &'static str,
+    /// Trees of a batch.
+    #[serde(rename = "B")]
+    pub batch: usize,
+    /// Width of a word's vector.
+    #[serde(rename = "I")]
+    pub input: usize,
+    /// Width of the hidden state.
+    #[serde(rename = "H")]
+    pub hidden: usize,
+    /// Trees of a pass over the whole batches of the file.
+    pub trees: usize,
+    /// The same in a second, by the median of the passes.
+    pub trees_per_second: f64,
+    /// The median of the passes over their number of batches, in microseconds.
+    pub median_us: f64,
+    /// The fastest pass over its number of batches, in microseconds.
+    pub min_us: f64,
+    /// Operations of the products in the median's time, in 10^9 a second.
+    pub gflops: f64,
+    /// The same over what the threads do at most, where that is known.
+    pub peak_share: Option<f64>,
+}
+
 /// A row and how long the program took to compile, from its text on.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Measured {
+pub struct Measured<R = Row> {
     /// The figures.
-    pub row: Row,
+    pub row: R,
     /// The stages.
     pub timings: Timings,
 }
@@ -178,6 +213,42 @@ impl Bench {
             hidden,
             median_us: times.median * 1e6,
             min_us: times.least * 1e6,
+            gflops: speed / 1e9,
+            peak_share: self.peak.map(|peak| speed / peak),
+        };
+        Ok(Measured { row, timings: pipeline.timings })
+    }
+
+    /// Compiles the workload over trees with a clock and gives the time of its kernels on a batch of median size.
+    ///
+    /// # Errors
+    /// As [`Bench::run_trees`], or if no clock is known for this machine.
+    pub fn profile_trees(&self, forest: &Forest, shape: TreeShape) -> Result<Profile, BenchError> {
+        let mut pipeline = Pipeline { profiled: true, ..Pipeline::default() };
+        let mut compiled = CompiledTrees::new(forest, shape, &self.pool, &mut pipeline)?;
+        Ok(profile::profile(&mut compiled, PROFILED)?)
+    }
+
+    /// Compiles the workload over trees and times passes over all whole batches.
+    ///
+    /// # Errors
+    /// It cannot be compiled, is too large for memory, or there are fewer trees than in a batch.
+    pub fn run_trees(&self, forest: &Forest, shape: TreeShape) -> Result<Measured<TreeRow>, BenchError> {
+        let mut pipeline = Pipeline { machine: self.machine.clone(), ..Pipeline::default() };
+        let mut compiled = CompiledTrees::new(forest, shape, &self.pool, &mut pipeline)?;
+        let times = measure_passes(|| compiled.pass())?;
+        let TreeShape { batch, input, hidden } = shape;
+        let (trees, batches) = (compiled.trees(), compiled.batches() as f64);
+        let speed = compiled.operations() / times.median;
+        let row = TreeRow {
+            workload: TREE_LSTM,
+            batch,
+            input,
+            hidden,
+            trees,
+            trees_per_second: trees as f64 / times.median,
+            median_us: times.median * 1e6 / batches,
+            min_us: times.least * 1e6 / batches,
             gflops: speed / 1e9,
             peak_share: self.peak.map(|peak| speed / peak),
         };

@@ -6,11 +6,11 @@
 
 use std::time::{Duration, Instant};
 
-use super::program::Compiled;
+use super::program::Timed;
 use crate::backend::native::clock;
 use crate::driver::batch::{Batch, BatchError};
 use crate::plan::places::kernels;
-use crate::plan::{GemmRows, Plan, Region, SpaceId, Work, label};
+use crate::plan::{GemmRows, Kernel, Plan, Region, SpaceId, Work, label};
 
 /// How often the program is run at least.
 const CALLS: u32 = 3;
@@ -52,7 +52,7 @@ impl Profile {
 ///
 /// # Errors
 /// As those of any run.
-pub(super) fn profile(compiled: &mut Compiled, budget: Duration) -> Result<Profile, BatchError> {
+pub(super) fn profile(compiled: &mut impl Timed, budget: Duration) -> Result<Profile, BatchError> {
     compiled.call()?;
     let before = readings(compiled.batch());
     let began = Instant::now();
@@ -84,7 +84,7 @@ pub(super) fn profile(compiled: &mut Compiled, budget: Duration) -> Result<Profi
             equations: kernel.equations.clone(),
             seconds: ticks as f64 * tick / each,
             calls,
-            operations: operations(batch, &kernel.work, in_loop, turns),
+            operations: operations(batch, kernel, in_loop, turns),
         }
     });
     Ok(Profile { kernels: times.collect(), call: wall / each })
@@ -103,13 +103,13 @@ fn loops(plan: &Plan) -> impl Iterator<Item = Option<usize>> {
 }
 
 /// Operations of a product in one call of the program, in which it is called `turns` times a group.
-fn operations(batch: &Batch<f32>, work: &Work, in_loop: Option<usize>, turns: f64) -> Option<f64> {
+fn operations(batch: &Batch<f32>, kernel: &Kernel, in_loop: Option<usize>, turns: f64) -> Option<f64> {
     // In a loop along its own rows it goes over each of them once.
     let all = |space: SpaceId| {
         let along = in_loop.is_none() || batch.plan().spaces[space].major == in_loop;
-        batch.rows(space) as f64 * if along { 1.0 } else { turns }
+        batch.rows(space, kernel.steps) as f64 * if along { 1.0 } else { turns }
     };
-    let (rows, width, depth) = match work {
+    let (rows, width, depth) = match &kernel.work {
         Work::Gemm(gemm) => match gemm.rows {
             GemmRows::Space(space) => (all(space), gemm.k, gemm.n),
             GemmRows::Static(rows) => (rows as f64 * turns, gemm.k, gemm.n),
@@ -122,6 +122,7 @@ fn operations(batch: &Batch<f32>, work: &Work, in_loop: Option<usize>, turns: f6
 
 #[cfg(test)]
 mod tests {
+    use super::super::program::Compiled;
     use super::super::workloads::{Form, Shape, WORKLOADS, Workload};
     use super::*;
     use crate::driver::batch::threads;

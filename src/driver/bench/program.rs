@@ -32,6 +32,18 @@ pub(super) struct Compiled {
     form: Asked,
 }
 
+/// A compiled program that can be run again and again.
+pub(super) trait Timed {
+    /// The batch that it runs.
+    fn batch(&self) -> &Batch<f32>;
+
+    /// Runs it on the input that it has.
+    ///
+    /// # Errors
+    /// As those of any run.
+    fn call(&mut self) -> Result<(), BatchError>;
+}
+
 /// What is asked of it.
 enum Asked {
     Hidden { batch: Batch<f32>, ranges: Vec<Range<usize>> },
@@ -86,20 +98,17 @@ impl Compiled {
         program.run(&parameters, &examples.feeds())?;
         Ok(Compiled { parameters, form: Asked::Gradient(program) })
     }
+}
 
-    /// The batch that it runs.
-    pub fn batch(&self) -> &Batch<f32> {
+impl Timed for Compiled {
+    fn batch(&self) -> &Batch<f32> {
         match &self.form {
             Asked::Hidden { batch, .. } => batch,
             Asked::Gradient(program) => program.batch(),
         }
     }
 
-    /// Runs it on the input that it has.
-    ///
-    /// # Errors
-    /// As those of any run.
-    pub fn call(&mut self) -> Result<(), BatchError> {
+    fn call(&mut self) -> Result<(), BatchError> {
         match &mut self.form {
             Asked::Hidden { batch, ranges } => {
                 batch.run(&[], &slices(&self.parameters, ranges))?;

@@ -41,7 +41,7 @@ pub struct Place {
 /// The places of all buffers.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Arena {
-    /// One a buffer; `None` for parameters.
+    /// One a buffer; `None` for parameters and sparse outputs.
     pub places: Vec<Option<Place>>,
     /// Where the zeros lie that are read where an id is none.
     pub zeros: usize,
@@ -71,7 +71,8 @@ impl Arena {
         };
         let mut wanted = Vec::new();
         for (id, buffer) in plan.buffers.iter().enumerate() {
-            if matches!(buffer.role, Role::Parameter(_)) {
+            let apart = plan.sparse.iter().any(|sparse| sparse.out == id);
+            if apart || matches!(buffer.role, Role::Parameter(_)) {
                 continue;
             }
             let space = spaces
@@ -82,25 +83,23 @@ impl Arena {
         }
         // Largest first; equal sizes in the plan's order, so that the same plan gives the same places.
         wanted.sort_by_key(|&(id, place)| (std::cmp::Reverse(place.bytes), id));
-        let mut placed: Vec<(usize, Place)> = Vec::new();
+        // In the order of their starts.
+        let mut placed: Vec<Taken> = Vec::with_capacity(wanted.len());
         for (id, mut place) in wanted {
-            let mut taken: Vec<(usize, usize)> = placed
-                .iter()
-                .filter(|&&(other, at)| at.home == place.home && meet(life(plan, id), life(plan, other)))
-                .map(|&(_, other)| (other.start, other.start + align(other.bytes).unwrap_or(usize::MAX)))
-                .collect();
-            taken.sort_unstable();
+            let (own, home) = (life(plan, id), place.home);
+            let taken = placed.iter().filter(|other| other.home == home && meet(own, other.life));
             let (first, all) = match place.home {
                 Home::Kept => (arena.zeros_bytes, &mut arena.bytes),
                 Home::Lent => (0, &mut arena.lent_bytes),
             };
-            let start = best_gap(first, &taken, align(place.bytes)?);
+            let start = best_gap(first, taken, align(place.bytes)?);
             let end = start.checked_add(align(place.bytes)?).ok_or(TOO_LARGE)?;
             place.offset += start;
             place.start = start;
             *all = (*all).max(end);
             arena.places[id] = Some(place);
-            placed.push((id, place));
+            let behind = placed.partition_point(|other| (other.start, other.end) < (start, end));
+            placed.insert(behind, Taken { start, end, home, life: own });
         }
         arena.bytes = arena.bytes.max(arena.zeros_bytes);
         for bytes in [arena.bytes, arena.lent_bytes] {
@@ -131,6 +130,14 @@ impl Arena {
         let _ = writeln!(text, "{} bytes in all", self.bytes);
         text
     }
+}
+
+/// Bytes that a buffer takes while it lives.
+struct Taken {
+    start: usize,
+    end: usize,
+    home: Home,
+    life: (usize, usize),
 }
 
 const TOO_LARGE: LayoutError = LayoutError::TooLarge { what: "buffers" };
@@ -169,10 +176,10 @@ fn meet(a: (usize, usize), b: (usize, usize)) -> bool {
 }
 
 /// The start of the smallest gap that holds `bytes`, or behind everything.
-fn best_gap(first: usize, taken: &[(usize, usize)], bytes: usize) -> usize {
+fn best_gap<'t>(first: usize, taken: impl Iterator<Item = &'t Taken>, bytes: usize) -> usize {
     let mut best: Option<(usize, usize)> = None;
     let mut free = first;
-    for &(start, end) in taken {
+    for &Taken { start, end, .. } in taken {
         if let Some(gap) = start.checked_sub(free)
             && gap >= bytes
             && best.is_none_or(|(smallest, _)| gap < smallest)

@@ -177,6 +177,10 @@ impl SpaceRows {
             self.largest_step = self.largest_step.max(row - first);
             offsets.push(row as u32);
         }
+        // There is a level of leaves, if only an empty one.
+        if offsets.len() < 2 {
+            offsets.push(0);
+        }
         self.rows = row;
         self.step_offsets = offsets;
         self.digits = all;

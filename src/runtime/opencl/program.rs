@@ -8,7 +8,7 @@ use ocl::core::{self, ArgVal, Kernel, Mem};
 use super::devices::{Device, Kind};
 use super::{OpenClError, cache};
 use crate::backend::opencl::{Each, Emission, EmitError, Emitted, Range, Rows, emit};
-use crate::plan::{BufferId, Plan, Precision, Role};
+use crate::plan::{BufferId, Plan, Precision, Role, SpaceId, Steps};
 use crate::runtime::layout::Layout;
 use crate::runtime::program::{ProgramError, Real};
 
@@ -69,8 +69,14 @@ impl Form {
             Each::TileRows => self.tile_rows,
             Each::TileColumns => 16 * self.tile_panels,
         };
+        let of = |space: SpaceId, steps: Steps| {
+            let space = &layout.spaces[space];
+            steps.rows(space.rows, &space.step_offsets).len()
+        };
         let rows = match rows {
-            Rows::Of(space) => layout.spaces[*space].rows,
+            Rows::Of(space) => of(*space, Steps::All),
+            Rows::First(space) => of(*space, Steps::First),
+            Rows::Rest(space) => of(*space, Steps::Rest),
             Rows::Exactly(rows) => *rows,
         };
         let pieces = rows.div_ceil(size(rows_each)).saturating_mul(columns.div_ceil(size(columns_each)));

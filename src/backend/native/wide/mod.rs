@@ -7,6 +7,7 @@
 //! ```text
 //! tile::tile      Cranelift                          product::tile
 //! rows::rows      any target, f32 and f64            rows::rows      x86-64, f32
+//! pack::gather                                       panel::gather
 //! ```
 //!
 //! Which of them is made follows from the features of the module's target alone. Cranelift's is the
@@ -16,6 +17,7 @@
 pub mod body;
 pub mod instructions;
 pub mod machine;
+pub mod panel;
 pub mod product;
 pub mod rows;
 pub mod steps;
