@@ -76,7 +76,7 @@
 //! - The same program, data and seed give the same bits, on any number of threads and after a resume:
 //!   random numbers are functions of a counter, and the order of every sum is fixed by the data.
 //! - Generated code calls nothing but itself, allocates nothing and keeps no state; its caller owns the memory.
-//! - `unsafe` is where generated code is entered, and nowhere else.
+//! - `unsafe` is where generated code is entered and where OpenCL is called, and nowhere else.
 //!
 //! # What is deliberately absent
 //!

@@ -4,6 +4,8 @@
 mod bad_input;
 #[path = "cli/bench.rs"]
 mod bench;
+#[path = "cli/devices.rs"]
+mod devices;
 #[path = "cli/programs.rs"]
 mod programs;
 #[path = "cli/running.rs"]

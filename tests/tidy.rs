@@ -47,11 +47,19 @@ const PRIVATE_CRATES: &[(&str, &str)] = &[
     ("rustyline", "src/cli/"),
     ("plotters", "src/driver/pictures/"),
     ("indicatif", "src/runtime/"),
+    ("ocl", "src/runtime/opencl/"),
+    ("libloading", "src/runtime/opencl/"),
 ];
 
-/// Files that may hold `unsafe`: where generated code is called.
-const UNSAFE: &[&str] =
-    &["src/backend/native/jit.rs", "src/backend/native/peak.rs", "src/runtime/program.rs"];
+/// Files that may hold `unsafe`: where generated code is called, and OpenCL.
+const UNSAFE: &[&str] = &[
+    "src/backend/native/jit.rs",
+    "src/backend/native/peak.rs",
+    "src/runtime/program.rs",
+    // Where OpenCL is called.
+    "src/runtime/opencl/loader.rs",
+    "src/runtime/opencl/queue.rs",
+];
 
 /// What only tests may do. `self.expect(…)` is a parser's own method.
 const FORBIDDEN: &[&str] =

@@ -2,3 +2,4 @@
 //! backend would have to decide as well.
 
 pub mod native;
+pub mod opencl;

@@ -10,6 +10,7 @@ use super::output::{note, print, stages};
 use crate::driver::bench::{
     self, BATCHES, Forest, Profile, Row, Shape, TREE_LSTM, TreeRow, TreeShape, WIDTHS, choose,
 };
+use crate::driver::machine::MachineName;
 use crate::runtime::files;
 
 #[derive(Debug, Args)]
@@ -35,6 +36,9 @@ pub(super) struct Bench {
     /// Threads [default: one for each core]
     #[arg(long, value_name = "N", value_parser = super::count)]
     threads: Option<usize>,
+    /// What to measure: cpu, opencl or opencl:N
+    #[arg(long, value_name = "NAME", default_value_t)]
+    device: MachineName,
     /// Show how long each stage of the compiler took
     #[arg(long)]
     timings: bool,
@@ -71,6 +75,10 @@ enum AnyRow {
 
 impl Bench {
     pub fn run(self) -> Result<(), Failure> {
+        if self.profile && self.device != MachineName::Cpu {
+            let message = "--profile reads the clock of native code: leave out `--device`";
+            return Err(Failure::Usage(message.to_string()));
+        }
         let (over_sequences, over_trees) = self.chosen();
         let workloads = match (over_sequences, self.shape) {
             (false, _) => Vec::new(),
@@ -96,7 +104,7 @@ impl Bench {
             (_, false) => None,
         };
         note("measuring what this machine does at most\n");
-        let bench = bench::Bench::new(self.threads.unwrap_or(0))?;
+        let bench = bench::Bench::new(self.threads.unwrap_or(0), self.device)?;
         print(&heading(&bench))?;
         let mut rows = Vec::new();
         if !workloads.is_empty() {
@@ -160,8 +168,11 @@ impl Bench {
 
 /// The machine.
 fn heading(bench: &bench::Bench) -> String {
-    let (threads, peak) = (bench.threads(), bench.peak() / 1e9);
-    format!("{threads} threads, at most {peak:.1} GFLOP/s in f32\n")
+    let threads = bench.threads();
+    let machine = bench.device().map_or(format!("{threads} threads"), str::to_string);
+    let peak =
+        bench.peak().map_or(String::new(), |peak| format!(", at most {:.1} GFLOP/s in f32", peak / 1e9));
+    format!("{machine}{peak}\n")
 }
 
 fn columns() -> String {
@@ -180,18 +191,23 @@ fn tree_columns() -> String {
 
 fn tree_line(row: &TreeRow) -> String {
     let shape = format!("{},{},{}", row.batch, row.input, row.hidden);
-    let share = row.peak_share * 100.0;
+    let share = share(row.peak_share);
     format!(
-        "{:16} {shape:>16} {:11.1} {:11.1} {:9.1} {share:7.1}% {:9.1}\n",
+        "{:16} {shape:>16} {:11.1} {:11.1} {:9.1} {share:>8} {:9.1}\n",
         row.workload, row.median_us, row.min_us, row.gflops, row.trees_per_second
     )
 }
 
+/// A share of the peak, if that is known.
+fn share(share: Option<f64>) -> String {
+    share.map_or(String::new(), |share| format!("{:.1}%", share * 100.0))
+}
+
 fn line(row: &Row) -> String {
     let shape = format!("{},{},{},{}", row.steps, row.batch, row.input, row.hidden);
-    let share = row.peak_share * 100.0;
+    let share = share(row.peak_share);
     format!(
-        "{:16} {shape:>16} {:11.1} {:11.1} {:9.1} {share:7.1}%\n",
+        "{:16} {shape:>16} {:11.1} {:11.1} {:9.1} {share:>8}\n",
         row.workload, row.median_us, row.min_us, row.gflops
     )
 }

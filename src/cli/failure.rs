@@ -13,6 +13,7 @@ use crate::driver::gradcheck::GradcheckError;
 use crate::driver::run::RunError;
 use crate::driver::session::{Report, SessionError};
 use crate::driver::train::TrainError;
+use crate::runtime::opencl::OpenClError;
 
 /// Why a command did not do what was asked.
 #[derive(Debug)]
@@ -84,6 +85,12 @@ with_session!(BenchError, EmitError, EvaluateError, GenerateError, GradcheckErro
 impl From<ChoiceError> for Failure {
     fn from(error: ChoiceError) -> Failure {
         Failure::Usage(error.to_string())
+    }
+}
+
+impl From<OpenClError> for Failure {
+    fn from(error: OpenClError) -> Failure {
+        Failure::of(error)
     }
 }
 

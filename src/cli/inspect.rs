@@ -70,6 +70,8 @@ enum StageName {
     Clif,
     /// The machine code, kernel by kernel
     Asm,
+    /// The source of the OpenCL kernels
+    Opencl,
     /// The equations as a picture for Graphviz
     Dot,
 }
@@ -105,6 +107,7 @@ impl Emit {
             StageName::Plan => Stage::Plan,
             StageName::Clif => Stage::Clif(self.cpu.unwrap_or_default()),
             StageName::Asm => Stage::Asm(self.cpu.unwrap_or_default()),
+            StageName::Opencl => Stage::OpenCl,
             StageName::Dot => Stage::Dot,
         };
         if !matches!(stage, Stage::Graph | Stage::Dot) {

@@ -11,6 +11,7 @@
 
 mod bench;
 mod data;
+mod devices;
 mod failure;
 mod flow;
 mod inspect;
@@ -57,7 +58,7 @@ enum Command {
     Grad(inspect::Grad),
     /// Compare the gradient with finite differences
     Gradcheck(inspect::Gradcheck),
-    /// Compile a model to an object file, a C header and a shared library
+    /// Compile a model to an object file and a C header, or to OpenCL kernels
     Compile(native::Compile),
     /// Lay out files in the one way
     Fmt(inspect::Fmt),
@@ -77,6 +78,8 @@ enum Command {
     Data(data::Data),
     /// Measure how fast compiled programs run on this machine
     Bench(bench::Bench),
+    /// List what programs can run on
+    Devices(devices::Devices),
 }
 
 /// A program and what it is bound to.
@@ -164,6 +167,7 @@ fn dispatch(command: Command) -> Result<(), Failure> {
         Command::Repl(arguments) => arguments.run(),
         Command::Data(arguments) => arguments.run(),
         Command::Bench(arguments) => arguments.run(),
+        Command::Devices(arguments) => arguments.run(),
     }
 }
 

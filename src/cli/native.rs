@@ -1,4 +1,4 @@
-//! `compile`: a model as an object file that needs no runtime library.
+//! `compile`: a model as an object file that needs no runtime library, or as OpenCL kernels.
 
 use std::path::PathBuf;
 
@@ -13,6 +13,8 @@ use crate::driver::aot::{self, AotError, Precision, Target};
 enum TargetName {
     /// This machine's processor
     Native,
+    /// OpenCL devices: NAME.cl and NAME.json
+    Opencl,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -25,7 +27,7 @@ enum PrecisionName {
 
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  rnnc compile examples/charlm.rnn --target native -o build --name charlm\n  rnnc compile examples/charlm.rnn --cpu x86-64-v3 -o build"
+    after_help = "Examples:\n  rnnc compile examples/charlm.rnn --target native -o build --name charlm\n  rnnc compile examples/charlm.rnn --cpu x86-64-v3 -o build\n  rnnc compile examples/charlm.rnn --target opencl -o build"
 )]
 pub(super) struct Compile {
     #[command(flatten)]
@@ -34,9 +36,9 @@ pub(super) struct Compile {
     #[arg(long, value_enum, default_value = "native")]
     target: TargetName,
     /// The processors to compile for: native (this machine's), x86-64-v2, x86-64-v3 or x86-64-v4
-    #[arg(long, value_name = "NAME", default_value_t)]
-    cpu: Target,
-    /// The folder for NAME.o, NAME.h and, with a C compiler at hand, NAME.so
+    #[arg(long, value_name = "NAME")]
+    cpu: Option<Target>,
+    /// The folder for NAME.o, NAME.h and, with a C compiler at hand, NAME.so (or NAME.cl and NAME.json)
     #[arg(short, long, value_name = "DIR")]
     output: PathBuf,
     /// NAME, if not the model's
@@ -53,17 +55,24 @@ pub(super) struct Compile {
 impl Compile {
     pub fn run(self) -> Result<(), Failure> {
         let model = self.model.read()?;
-        let TargetName::Native = self.target;
         let precision = match self.precision {
             PrecisionName::F32 => Precision::F32,
             PrecisionName::F64 => Precision::F64,
         };
-        let made = aot::compile(&model, &self.output, self.name.as_deref(), precision, self.cpu).map_err(
-            |error| match error {
-                AotError::Session(error) => error.into(),
-                other => Failure::of(other),
-            },
-        )?;
+        let name = self.name.as_deref();
+        let made = match (self.target, self.cpu) {
+            (TargetName::Native, cpu) => {
+                aot::compile(&model, &self.output, name, precision, cpu.unwrap_or_default())
+            }
+            (TargetName::Opencl, None) => aot::compile_opencl(&model, &self.output, name, precision),
+            (TargetName::Opencl, Some(_)) => {
+                return Err(Failure::Usage("--cpu is for the target native".to_string()));
+            }
+        };
+        let made = made.map_err(|error| match error {
+            AotError::Session(error) => error.into(),
+            other => Failure::of(other),
+        })?;
         for file in made.files {
             print(&format!("wrote {}\n", file.display()))?;
         }

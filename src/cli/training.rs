@@ -9,6 +9,7 @@ use clap::{ArgGroup, Args};
 
 use super::failure::Failure;
 use super::output::print;
+use crate::driver::machine::MachineName;
 use crate::driver::timings::Timings;
 use crate::driver::train::{Ending, Job, Outcome, train};
 use crate::runtime::curve::{Series, curve};
@@ -68,6 +69,9 @@ pub(super) struct Train {
     /// Threads [default: one for each core]; results do not depend on it
     #[arg(long, value_name = "N", value_parser = super::count)]
     threads: Option<usize>,
+    /// What to train on: cpu, opencl or opencl:N
+    #[arg(long, value_name = "NAME", default_value_t)]
+    device: MachineName,
     /// Stop and save when the run has had so many steps
     #[arg(long, value_name = "N")]
     max_steps: Option<u64>,
@@ -116,6 +120,8 @@ impl Train {
             max_steps: self.max_steps,
             out: self.out,
             resume: self.resume,
+            machine: self.device,
+            timings: self.timings,
         }
     }
 }

@@ -9,6 +9,7 @@ use super::failure::Failure;
 use super::output::print;
 use crate::driver::evaluate::evaluate;
 use crate::driver::generate::{Request, generate};
+use crate::driver::machine::MachineName;
 use crate::driver::run::{self, run};
 use crate::driver::summary::thousands;
 
@@ -31,12 +32,16 @@ pub(super) struct Eval {
     /// Threads [default: one for each core]
     #[arg(long, value_name = "N", value_parser = super::count)]
     threads: Option<usize>,
+    /// What to run on: cpu, opencl or opencl:N
+    #[arg(long, value_name = "NAME", default_value_t)]
+    device: MachineName,
 }
 
 impl Eval {
     pub fn run(self) -> Result<(), Failure> {
         let source = super::source(self.text, self.trees, self.npz);
-        let found = evaluate(&self.run, source.as_ref(), self.threads.unwrap_or(0))?;
+        let machine = self.device.open()?;
+        let found = evaluate(&self.run, source.as_ref(), self.threads.unwrap_or(0), &machine)?;
         let mut text = format!("{}: {} {}\n", found.what, thousands(found.count), found.unit);
         let mut rows = vec![("loss".to_string(), found.figures.loss())];
         if found.figures.losses.len() > 1 {
@@ -68,6 +73,9 @@ pub(super) struct Generate {
     /// What the text begins with
     #[arg(long, value_name = "TEXT", default_value = "")]
     prompt: String,
+    /// What to run on: cpu, opencl or opencl:N
+    #[arg(long, value_name = "NAME", default_value_t)]
+    device: MachineName,
 }
 
 fn temperature(text: &str) -> Result<f64, String> {
@@ -86,7 +94,7 @@ impl Generate {
             prompt: self.prompt,
         };
         let mut result = Ok(());
-        generate(&self.run, &request, |piece| {
+        generate(&self.run, &request, &self.device.open()?, |piece| {
             result = print(piece);
             result.is_ok()
         })?;
@@ -136,6 +144,9 @@ pub(super) struct Run {
     /// Threads [default: one for each core]
     #[arg(long, value_name = "N", value_parser = super::count)]
     threads: Option<usize>,
+    /// What to run on: cpu, opencl or opencl:N
+    #[arg(long, value_name = "NAME", default_value_t)]
+    device: MachineName,
 }
 
 impl Run {
@@ -150,6 +161,7 @@ impl Run {
             output: self.output,
             gradients: self.grad,
             threads: self.threads.unwrap_or(0),
+            machine: self.device.open()?,
         };
         match self.precision {
             PrecisionName::F32 => run::<f32>(&model, &request)?,

@@ -1,4 +1,5 @@
-//! Ahead of time: a model as an object file, a C header, and a shared library where a C compiler is at hand.
+//! Ahead of time: a model as an object file, a C header, and a shared library where a C compiler is at hand; or
+//! as OpenCL kernels with a host plan.
 //!
 //! `NAME.o` holds three entry points: `NAME_forward` (every named value), `NAME_loss` (losses and metrics) and
 //! `NAME_gradient` (the loss and the gradient of every parameter). Nothing is left half-written: each file is
@@ -16,6 +17,7 @@ use super::timings::Timings;
 pub use crate::backend::native::Target;
 use crate::backend::native::emit::{EmitError, symbol};
 use crate::backend::native::{header::header, object::object};
+use crate::backend::opencl;
 use crate::check::Mode;
 use crate::grad::GradError;
 use crate::ir::{Graph, OutputKind};
@@ -38,6 +40,12 @@ pub enum AotError {
     /// It became no code.
     #[error(transparent)]
     Emit(#[from] EmitError),
+    /// It became no source.
+    #[error(transparent)]
+    OpenCl(#[from] opencl::EmitError),
+    /// It became no host plan.
+    #[error(transparent)]
+    Json(#[from] serde_json::Error),
     /// A file could not be written.
     #[error(transparent)]
     File(#[from] FileError),
@@ -92,38 +100,90 @@ pub fn compile(
 ) -> Result<Artifacts, AotError> {
     let mut pipeline = Pipeline::default();
     let checked = pipeline.check(model, Mode::Evaluate)?;
-    let name = name.unwrap_or(&checked.graph.name).to_string();
-    if symbol(&name) != name {
-        return Err(AotError::Name(name));
-    }
-    let mut plan = |graph: &Graph, kinds: &[OutputKind], of: &str| {
-        pipeline.planned(graph, kinds, &format!("{name}_{of}"))
-    };
-    let mut plans = vec![
-        plan(&checked.graph, &[OutputKind::Value], "forward")?,
-        plan(&checked.graph, &[OutputKind::Loss, OutputKind::Metric], "loss")?,
-    ];
-    if checked.graph.outputs_of(OutputKind::Loss).next().is_some() {
-        let training = pipeline.check(model, Mode::Train)?.graph;
-        let gradient = pipeline.trained(&training)?;
-        let kinds = [OutputKind::Loss, OutputKind::Gradient];
-        plans.push(pipeline.planned(&gradient, &kinds, &format!("{name}_gradient"))?);
-    }
-    plans.iter().try_for_each(distinct)?;
-    let pairs: Vec<(&Plan, Precision)> = plans.iter().map(|plan| (plan, precision)).collect();
+    let name = c_name(name, &checked.graph)?;
+    let plans = plans(&mut pipeline, model, &checked.graph, &name)?;
+    plans.iter().try_for_each(|(_, plan)| distinct(plan))?;
+    let pairs: Vec<(&Plan, Precision)> = plans.iter().map(|(_, plan)| (plan, precision)).collect();
     let mut timings = pipeline.timings;
     let code = timings.time("code", || object(&name, &pairs, target))?;
     let text = header(&name, &pairs, &target.describe()?);
+    let object_path = folder.join(format!("{name}.o"));
+    let files = [(object_path.clone(), &code[..]), (folder.join(format!("{name}.h")), text.as_bytes())];
+    let mut made = write(folder, &files, &mut timings)?;
+    timings.time("link", || link(&object_path, &folder.join(format!("{name}.so")), &mut made))?;
+    made.timings = timings;
+    Ok(made)
+}
+
+/// Writes a model's OpenCL kernels (`NAME.cl`) and what a host must know of them (`NAME.json`). No OpenCL is
+/// needed for that.
+///
+/// # Errors
+/// As [`compile`].
+pub fn compile_opencl(
+    model: &Model,
+    folder: &Path,
+    name: Option<&str>,
+    precision: Precision,
+) -> Result<Artifacts, AotError> {
+    let mut pipeline = Pipeline::default();
+    let checked = pipeline.check(model, Mode::Evaluate)?;
+    let name = c_name(name, &checked.graph)?;
+    let plans = plans(&mut pipeline, model, &checked.graph, &name)?;
+    let mut timings = pipeline.timings;
+    let named: Vec<(String, &Plan)> = plans.iter().map(|(of, plan)| (format!("{of}_k"), plan)).collect();
+    let named: Vec<(&str, &Plan)> = named.iter().map(|(prefix, plan)| (prefix.as_str(), *plan)).collect();
+    let (source, programs) = timings.time("code", || opencl::emit_all(&named, precision))?;
+    let hosts: Vec<_> = programs.iter().map(|program| opencl::host::host_plan(program, precision)).collect();
+    let mut json = serde_json::to_string_pretty(&hosts)?;
+    json.push('\n');
+    let files = [
+        (folder.join(format!("{name}.cl")), source.as_bytes()),
+        (folder.join(format!("{name}.json")), json.as_bytes()),
+    ];
+    let mut made = write(folder, &files, &mut timings)?;
+    made.timings = timings;
+    Ok(made)
+}
+
+/// The name that files and symbols get.
+fn c_name(name: Option<&str>, graph: &Graph) -> Result<String, AotError> {
+    let name = name.unwrap_or(&graph.name).to_string();
+    if symbol(&name) == name { Ok(name) } else { Err(AotError::Name(name)) }
+}
+
+/// The three programs of a model, each with the word for what it computes.
+fn plans(
+    pipeline: &mut Pipeline,
+    model: &Model,
+    graph: &Graph,
+    name: &str,
+) -> Result<Vec<(&'static str, Plan)>, AotError> {
+    let mut plan = |graph: &Graph, kinds: &[OutputKind], of: &'static str| {
+        pipeline.planned(graph, kinds, &format!("{name}_{of}")).map(|plan| (of, plan))
+    };
+    let mut plans = vec![
+        plan(graph, &[OutputKind::Value], "forward")?,
+        plan(graph, &[OutputKind::Loss, OutputKind::Metric], "loss")?,
+    ];
+    if graph.outputs_of(OutputKind::Loss).next().is_some() {
+        let training = pipeline.check(model, Mode::Train)?.graph;
+        let gradient = pipeline.trained(&training)?;
+        let kinds = [OutputKind::Loss, OutputKind::Gradient];
+        plans.push(("gradient", pipeline.planned(&gradient, &kinds, &format!("{name}_gradient"))?));
+    }
+    Ok(plans)
+}
+
+/// Writes files into a folder, which is made where it is missing.
+fn write(folder: &Path, files: &[(PathBuf, &[u8])], timings: &mut Timings) -> Result<Artifacts, AotError> {
     std::fs::create_dir_all(folder)
         .map_err(|source| AotError::Folder { path: folder.to_path_buf(), source })?;
     let mut made = Artifacts::default();
-    let object_path = folder.join(format!("{name}.o"));
-    for (path, bytes) in [(&object_path, &code[..]), (&folder.join(format!("{name}.h")), text.as_bytes())] {
+    for (path, bytes) in files {
         timings.time("write", || replace(path, |sink| sink.write_all(bytes)))?;
         made.files.push(path.clone());
     }
-    timings.time("link", || link(&object_path, &folder.join(format!("{name}.so")), &mut made))?;
-    made.timings = timings;
     Ok(made)
 }
 

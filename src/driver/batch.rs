@@ -19,7 +19,8 @@ use rayon::{ThreadPool, ThreadPoolBuildError, ThreadPoolBuilder};
 use thiserror::Error;
 
 use crate::plan::{Buffer, Plan, Role, SpaceId, Steps};
-use crate::runtime::layout::Lengths;
+use crate::runtime::layout::{Layout, Lengths};
+use crate::runtime::opencl;
 use crate::runtime::program::{Instance, Memory, Program, ProgramError, Real};
 use crate::runtime::tables::Table;
 
@@ -67,9 +68,10 @@ pub fn threads(count: usize) -> Result<Arc<ThreadPool>, BatchError> {
 
 /// A program with the memory for one batch.
 pub struct Batch<R: Real> {
-    program: Arc<Program<R>>,
+    code: Code<R>,
     pool: Arc<ThreadPool>,
     lengths: Lengths,
+    /// In native code; a device has its groups in its own memory.
     groups: Vec<Instance<R>>,
     held: bool,
     /// Outputs that are only added up, if groups share memory.
@@ -81,15 +83,19 @@ pub struct Batch<R: Real> {
     named: Vec<Option<Vec<u32>>>,
 }
 
+/// What is run: native code, or kernels in the memory of a device.
+enum Code<R: Real> {
+    Native(Arc<Program<R>>),
+    Device(opencl::Instance<R>),
+}
+
 /// Where outputs are added up: the ranges of a whole that each takes.
 type Sums<'a> = &'a [(String, Range<usize>)];
 
 impl<R: Real> Batch<R> {
-    /// A batch of no examples.
+    /// A batch of no examples, in native code.
     pub fn new(program: Arc<Program<R>>, pool: Arc<ThreadPool>) -> Batch<R> {
-        let (lengths, groups, lent) = (Lengths::default(), Vec::new(), Vec::new());
-        let named = vec![None; program.plan().sparse.len()];
-        Batch { program, pool, lengths, groups, held: false, added: None, lent, named }
+        Batch::of(Code::Native(program), pool)
     }
 
     /// A batch of no examples, whose outputs of these names are read by [`Batch::run_adding`] and by nobody else.
@@ -97,14 +103,70 @@ impl<R: Real> Batch<R> {
         Batch { added: Some(outputs.into()), ..Batch::new(program, pool) }
     }
 
-    /// The plan that is run.
-    pub fn plan(&self) -> &Plan {
-        self.program.plan()
+    /// A batch of no examples on a device.
+    ///
+    /// # Errors
+    /// The device has no room for the parameters.
+    pub fn on_device(
+        program: &Arc<opencl::Program<R>>,
+        pool: Arc<ThreadPool>,
+    ) -> Result<Batch<R>, ProgramError> {
+        Ok(Batch::of(Code::Device(opencl::Instance::new(program)?), pool))
     }
 
-    /// The program.
-    pub fn program(&self) -> &Arc<Program<R>> {
-        &self.program
+    fn of(code: Code<R>, pool: Arc<ThreadPool>) -> Batch<R> {
+        let (lengths, groups, lent) = (Lengths::default(), Vec::new(), Vec::new());
+        let mut batch =
+            Batch { code, pool, lengths, groups, held: false, added: None, lent, named: Vec::new() };
+        batch.named = vec![None; batch.plan().sparse.len()];
+        batch
+    }
+
+    /// The plan that is run.
+    pub fn plan(&self) -> &Plan {
+        match &self.code {
+            Code::Native(program) => program.plan(),
+            Code::Device(instance) => instance.program().plan(),
+        }
+    }
+
+    /// Names of the parameters in the order in which [`Batch::run`] takes them.
+    pub fn parameters(&self) -> impl Iterator<Item = &str> {
+        self.plan().buffers.iter().filter_map(|buffer| match &buffer.role {
+            Role::Parameter(name) => Some(name.as_str()),
+            _ => None,
+        })
+    }
+
+    /// The program, if it is native code.
+    pub fn program(&self) -> Option<&Arc<Program<R>>> {
+        match &self.code {
+            Code::Native(program) => Some(program),
+            Code::Device(_) => None,
+        }
+    }
+
+    /// The memory on a device, if it runs there.
+    pub fn device(&self) -> Option<&opencl::Instance<R>> {
+        match &self.code {
+            Code::Native(_) => None,
+            Code::Device(instance) => Some(instance),
+        }
+    }
+
+    /// The same, to be changed.
+    pub fn device_mut(&mut self) -> Option<&mut opencl::Instance<R>> {
+        match &mut self.code {
+            Code::Native(_) => None,
+            Code::Device(instance) => Some(instance),
+        }
+    }
+
+    fn layouts(&self) -> Vec<&Layout> {
+        match &self.code {
+            Code::Native(_) => self.groups.iter().map(Instance::layout).collect(),
+            Code::Device(instance) => instance.layouts().iter().collect(),
+        }
     }
 
     /// The lengths laid out at present.
@@ -128,28 +190,36 @@ impl<R: Real> Batch<R> {
     /// # Errors
     /// The batch has no layout.
     pub fn lay_out(&mut self, lengths: &Lengths) -> Result<(), BatchError> {
-        if self.lengths == *lengths && !self.groups.is_empty() {
+        if self.lengths == *lengths && !self.layouts().is_empty() {
             return Ok(());
         }
         let whole = 0..lengths.examples;
         let parts = if self.plan().splittable { parts(lengths) } else { Vec::from([whole]) };
-        self.groups.truncate(parts.len());
-        let known = &parts[..self.groups.len()];
-        let again =
-            |(instance, part): (&mut Instance<R>, &Range<usize>)| instance.relayout(lengths, part.clone());
-        match known.len() {
-            0 | 1 => self.groups.iter_mut().zip(known).try_for_each(again)?,
-            _ => self.pool.install(|| self.groups.par_iter_mut().zip(known).try_for_each(again))?,
-        }
-        for part in &parts[self.groups.len()..] {
-            let mut instance = match &self.added {
-                Some(outputs) => Instance::borrowing(&self.program, lengths, part.clone(), outputs)?,
-                None => Instance::new(&self.program, lengths, part.clone())?,
-            };
-            if self.held {
-                instance.hold_parameters();
+        // What fails in the middle is laid out anew.
+        self.lengths = Lengths::default();
+        match &mut self.code {
+            Code::Device(instance) => instance.lay_out(lengths, &parts)?,
+            Code::Native(program) => {
+                self.groups.truncate(parts.len());
+                let known = &parts[..self.groups.len()];
+                let again = |(instance, part): (&mut Instance<R>, &Range<usize>)| {
+                    instance.relayout(lengths, part.clone())
+                };
+                match known.len() {
+                    0 | 1 => self.groups.iter_mut().zip(known).try_for_each(again)?,
+                    _ => self.pool.install(|| self.groups.par_iter_mut().zip(known).try_for_each(again))?,
+                }
+                for part in &parts[self.groups.len()..] {
+                    let mut instance = match &self.added {
+                        Some(outputs) => Instance::borrowing(program, lengths, part.clone(), outputs)?,
+                        None => Instance::new(program, lengths, part.clone())?,
+                    };
+                    if self.held {
+                        instance.hold_parameters();
+                    }
+                    self.groups.push(instance);
+                }
             }
-            self.groups.push(instance);
         }
         self.lengths = lengths.clone();
         Ok(())
@@ -159,14 +229,21 @@ impl<R: Real> Batch<R> {
     pub fn hold_parameters(&mut self) {
         self.held = true;
         self.groups.iter_mut().for_each(Instance::hold_parameters);
+        if let Some(instance) = self.device_mut() {
+            instance.hold_parameters();
+        }
     }
 
     /// Rows of some steps of a space, in all groups together.
     pub fn rows(&self, space: SpaceId, steps: Steps) -> usize {
-        self.groups.iter().map(|instance| instance.rows(space, steps)).sum()
+        let rows = |layout: &Layout| {
+            let space = &layout.spaces[space];
+            steps.rows(space.rows, &space.step_offsets).len()
+        };
+        self.layouts().into_iter().map(rows).sum()
     }
 
-    /// What the clocks of the groups said, see [`Instance::readings`].
+    /// What the clocks of the groups said, see [`Instance::readings`]; a device keeps its own times.
     pub fn readings(&self) -> impl Iterator<Item = &[u64]> {
         self.groups.iter().map(Instance::readings)
     }
@@ -184,7 +261,10 @@ impl<R: Real> Batch<R> {
         for instance in &mut self.groups {
             instance.set_setting_ids("random", &key)?;
         }
-        Ok(())
+        match self.device() {
+            Some(instance) => Ok(instance.set_setting_ids("random", &key)?),
+            None => Ok(()),
+        }
     }
 
     /// Sets a run-time scalar; one that the program does not use is passed over.
@@ -194,6 +274,9 @@ impl<R: Real> Batch<R> {
     pub fn set_scalar(&mut self, name: &str, value: f64) -> Result<(), BatchError> {
         if self.has(|role| matches!(role, Role::Setting(own) if own == name)) {
             for instance in &mut self.groups {
+                instance.set_setting(name, &[R::from_f64(value)])?;
+            }
+            if let Some(instance) = self.device() {
                 instance.set_setting(name, &[R::from_f64(value)])?;
             }
         }
@@ -260,6 +343,16 @@ impl<R: Real> Batch<R> {
             .filter(|(name, _)| self.has(|role| matches!(role, Role::Input(own) if own == name)))
             .collect();
         let examples = self.lengths.examples.max(1);
+        let program = match &mut self.code {
+            Code::Native(program) => Arc::clone(program),
+            Code::Device(instance) => {
+                self::feed(instance, &used, examples)?;
+                instance.run(parameters)?;
+                return Ok(sums
+                    .iter()
+                    .try_for_each(|(output, range)| instance.add_up(output, &mut total[range.clone()]))?);
+            }
+        };
         let feed = |instance: &mut Instance<R>| -> Result<(), ProgramError> {
             let part = instance.layout().part.clone();
             for (name, feed) in &used {
@@ -272,10 +365,7 @@ impl<R: Real> Batch<R> {
         };
         let groups = &mut self.groups;
         let workers = self.pool.current_num_threads() / groups.len().max(1);
-        if workers > 1
-            && !self.program.is_profiled()
-            && groups.iter().all(|group| group.products() > WORTH_IT)
-        {
+        if workers > 1 && !program.is_profiled() && groups.iter().all(|group| group.products() > WORTH_IT) {
             groups.iter_mut().try_for_each(feed)?;
             self.lent.resize_with(self.lent.len().max(groups.len()), Memory::default);
             Instance::run_together(groups, parameters, &mut self.lent, &self.pool, workers)?;
@@ -329,6 +419,35 @@ impl<R: Real> Batch<R> {
         }
     }
 
+    /// On a device: runs on these inputs and on the parameters that are there. Nothing in native code, whose
+    /// parameters are always the caller's.
+    ///
+    /// # Errors
+    /// An input of the wrong size, or the device fails.
+    pub fn run_resident(&mut self, feeds: &[(&str, Feed<R>)]) -> Result<(), BatchError> {
+        let used: Vec<&(&str, Feed<R>)> = feeds
+            .iter()
+            .filter(|(name, _)| self.has(|role| matches!(role, Role::Input(own) if own == name)))
+            .collect();
+        let examples = self.lengths.examples.max(1);
+        if let Code::Device(instance) = &mut self.code {
+            self::feed(instance, &used, examples)?;
+            instance.run_resident()?;
+        }
+        Ok(())
+    }
+
+    /// Waits until a device has done what it was given; native code always has.
+    ///
+    /// # Errors
+    /// The device has failed.
+    pub fn finish(&self) -> Result<(), BatchError> {
+        match self.device() {
+            Some(instance) => Ok(instance.finish()?),
+            None => Ok(()),
+        }
+    }
+
     /// An output that is added up is a row of so many elements.
     fn check_sum(&self, output: &str, elements: usize) -> Result<(), BatchError> {
         match self.output(output).filter(|buffer| buffer.width != elements) {
@@ -369,8 +488,8 @@ impl<R: Real> Batch<R> {
     /// No such output.
     pub fn number(&self, output: &str) -> Result<f64, BatchError> {
         let mut total = 0.0;
-        for instance in &self.groups {
-            total += instance.output(output)?.first().map_or(0.0, |value| value.to_f64());
+        for own in self.output_of_groups(output)? {
+            total += own.first().map_or(0.0, |value| value.to_f64());
         }
         Ok(total)
     }
@@ -383,8 +502,7 @@ impl<R: Real> Batch<R> {
         let single =
             self.output(output).is_some_and(|buffer| self.plan().spaces[buffer.space].axes.is_empty());
         let mut all: Vec<R> = Vec::new();
-        for instance in &self.groups {
-            let own = instance.output(output)?;
+        for own in self.output_of_groups(output)? {
             if single && !all.is_empty() {
                 let sum = |a: &R, b: &R| R::from_f64(a.to_f64() + b.to_f64());
                 all = all.iter().zip(&own).map(|(a, b)| sum(a, b)).collect();
@@ -404,7 +522,22 @@ impl<R: Real> Batch<R> {
         for instance in &self.groups {
             all.extend(instance.output_ids(output)?);
         }
+        if let Some(instance) = self.device() {
+            for group in 0..instance.layouts().len() {
+                all.extend(instance.output_ids(group, output)?);
+            }
+        }
         Ok(all)
+    }
+
+    /// An output of each group.
+    fn output_of_groups(&self, output: &str) -> Result<Vec<Vec<R>>, ProgramError> {
+        match &self.code {
+            Code::Native(_) => self.groups.iter().map(|instance| instance.output(output)).collect(),
+            Code::Device(instance) => {
+                (0..instance.layouts().len()).map(|group| instance.output(group, output)).collect()
+            }
+        }
     }
 
     /// The buffer of an output.
@@ -415,6 +548,24 @@ impl<R: Real> Batch<R> {
     fn has(&self, is: impl Fn(&Role) -> bool) -> bool {
         self.plan().buffers.iter().any(|buffer| is(&buffer.role))
     }
+}
+
+/// Hands the inputs of a batch to a device.
+fn feed<R: Real>(
+    instance: &mut opencl::Instance<R>,
+    used: &[&(&str, Feed<R>)],
+    examples: usize,
+) -> Result<(), ProgramError> {
+    for group in 0..instance.layouts().len() {
+        let part = instance.layouts()[group].part.clone();
+        for (name, feed) in used {
+            match feed {
+                Feed::Real(values) => instance.set_input(group, name, slice(values, &part, examples))?,
+                Feed::Ids(ids) => instance.set_input_ids(group, name, slice(ids, &part, examples))?,
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Adds a group's sparse output, and notes the rows.

@@ -5,9 +5,12 @@
 
 use std::sync::Arc;
 
+use rayon::ThreadPool;
 use thiserror::Error;
 
+use super::batch::Batch;
 use super::front::front_timed;
+use super::machine::Machine;
 use super::session::{Model, SessionError};
 use super::timings::Timings;
 use crate::backend::native::Target;
@@ -16,6 +19,7 @@ use crate::grad::{GradError, grad_of_losses};
 use crate::ir::{Graph, OutputKind, verify};
 use crate::opt::{self, Pass};
 use crate::plan::{self, PlanError};
+use crate::runtime::opencl;
 use crate::runtime::program::{Program, ProgramError, Real};
 
 /// Why a graph became no program.
@@ -46,6 +50,8 @@ pub struct Pipeline {
     pub profiled: bool,
     /// The processors that programs are for.
     pub target: Target,
+    /// What batches run on.
+    pub machine: Machine,
 }
 
 impl Pipeline {
@@ -111,6 +117,16 @@ impl Pipeline {
         Ok(self.timings.time("plan", || plan::plan(&graph, name))?)
     }
 
+    /// A plan that is run many times: what depends on parameters alone is done once, unless they change with
+    /// every run, as in training.
+    fn held(&mut self, graph: &Graph, kinds: &[OutputKind], name: &str) -> Result<plan::Plan, CompileError> {
+        let mut plan = self.planned(graph, kinds, name)?;
+        if !kinds.contains(&OutputKind::Gradient) {
+            plan::hold_constants(&mut plan);
+        }
+        Ok(plan)
+    }
+
     /// As [`Pipeline::program`], for runs whose sparse outputs (see [`plan::keep_sparse`]) are added up.
     ///
     /// # Errors
@@ -127,7 +143,7 @@ impl Pipeline {
         Ok(Arc::new(self.timings.time("code", || Program::compile(plan, target, profiled))?))
     }
 
-    /// Optimises and plans the outputs of these kinds and compiles them.
+    /// Optimises and plans the outputs of these kinds and compiles them to native code.
     ///
     /// # Errors
     /// If the graph has no plan or the plan no code.
@@ -137,13 +153,51 @@ impl Pipeline {
         kinds: &[OutputKind],
         name: &str,
     ) -> Result<Arc<Program<R>>, CompileError> {
-        let mut plan = self.planned(graph, kinds, name)?;
-        // Parameters change with every step of training only.
-        if !kinds.contains(&OutputKind::Gradient) {
-            plan::hold_constants(&mut plan);
-        }
+        let plan = self.held(graph, kinds, name)?;
         let (target, profiled) = (self.target, self.profiled);
         Ok(Arc::new(self.timings.time("code", || Program::compile(plan, target, profiled))?))
+    }
+
+    /// Optimises, plans and compiles the outputs of these kinds for the machine, on which they are run.
+    ///
+    /// # Errors
+    /// If the graph has no plan or the plan no code, or the device does not take it.
+    pub fn batch<R: Real>(
+        &mut self,
+        graph: &Graph,
+        kinds: &[OutputKind],
+        name: &str,
+        pool: &Arc<ThreadPool>,
+    ) -> Result<Batch<R>, CompileError> {
+        self.batch_adding(graph, kinds, name, pool, None)
+    }
+
+    /// The same; outputs that are named as `added` are read by [`Batch::run_adding`] only.
+    ///
+    /// # Errors
+    /// As [`Pipeline::batch`].
+    pub fn batch_adding<R: Real>(
+        &mut self,
+        graph: &Graph,
+        kinds: &[OutputKind],
+        name: &str,
+        pool: &Arc<ThreadPool>,
+        added: Option<Vec<String>>,
+    ) -> Result<Batch<R>, CompileError> {
+        match self.machine.clone() {
+            Machine::Processor => Ok(match added {
+                Some(outputs) => {
+                    let program = self.training_program(graph, kinds, name)?;
+                    Batch::adding(program, Arc::clone(pool), outputs)
+                }
+                None => Batch::new(self.program(graph, kinds, name)?, Arc::clone(pool)),
+            }),
+            Machine::Device(device) => {
+                let plan = self.held(graph, kinds, name)?;
+                let program = self.timings.time("code", || opencl::Program::new(&plan, &device))?;
+                Ok(Batch::on_device(&Arc::new(program), Arc::clone(pool))?)
+            }
+        }
     }
 }
 

@@ -21,6 +21,7 @@ use super::treebank::Problem;
 pub use crate::backend::native::Target;
 use crate::backend::native::emit::EmitError as CodeError;
 use crate::backend::native::listing::{self, Function};
+use crate::backend::opencl;
 use crate::check::Mode;
 use crate::grad::{GradError, grad, grad_of_losses};
 use crate::ir::{
@@ -48,6 +49,8 @@ pub enum Stage {
     Clif(Target),
     /// The machine code for a target.
     Asm(Target),
+    /// The source of the OpenCL kernels.
+    OpenCl,
     /// The checked equations as a picture for Graphviz.
     Dot,
 }
@@ -67,6 +70,9 @@ pub enum EmitError {
     /// The code.
     #[error(transparent)]
     Code(#[from] CodeError),
+    /// The source for OpenCL.
+    #[error(transparent)]
+    OpenCl(#[from] opencl::EmitError),
     /// Unrolling.
     #[error(transparent)]
     Schedule(#[from] ScheduleError),
@@ -108,6 +114,7 @@ pub fn emit(model: &Model, stage: Stage, unroll: Unroll) -> Result<String, EmitE
         Stage::Grad | Stage::Opt => ir::print(&staged(&graph, stage)?),
         Stage::Plan => plan::print(&plan_of(&graph)?),
         Stage::Clif(_) | Stage::Asm(_) => code(&graph, stage)?,
+        Stage::OpenCl => opencl::emit(&plan_of(&graph)?, Precision::F32)?.source,
     })
 }
 

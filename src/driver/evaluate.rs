@@ -1,8 +1,8 @@
 //! Losses and metrics of a model on data it was not trained on.
 //!
 //! ```no_run
-//! use rnnc::driver::evaluate::evaluate;
-//! let found = evaluate("run.safetensors".as_ref(), None, 2)?;
+//! use rnnc::driver::{evaluate::evaluate, machine::Machine};
+//! let found = evaluate("run.safetensors".as_ref(), None, 2, &Machine::default())?;
 //! println!("{}: {:.4}", found.what, found.figures.loss());
 //! # Ok::<(), rnnc::driver::evaluate::EvaluateError>(())
 //! ```
@@ -20,17 +20,18 @@ use thiserror::Error;
 
 use super::batch::{Batch, BatchError, Feed, threads};
 use super::carried::Carried;
-use super::compile::{CompileError, program};
+use super::compile::{CompileError, Pipeline};
 use super::corpus::{self, Characters, CorpusError, Examples, Source};
 use super::data::Dataset;
 use super::figures::{Figures, Tally};
+use super::machine::Machine;
 use super::session::{Model, SessionError, TextInput, parameter_specs};
 use crate::check::Mode;
 use crate::ir::{Graph, OutputKind};
 use crate::runtime::checkpoint::{CheckpointError, Run};
 use crate::runtime::layout::Lengths;
 use crate::runtime::parameters::Parameters;
-use crate::runtime::program::{Program, Real};
+use crate::runtime::program::Real;
 use crate::runtime::text::Streams;
 use crate::runtime::weights::WeightsError;
 
@@ -90,9 +91,9 @@ pub fn chunked(model: &Model, graph: &Graph, input: &TextInput) -> Result<Graph,
 }
 
 /// Where a program's parameters lie among all, in the program's order.
-pub fn parameter_ranges<R: Real>(program: &Program<R>, parameters: &Parameters) -> Vec<Range<usize>> {
-    let range = |(name, _, _): (&str, _, _)| parameters.index(name).map(|index| parameters.range(index));
-    program.parameters().filter_map(range).collect()
+pub fn parameter_ranges<R: Real>(batch: &Batch<R>, parameters: &Parameters) -> Vec<Range<usize>> {
+    let range = |name: &str| parameters.index(name).map(|index| parameters.range(index));
+    batch.parameters().filter_map(range).collect()
 }
 
 /// A compiled model that measures.
@@ -114,6 +115,7 @@ impl Evaluator {
         input: Option<&TextInput>,
         parameters: &Parameters,
         pool: &Arc<ThreadPool>,
+        machine: &Machine,
     ) -> Result<Evaluator, EvaluateError> {
         let mut graph = model.check(Mode::Evaluate)?.graph;
         let tally = Tally::new(&graph, true);
@@ -123,9 +125,9 @@ impl Evaluator {
         }
         let name = format!("{}_evaluate", graph.name);
         let kinds = [OutputKind::Loss, OutputKind::Metric, OutputKind::Carry];
-        let program = program::<f32>(&graph, &kinds, &name)?;
-        let ranges = parameter_ranges(&program, parameters);
-        let batch = Batch::new(program, Arc::clone(pool));
+        let mut pipeline = Pipeline { machine: machine.clone(), ..Pipeline::default() };
+        let batch = pipeline.batch::<f32>(&graph, &kinds, &name, pool)?;
+        let ranges = parameter_ranges(&batch, parameters);
         Ok(Evaluator { batch, tally, ranges, input: input.cloned() })
     }
 
@@ -211,6 +213,7 @@ pub fn evaluate(
     path: &Path,
     source: Option<&Source>,
     thread_count: usize,
+    machine: &Machine,
 ) -> Result<Evaluation, EvaluateError> {
     let mut run = Run::load(path)?;
     let model = Model::of_run(path, &run.meta);
@@ -250,11 +253,11 @@ pub fn evaluate(
             return Err(nothing());
         }
         let input = model.text_input()?;
-        let mut evaluator = Evaluator::new(&model, Some(&input), run.weights(), &pool)?;
+        let mut evaluator = Evaluator::new(&model, Some(&input), run.weights(), &pool, machine)?;
         let figures = evaluator.stream(run.weights(), &ids)?;
         return Ok(Evaluation { what, count: ids.len(), unit: "characters", figures });
     }
-    let mut evaluator = Evaluator::new(&model, None, run.weights(), &pool)?;
+    let mut evaluator = Evaluator::new(&model, None, run.weights(), &pool, machine)?;
     let examples = match whole {
         true => Examples::of(corpus::examples(&source, &graph, meta.words.as_ref())?),
         false => Examples::load(&source, valid, fraction, &graph, meta.words.as_ref())?,
@@ -316,7 +319,8 @@ mod tests {
             let input = model.text_input().unwrap();
             let pool = threads(1).unwrap();
             for steps in [1, 6, 40, 41, 100] {
-                let mut evaluator = Evaluator::new(&model, Some(&input), &parameters, &pool).unwrap();
+                let mut evaluator =
+                    Evaluator::new(&model, Some(&input), &parameters, &pool, &Machine::default()).unwrap();
                 let found = evaluator.stream_in_chunks(&parameters, &ids, steps).unwrap().loss();
                 assert!((found - expected).abs() < 1e-5, "{cell} by {steps}: {found}, not {expected}");
             }

@@ -1,10 +1,10 @@
 //! Text from a trained model: what `~` observes in training is drawn here, step by step.
 //!
 //! ```no_run
-//! use rnnc::driver::generate::{Request, generate};
+//! use rnnc::driver::{generate::{Request, generate}, machine::Machine};
 //! let request = Request { length: 200, temperature: 0.8, seed: 1, prompt: "ROMEO:".into() };
 //! let mut text = String::new();
-//! generate("run.safetensors".as_ref(), &request, |piece| { text.push_str(piece); true })?;
+//! generate("run.safetensors".as_ref(), &request, &Machine::default(), |piece| { text.push_str(piece); true })?;
 //! # Ok::<(), rnnc::driver::generate::GenerateError>(())
 //! ```
 //!
@@ -13,14 +13,14 @@
 //! with inputs besides the text they write are not for this.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use thiserror::Error;
 
-use super::batch::{Batch, BatchError, Feed, threads};
+use super::batch::{BatchError, Feed, threads};
 use super::carried::Carried;
-use super::compile::{CompileError, program};
+use super::compile::{CompileError, Pipeline};
 use super::evaluate::{chunked, parameter_ranges, slices};
+use super::machine::Machine;
 use super::session::{Model, SessionError, parameter_specs};
 use crate::check::Mode;
 use crate::ir::OutputKind;
@@ -93,6 +93,7 @@ pub enum GenerateError {
 pub fn generate(
     path: &Path,
     request: &Request,
+    machine: &Machine,
     mut write: impl FnMut(&str) -> bool,
 ) -> Result<(), GenerateError> {
     let mut run = Run::load(path)?;
@@ -113,18 +114,17 @@ pub fn generate(
 
     let draw = chunked(&model, &draw, &input)?;
     let name = format!("{}_generate", draw.name);
-    let drawing = program::<f32>(&draw, &[OutputKind::Value, OutputKind::Carry], &name)?;
-    let ranges = parameter_ranges(&drawing, run.weights());
-    let mut batch = Batch::new(drawing, Arc::clone(&pool));
+    let mut pipeline = Pipeline { machine: machine.clone(), ..Pipeline::default() };
+    let mut batch = pipeline.batch::<f32>(&draw, &[OutputKind::Value, OutputKind::Carry], &name, &pool)?;
+    let ranges = parameter_ranges(&batch, run.weights());
     let mut carried = Carried::new(batch.plan(), 1);
     if !ids.is_empty() {
         // Only the states are wanted.
         read.outputs.clear();
         let read = chunked(&model, &read, &input)?;
         let name = format!("{}_read", read.name);
-        let reading = program::<f32>(&read, &[OutputKind::Carry], &name)?;
-        let ranges = parameter_ranges(&reading, run.weights());
-        let mut batch = Batch::new(reading, pool);
+        let mut batch = pipeline.batch::<f32>(&read, &[OutputKind::Carry], &name, &pool)?;
+        let ranges = parameter_ranges(&batch, run.weights());
         let mut states = Carried::new(batch.plan(), 1);
         batch.lay_out(&Lengths::uniform(1, &[ids.len()]))?;
         let mut feeds = states.feeds();

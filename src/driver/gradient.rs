@@ -43,7 +43,6 @@ impl GradientProgram {
     ) -> Result<GradientProgram, CompileError> {
         let name = format!("{}_train", graph.name);
         let kinds = [OutputKind::Loss, OutputKind::Gradient, OutputKind::Carry];
-        let program = pipeline.training_program(graph, &kinds, &name)?;
         let places: Vec<(String, Range<usize>)> = graph
             .outputs_of(OutputKind::Gradient)
             .filter_map(|output| {
@@ -51,15 +50,13 @@ impl GradientProgram {
                 Some((format!("gradient:{}", output.name), range))
             })
             .collect();
+        let added = places.iter().map(|(name, _)| name.clone()).collect();
+        let batch = pipeline.batch_adding::<f32>(graph, &kinds, &name, pool, Some(added))?;
         let losses = graph.outputs_of(OutputKind::Loss).map(|output| format!("loss:{}", output.name));
         Ok(GradientProgram {
-            ranges: parameter_ranges(&program, parameters),
+            ranges: parameter_ranges(&batch, parameters),
             losses: losses.collect(),
-            batch: Batch::adding(
-                program,
-                Arc::clone(pool),
-                places.iter().map(|(name, _)| name.clone()).collect(),
-            ),
+            batch,
             places,
             gradient: vec![0.0; parameters.values().len()],
         })
@@ -73,6 +70,11 @@ impl GradientProgram {
     /// The batch, to lay out.
     pub fn batch_mut(&mut self) -> &mut Batch<f32> {
         &mut self.batch
+    }
+
+    /// Names of the outputs that are losses.
+    pub fn losses(&self) -> &[String] {
+        &self.losses
     }
 
     /// The gradient last computed, laid out as the parameters are; zero for what is not trained.
@@ -124,7 +126,7 @@ mod tests {
         let feeds = [("x", Feed::Real(&x[..]))];
         program.run(&parameters, &feeds).unwrap();
         // The same outputs from groups that share no memory.
-        let mut apart = Batch::new(Arc::clone(program.batch.program()), Arc::clone(&pool));
+        let mut apart = Batch::new(Arc::clone(program.batch.program().unwrap()), Arc::clone(&pool));
         apart.lay_out(&Lengths::uniform(40, &[2])).unwrap();
         apart.run(&feeds, &slices(&parameters, &program.ranges)).unwrap();
         let mut added = vec![0.0; parameters.values().len()];

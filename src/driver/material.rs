@@ -249,6 +249,7 @@ mod tests {
     use crate::driver::batch::threads;
     use crate::driver::data::Dataset;
     use crate::driver::evaluate::chunked;
+    use crate::driver::machine::Machine;
     use crate::driver::session::{Model, dims, parameter_specs};
     use crate::eval::{self, Feeds, InputData};
     use crate::grad::grad;
@@ -316,7 +317,8 @@ mod tests {
             let input = model.text_input().unwrap();
             let names: Vec<String> = graph.params.iter().map(|param| param.name.clone()).collect();
             let graph = grad(&chunked(&model, &graph, &input).unwrap(), &names).unwrap();
-            let mut trainer = Trainer::new(&graph, &run.parameters, &threads(2).unwrap()).unwrap();
+            let mut trainer =
+                Trainer::new(&graph, &run.parameters, &threads(2).unwrap(), &Machine::default()).unwrap();
             let mut material = Material::Text {
                 characters: Characters { training: ids, held_out: vec![] },
                 input: "text".into(),
@@ -358,7 +360,7 @@ mod tests {
         let names: Vec<String> = graph.params.iter().map(|param| param.name.clone()).collect();
         let axis = graph.find_axis("t").unwrap();
         let cut = grad(&model.cut(&graph, axis, "").unwrap(), &names).unwrap();
-        let mut trainer = Trainer::new(&cut, &parameters, &threads(2).unwrap()).unwrap();
+        let mut trainer = Trainer::new(&cut, &parameters, &threads(2).unwrap(), &Machine::default()).unwrap();
         for (batch, steps, chunks) in [(7, 5, 3), (7, 1, 12), (7, 12, 1), (7, 100, 1)] {
             let settings = TrainSettings { rate: 0.0, batch, ..TrainSettings::default() };
             let mut run = still(text, &graph, settings, parameters.clone());

@@ -3,6 +3,7 @@
 //! - `front`, `session`: text to checked graph; `compile`: graph to code; `aot`: graph to files for C;
 //!   `timings`: how long the stages took
 //! - `batch`, `carried`, `figures`: a program run on a batch, on chunk after chunk, and what it measured
+//! - `machine`: what programs run on
 //! - `corpus`, `data`, `arrays`, `treebank`, `material`: what is trained on; `arithmetic`: data of known answers
 //! - `train` with `prepare`, `trainer` and `gradient`; `evaluate`, `generate`, `run`, `gradcheck`
 //! - `example`: one example to look at; `flow`: how gradients travel; `cost`: what equations cost;
@@ -29,6 +30,7 @@ mod front;
 pub mod generate;
 pub mod gradcheck;
 mod gradient;
+pub mod machine;
 mod material;
 pub mod pictures;
 pub mod practice;

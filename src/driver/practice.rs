@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::batch::{Feed, threads};
 use super::example::{Example, lengths};
+use super::machine::Machine;
 use super::session::{Model, dims, parameter_specs};
 use super::train::TrainError;
 use super::trainer::Trainer;
@@ -64,7 +65,7 @@ pub fn practice(
         notes: BTreeMap::new(),
         settings,
     };
-    let mut trainer = Trainer::new(&graph, &parameters, &threads(1)?)?;
+    let mut trainer = Trainer::new(&graph, &parameters, &threads(1)?, &Machine::Processor)?;
     let mut run = Run::new(meta, parameters);
     let feeds = example.feeds(BTreeMap::new(), seed);
     let lengths = lengths(trainer.batch(), &feeds);

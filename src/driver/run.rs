@@ -1,10 +1,11 @@
 //! A model run once on given weights and data: every named value and, asked for, every gradient.
 //!
 //! ```no_run
-//! use rnnc::driver::{corpus::Source, run::{Request, run}, session::Model};
+//! use rnnc::driver::{corpus::Source, machine::Machine, run::{Request, run}, session::Model};
 //! let model = Model::read("model.rnn".as_ref(), None, &[])?;
 //! let request = Request {
 //!     weights: "w.safetensors".into(), input: Source::Npz("in.npz".into()), output: "out.npz".into(), gradients: None, threads: 0,
+//!     machine: Machine::default(),
 //! };
 //! run::<f64>(&model, &request)?;
 //! # Ok::<(), Box<dyn std::error::Error>>(())
@@ -24,8 +25,9 @@ use std::sync::Arc;
 use thiserror::Error;
 
 use super::batch::{Batch, BatchError, threads};
-use super::compile::{CompileError, program};
+use super::compile::{CompileError, Pipeline};
 use super::corpus::{self, CorpusError, Source};
+use super::machine::Machine;
 use super::session::{Model, SessionError, parameter_specs};
 use super::treebank::TreebankError;
 use crate::base::Tree;
@@ -41,7 +43,7 @@ use crate::runtime::weights::{WeightsError, load_weights_f64};
 use crate::runtime::words::Vocabularies;
 
 /// What to read and where to write.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Request {
     /// A safetensors file with the model's parameters.
     pub weights: PathBuf,
@@ -53,6 +55,8 @@ pub struct Request {
     pub gradients: Option<PathBuf>,
     /// Threads; 0 is one for each core.
     pub threads: usize,
+    /// What it runs on.
+    pub machine: Machine,
 }
 
 /// Why there are no values.
@@ -114,10 +118,10 @@ pub fn run<R: Real>(model: &Model, request: &Request) -> Result<(), RunError> {
         kinds.push(OutputKind::Gradient);
     }
     let name = format!("{}_run", graph.name);
-    let program = program::<R>(&graph, &kinds, &name)?;
+    let mut pipeline = Pipeline { machine: request.machine.clone(), ..Pipeline::default() };
+    let mut batch = pipeline.batch::<R>(&graph, &kinds, &name, &threads(request.threads)?)?;
     let parameters = Flat::new(&specs, &weights);
-    let values: Vec<&[R]> = program.parameters().filter_map(|(name, _, _)| parameters.get(name)).collect();
-    let mut batch = Batch::new(Arc::clone(&program), threads(request.threads)?);
+    let values: Vec<&[R]> = batch.parameters().filter_map(|name| parameters.get(name)).collect();
     let all: Vec<usize> = (0..data.examples).collect();
     let examples = data.select::<R>(&all);
     batch.lay_out(&examples.lengths_for(batch.plan()))?;

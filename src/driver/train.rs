@@ -28,6 +28,7 @@ use super::compile::CompileError;
 use super::corpus::{Characters, CorpusError, Examples, Source, in_text};
 use super::evaluate::{EvaluateError, Evaluator, chunked};
 use super::figures::Figures;
+use super::machine::{Machine, MachineName};
 use super::material::{Cut, Material};
 use super::prepare::{Prepared, prepare};
 use super::session::{Model, SessionError};
@@ -39,6 +40,7 @@ use crate::ir::{AxisId, AxisKind, Graph, OutputKind};
 use crate::runtime::checkpoint::{Best, CheckpointError, EpochLosses, Run};
 use crate::runtime::files::FileError;
 use crate::runtime::interrupt::Interrupt;
+use crate::runtime::opencl::OpenClError;
 use crate::runtime::parameters::ParametersError;
 use crate::runtime::progress::{Display, Progress};
 use crate::runtime::schedule::Verdict;
@@ -79,6 +81,10 @@ pub struct Job {
     pub out: PathBuf,
     /// Go on with the run in it.
     pub resume: bool,
+    /// The machine to train on.
+    pub machine: MachineName,
+    /// Whether to note how long each kernel of a device takes.
+    pub timings: bool,
 }
 
 impl Job {
@@ -99,6 +105,8 @@ impl Job {
             max_steps: None,
             out: out.into(),
             resume: false,
+            machine: MachineName::Cpu,
+            timings: false,
         }
     }
 }
@@ -124,6 +132,9 @@ pub enum TrainError {
     /// Threads or a run of a program.
     #[error(transparent)]
     Batch(#[from] BatchError),
+    /// The device.
+    #[error(transparent)]
+    Device(#[from] OpenClError),
     /// A step.
     #[error(transparent)]
     Step(#[from] StepError),
@@ -190,18 +201,26 @@ pub fn train(
     interrupt: &Interrupt,
 ) -> Result<Outcome, TrainError> {
     let mut watch = Timings::default();
+    // Before anything is read, let alone written.
+    let machine = job.machine.open()?;
+    if let (Machine::Device(device), true) = (&machine, job.timings) {
+        device.keep_times();
+    }
     let prepared = watch.time("read and check", || prepare(job))?;
     let epochs = prepared.run.meta.settings.epochs as u64;
     let stopped = prepared.run.meta.notes.contains_key(STOPPED_EARLY) && job.epochs.is_none();
     if prepared.run.meta.position.epoch >= epochs || stopped {
         return Ok(Outcome { run: prepared.run, ending: Ending::Nothing, timings: watch });
     }
-    let mut session = compile(job, prepared, &mut watch)?;
+    let mut session = compile(job, prepared, &machine, &mut watch)?;
     let unit = session.material.unit();
     let mut progress = Progress::new(display, out, unit, epochs, session.material.units()?);
     let result = session.epochs(job, &mut progress, interrupt, &mut watch);
     progress.finish();
     let ending = result?;
+    if let (Machine::Device(device), true) = (&machine, job.timings) {
+        device.times()?.iter().for_each(|(kernel, time)| watch.add(&format!("kernel {kernel}"), *time));
+    }
     Ok(Outcome { run: session.run, ending, timings: watch })
 }
 
@@ -213,7 +232,12 @@ struct Session {
     evaluator: Option<Evaluator>,
 }
 
-fn compile(job: &Job, prepared: Prepared, watch: &mut Timings) -> Result<Session, TrainError> {
+fn compile(
+    job: &Job,
+    prepared: Prepared,
+    machine: &Machine,
+    watch: &mut Timings,
+) -> Result<Session, TrainError> {
     let Prepared { run, model, source, valid } = prepared;
     let settings = &run.meta.settings;
     let pool = threads(job.threads)?;
@@ -246,7 +270,8 @@ fn compile(job: &Job, prepared: Prepared, watch: &mut Timings) -> Result<Session
         let trainable: Vec<String> = trainable.map(|param| param.name.clone()).collect();
         Ok(grad_of_losses(&graph, &trainable)?)
     })?;
-    let trainer = watch.time("compile for training", || Trainer::new(&graph, &run.parameters, &pool))?;
+    let trainer =
+        watch.time("compile for training", || Trainer::new(&graph, &run.parameters, &pool, machine))?;
     let (path, valid, batch) = (source.path(), valid.as_deref(), settings.batch);
     let mut material = watch.time("read data", || -> Result<_, TrainError> {
         Ok(match (&input, &run.meta.vocabulary) {
@@ -279,7 +304,7 @@ fn compile(job: &Job, prepared: Prepared, watch: &mut Timings) -> Result<Session
     };
     let evaluator = match measured {
         true => Some(watch.time("compile for evaluation", || {
-            Evaluator::new(&model, input.as_ref(), &run.parameters, &pool)
+            Evaluator::new(&model, input.as_ref(), &run.parameters, &pool, machine)
         })?),
         false => None,
     };
@@ -361,6 +386,7 @@ impl Session {
 
     /// Measures, and moves the position to the next epoch.
     fn end_epoch(&mut self, progress: &mut Progress, watch: &mut Timings) -> Result<Verdict, TrainError> {
+        self.trainer.fetch(&mut self.run)?;
         let held_out = watch.time("evaluation", || self.measure())?;
         let meta = &mut self.run.meta;
         let training = meta.position.loss_sum / meta.position.loss_weight.max(1.0);
@@ -403,6 +429,7 @@ impl Session {
     }
 
     fn save(&mut self, job: &Job) -> Result<(), TrainError> {
+        self.trainer.fetch(&mut self.run)?;
         self.run.carried = self.material.carried(self.run.meta.position.batch);
         Ok(self.run.save(&job.out)?)
     }

@@ -11,10 +11,12 @@ use thiserror::Error;
 use super::batch::{Batch, BatchError, Feed};
 use super::compile::{CompileError, Pipeline};
 use super::gradient::GradientProgram;
+use super::machine::Machine;
 use crate::ir::Graph;
-use crate::runtime::checkpoint::Run;
-use crate::runtime::clip::{GradientError, clip};
+use crate::runtime::checkpoint::{Position, Run};
+use crate::runtime::clip::{GradientError, checked_norm, clip, factor};
 use crate::runtime::layout::Lengths;
+use crate::runtime::opencl::Updates;
 use crate::runtime::parameters::Parameters;
 use crate::runtime::text::TextError;
 
@@ -43,6 +45,8 @@ pub enum StepError {
 pub struct Trainer {
     program: GradientProgram,
     batches: u64,
+    /// On a device: the parameters and the optimiser's state, which stay there.
+    updates: Option<Updates>,
 }
 
 impl Trainer {
@@ -54,9 +58,11 @@ impl Trainer {
         graph: &Graph,
         parameters: &Parameters,
         pool: &Arc<ThreadPool>,
+        machine: &Machine,
     ) -> Result<Trainer, CompileError> {
-        let program = GradientProgram::new(&mut Pipeline::default(), graph, parameters, pool)?;
-        Ok(Trainer { program, batches: 1 })
+        let mut pipeline = Pipeline { machine: machine.clone(), ..Pipeline::default() };
+        let program = GradientProgram::new(&mut pipeline, graph, parameters, pool)?;
+        Ok(Trainer { program, batches: 1, updates: None })
     }
 
     /// How many batches an epoch has: schedules move within epochs, too.
@@ -69,7 +75,19 @@ impl Trainer {
         self.program.batch()
     }
 
-    /// One step; gives the loss before it.
+    /// Brings what a device has back into the run: to be done before anybody looks at it.
+    ///
+    /// # Errors
+    /// The device fails.
+    pub fn fetch(&self, run: &mut Run) -> Result<(), BatchError> {
+        if let (Some(updates), Some(instance)) = (&self.updates, self.program.batch().device()) {
+            updates.fetch(instance, &mut run.parameters, &mut run.optimizer)?;
+        }
+        Ok(())
+    }
+
+    /// One step; gives the loss before it. On a device the run's parameters stay as they are until
+    /// [`Trainer::fetch`].
     ///
     /// # Errors
     /// Data that do not fit, or a gradient that is not finite.
@@ -83,15 +101,57 @@ impl Trainer {
         let batch = self.program.batch_mut();
         batch.lay_out(lengths)?;
         batch.set_random(run.meta.settings.seed, position.step)?;
-        let loss = self.program.run(&run.parameters, feeds)?;
-        let gradient = self.program.gradient();
-        let failed =
-            |source| StepError::Gradient { step: position.step + 1, epoch: position.epoch + 1, source };
-        clip(&run.parameters, gradient, run.meta.settings.clip()).map_err(failed)?;
         let epochs = position.epoch as f64 + position.batch as f64 / self.batches as f64;
         let rate = run.meta.rate.at(position.step, epochs);
-        run.optimizer.step(&mut run.parameters, gradient, rate).map_err(failed)?;
+        let loss = match batch.device() {
+            Some(_) => self.step_on_device(run, feeds, rate)?,
+            None => {
+                let loss = self.program.run(&run.parameters, feeds)?;
+                let gradient = self.program.gradient();
+                clip(&run.parameters, gradient, run.meta.settings.clip()).map_err(|why| failed(run, why))?;
+                run.optimizer
+                    .step(&mut run.parameters, gradient, rate)
+                    .map_err(|why| failed_at(position, why))?;
+                loss
+            }
+        };
         run.meta.position.step += 1;
         Ok(loss)
     }
+
+    fn step_on_device(
+        &mut self,
+        run: &Run,
+        feeds: &[(&str, Feed<f32>)],
+        rate: f64,
+    ) -> Result<f64, StepError> {
+        let losses = self.program.losses().to_vec();
+        let batch = self.program.batch_mut();
+        if let (None, Some(instance)) = (&self.updates, batch.device_mut()) {
+            let updates = Updates::new(instance, &run.parameters, &run.optimizer, &losses);
+            self.updates = Some(updates.map_err(BatchError::from)?);
+        }
+        batch.run_resident(feeds)?;
+        let (Some(updates), Some(instance)) = (&mut self.updates, batch.device()) else { return Ok(0.0) };
+        let bounds = run.meta.settings.clip();
+        let mut measured = updates.measure(instance, bounds.value).map_err(BatchError::from)?;
+        if !measured.norm.is_finite() {
+            let count = run.parameters.values().len();
+            let gradient = updates.gradient(instance, count).map_err(BatchError::from)?;
+            // Where all numbers are finite the device's sum was too short for their squares.
+            measured.norm = checked_norm(&run.parameters, &gradient).map_err(|why| failed(run, why))?;
+            measured.clamped = measured.clamped.min(measured.norm);
+        }
+        let scale = factor(bounds.norm, measured.clamped);
+        updates.step(instance, rate, bounds.value, scale).map_err(BatchError::from)?;
+        Ok(measured.loss)
+    }
+}
+
+fn failed(run: &Run, source: GradientError) -> StepError {
+    failed_at(run.meta.position, source)
+}
+
+fn failed_at(position: Position, source: GradientError) -> StepError {
+    StepError::Gradient { step: position.step + 1, epoch: position.epoch + 1, source }
 }

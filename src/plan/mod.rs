@@ -11,7 +11,8 @@
 //! what shares a kernel, `levels` and `editions` what of it is done at the leaves of trees and what above them,
 //! `phases` what shares a loop over static dimensions, `memory` what needs memory
 //! and how much, `assemble` writes it down in the language of `kernel`,
-//! `constants` marks what need not be done again, and `sparse` what is zero but for a few rows.
+//! and `constants` marks what need not be done again and `sparse` what is zero but for a few rows; `spread`
+//! makes room for backends that work on many rows at once.
 
 mod assemble;
 mod build;
@@ -30,6 +31,7 @@ pub mod places;
 mod print;
 mod regions;
 mod sparse;
+mod spread;
 pub mod verify;
 mod views;
 
@@ -38,3 +40,4 @@ pub use constants::hold_constants;
 pub use kernel::*;
 pub use print::{label, print};
 pub use sparse::keep_sparse;
+pub use spread::spread_scratch;

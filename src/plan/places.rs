@@ -156,6 +156,39 @@ pub fn kernels(plan: &Plan) -> impl Iterator<Item = &Kernel> {
     })
 }
 
+/// The space whose rows a kernel runs over, and whether it has nothing to do without rows.
+pub fn rows_of(work: &Work) -> Option<(SpaceId, bool)> {
+    let idle = match work {
+        Work::Rows(_) | Work::Gemm(_) | Work::Random(_) | Work::Pack(_) => true,
+        Work::Combine(combine) => combine.list.is_some(),
+        Work::Outer(_) | Work::Scatter(_) => false,
+    };
+    work.space().map(|space| (space, idle))
+}
+
+/// Buffers that come to life in a region and whose zero row some kernel may read: another buffer may
+/// have lain there before. What the caller sets keeps its place, and the caller sets its zero row.
+pub fn zero_rows(plan: &Plan, region: usize) -> Vec<BufferId> {
+    let mut mapped = vec![false; plan.buffers.len()];
+    for kernel in kernels(plan) {
+        for used in places(&kernel.work) {
+            for (reference, through_map) in references(&used.place.at) {
+                mapped[reference.buffer] |= through_map;
+            }
+        }
+    }
+    let own = |role: &Role| matches!(role, Role::Temporary | Role::Output(_));
+    (0..plan.buffers.len())
+        .filter(|&id| {
+            let buffer = &plan.buffers[id];
+            mapped[id]
+                && own(&buffer.role)
+                && buffer.life.0 == region
+                && buffer.residency != Residency::Scratch
+        })
+        .collect()
+}
+
 /// Elements from the row's start to behind the last point of a loop nest; 0 if it has no point.
 pub fn span(place: &Place, dims: &[usize]) -> usize {
     if dims.contains(&0) {

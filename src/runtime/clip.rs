@@ -82,13 +82,18 @@ pub fn clip(parameters: &Parameters, gradient: &mut [f32], clip: Clip) -> Result
         }
         clipped_norm = ranges.iter().map(|r| sum_of_squares(&gradient[r.clone()])).sum::<f64>().sqrt();
     }
-    let scale = clip.norm.map_or(1.0, |bound| (bound / (clipped_norm + 1e-6)).min(1.0));
+    let scale = factor(clip.norm, clipped_norm);
     if scale < 1.0 {
         for range in ranges {
             gradient[range].iter_mut().for_each(|g| *g *= scale as f32);
         }
     }
     Ok(ClipReport { norm, scale })
+}
+
+/// What a gradient of this norm is multiplied by, so that its norm is at most `bound`.
+pub fn factor(bound: Option<f64>, norm: f64) -> f64 {
+    bound.map_or(1.0, |bound| (bound / (norm + 1e-6)).min(1.0))
 }
 
 /// The global norm of the trainable part.

@@ -9,6 +9,7 @@
 //! | --- | --- |
 //! | `parameters`, `initializer` | values by name, and their first draw |
 //! | `layout`, `program`, `tables` | rows and memory of a batch; a compiled plan and runs of it; outputs of few rows |
+//! | `opencl` | the same on OpenCL devices: kernels, memory, parameters that stay there |
 //! | `optimizer`, `clip`, `schedule`, `settings` | a step of training, and what a `train` block says of it |
 //! | `text`, `treebank`, `words`, `npz`, `npy` | data |
 //! | `checkpoint`, `weights`, `files`, `exact` | runs and weights on disk |
@@ -26,6 +27,7 @@ pub mod interrupt;
 pub mod layout;
 pub mod npy;
 pub mod npz;
+pub mod opencl;
 pub mod optimizer;
 pub mod parameters;
 pub mod program;

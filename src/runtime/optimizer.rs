@@ -225,13 +225,13 @@ impl Optimizer {
                     sgd(values, gradient, buffer, rate, (momentum, nesterov, weight_decay));
                 }
                 (Algorithm::Adam(constants), Some(m), Some(v)) => {
-                    adam(values, gradient, (m, v), constants, AdamStep::new(constants, rate, self.steps));
+                    adam(values, gradient, (m, v), constants, constants.step(rate, self.steps));
                 }
                 (Algorithm::AdamW(constants), Some(m), Some(v)) => {
                     let kept = (1.0 - rate * constants.weight_decay) as f32;
                     values.iter_mut().for_each(|p| *p *= kept);
                     let undecayed = AdamConstants { weight_decay: 0.0, ..constants };
-                    adam(values, gradient, (m, v), undecayed, AdamStep::new(constants, rate, self.steps));
+                    adam(values, gradient, (m, v), undecayed, constants.step(rate, self.steps));
                 }
                 (Algorithm::RmsProp { alpha, eps, momentum, weight_decay }, Some(v), buffer) => {
                     rmsprop(values, gradient, (v, buffer), rate, (alpha, eps, momentum, weight_decay));
@@ -266,18 +266,19 @@ fn sgd(
 
 /// The scalars of one step, bias correction included.
 #[derive(Clone, Copy)]
-struct AdamStep {
+pub(super) struct AdamStep {
     /// `lr / (1 - beta1^t)`
-    size: f32,
+    pub size: f32,
     /// `sqrt(1 - beta2^t)`
-    root: f32,
+    pub root: f32,
 }
 
-impl AdamStep {
-    fn new(constants: AdamConstants, rate: f64, steps: u64) -> AdamStep {
-        let steps = steps as f64;
-        let size = rate / (1.0 - constants.beta1.powf(steps));
-        AdamStep { size: size as f32, root: (1.0 - constants.beta2.powf(steps)).sqrt() as f32 }
+impl AdamConstants {
+    /// The scalars of the step with this number, from 1.
+    pub(super) fn step(self, rate: f64, number: u64) -> AdamStep {
+        let number = number as f64;
+        let size = rate / (1.0 - self.beta1.powf(number));
+        AdamStep { size: size as f32, root: (1.0 - self.beta2.powf(number)).sqrt() as f32 }
     }
 }
 

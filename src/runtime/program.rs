@@ -76,6 +76,9 @@ pub enum ProgramError {
     /// The batch has no layout, or data have the wrong size.
     #[error(transparent)]
     Layout(#[from] LayoutError),
+    /// A device.
+    #[error(transparent)]
+    Device(#[from] super::opencl::OpenClError),
     /// A name that the program does not have.
     #[error("the program `{program}` has no {what} `{name}`")]
     Unknown {

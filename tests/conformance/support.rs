@@ -10,8 +10,8 @@ use rnnc::runtime::layout::Lengths;
 use rnnc::runtime::program::{Instance, Program, Real};
 use rnnc::testing::coordinates;
 
-/// Runs a native program and returns its outputs by name, ids as numbers (none: -1).
-pub fn run<R: Real>(graph: &Graph, program: &Arc<Program<R>>, feeds: &Feeds) -> BTreeMap<String, Vec<f64>> {
+/// Lengths and trees of the feeds, by axis.
+pub fn lengths(graph: &Graph, feeds: &Feeds) -> Lengths {
     let mut lengths = Lengths { examples: feeds.examples, axes: vec![Vec::new()], ..Lengths::default() };
     for (number, axis) in graph.axes.iter().enumerate().skip(1) {
         lengths.axes.push(feeds.lengths.get(&axis.name).cloned().unwrap_or_else(|| vec![0; feeds.examples]));
@@ -19,15 +19,29 @@ pub fn run<R: Real>(graph: &Graph, program: &Arc<Program<R>>, feeds: &Feeds) -> 
             lengths.trees.insert(number, trees.iter().cloned().map(Arc::new).collect());
         }
     }
-    let mut instance = Instance::new(program, &lengths, 0..feeds.examples).unwrap();
-    let roles: Vec<Role> = program.plan().buffers.iter().map(|buffer| buffer.role.clone()).collect();
+    lengths
+}
+
+/// An input padded to the longest example along each axis.
+pub enum Padded<R> {
+    Real(Vec<R>),
+    Ids(Vec<u32>),
+}
+
+/// The inputs that a program has, padded; `longest` by axis.
+pub fn inputs<R: Real>(
+    graph: &Graph,
+    feeds: &Feeds,
+    roles: &[Role],
+    longest: &[usize],
+) -> Vec<(String, Padded<R>)> {
+    let mut found = Vec::new();
     for input in &graph.inputs {
         if !roles.contains(&Role::Input(input.name.clone())) {
             continue;
         }
         let steps: Vec<AxisId> = input.ty.axes.iter().skip(1).collect();
-        let longest: Vec<usize> =
-            steps.iter().map(|axis| instance.layout().longest[usize::from(axis.0)]).collect();
+        let longest: Vec<usize> = steps.iter().map(|axis| longest[usize::from(axis.0)]).collect();
         let per_example: usize = longest.iter().product();
         let width = input.ty.size();
         let mut real = vec![R::from_f64(0.0); feeds.examples * per_example * width];
@@ -48,9 +62,28 @@ pub fn run<R: Real>(graph: &Graph, program: &Arc<Program<R>>, feeds: &Feeds) -> 
                 }
             }
         }
-        match input.ty.element {
-            Element::Real => instance.set_input(&input.name, &real).unwrap(),
-            Element::Id(_) => instance.set_input_ids(&input.name, &ids).unwrap(),
+        let padded = match input.ty.element {
+            Element::Real => Padded::Real(real),
+            Element::Id(_) => Padded::Ids(ids),
+        };
+        found.push((input.name.clone(), padded));
+    }
+    found
+}
+
+/// Parameters by name as a program takes them.
+pub fn parameters<'n, R: Real>(names: impl Iterator<Item = &'n str>, feeds: &Feeds) -> Vec<Vec<R>> {
+    names.map(|name| feeds.params[name].iter().map(|&value| R::from_f64(value)).collect()).collect()
+}
+
+/// Runs a native program and returns its outputs by name, ids as numbers (none: -1).
+pub fn run<R: Real>(graph: &Graph, program: &Arc<Program<R>>, feeds: &Feeds) -> BTreeMap<String, Vec<f64>> {
+    let mut instance = Instance::new(program, &lengths(graph, feeds), 0..feeds.examples).unwrap();
+    let roles: Vec<Role> = program.plan().buffers.iter().map(|buffer| buffer.role.clone()).collect();
+    for (name, padded) in inputs::<R>(graph, feeds, &roles, &instance.layout().longest.clone()) {
+        match padded {
+            Padded::Real(values) => instance.set_input(&name, &values).unwrap(),
+            Padded::Ids(ids) => instance.set_input_ids(&name, &ids).unwrap(),
         }
     }
     for role in &roles {
@@ -65,10 +98,7 @@ pub fn run<R: Real>(graph: &Graph, program: &Arc<Program<R>>, feeds: &Feeds) -> 
             _ => {}
         }
     }
-    let parameters: Vec<Vec<R>> = program
-        .parameters()
-        .map(|(name, _, _)| feeds.params[name].iter().map(|&value| R::from_f64(value)).collect())
-        .collect();
+    let parameters: Vec<Vec<R>> = parameters(program.parameters().map(|(name, _, _)| name), feeds);
     let borrowed: Vec<&[R]> = parameters.iter().map(Vec::as_slice).collect();
     // Twice: nothing of a run may leak into the next.
     instance.run(&borrowed).unwrap();

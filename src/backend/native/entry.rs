@@ -20,8 +20,8 @@ use super::code::{CHANGING, Code};
 use super::context::CELL_BYTES;
 use super::emit::EmitError;
 use super::share::{Division, Share};
-use crate::plan::places::{places, references};
-use crate::plan::{BufferId, Element, Kernel, PANEL, Region, Residency, Role, SpaceId, Steps, Work};
+use crate::plan::places::{rows_of, zero_rows};
+use crate::plan::{BufferId, Element, Kernel, PANEL, Region, SpaceId, Steps};
 
 /// Looks at another worker's cell before it is time to let other threads run: a power of two.
 const PATIENCE: i64 = 1 << 12;
@@ -48,7 +48,7 @@ pub fn entry(code: &mut Code, divisions: &[Division], profiled: bool) -> Result<
     };
     let mut first = 0;
     for (number, region) in plan.regions.iter().enumerate() {
-        let zero_rows = zero_rows(code, number);
+        let zero_rows = zero_rows(plan, number);
         if !zero_rows.is_empty() {
             // Another buffer may have lain there, which somebody still reads: all have met since.
             code.when(team.first, |code| {
@@ -302,40 +302,6 @@ impl Team {
             })
         })
     }
-}
-
-/// The space whose rows a kernel runs over, and whether it has nothing to do without rows.
-fn rows_of(work: &Work) -> Option<(SpaceId, bool)> {
-    let idle = match work {
-        Work::Rows(_) | Work::Gemm(_) | Work::Random(_) | Work::Pack(_) => true,
-        Work::Combine(combine) => combine.list.is_some(),
-        Work::Outer(_) | Work::Scatter(_) => false,
-    };
-    work.space().map(|space| (space, idle))
-}
-
-/// Buffers that come to life in a region and whose zero row some kernel may read: another buffer may
-/// have lain there before. What the caller sets keeps its place, and the caller sets its zero row.
-fn zero_rows(code: &Code, region: usize) -> Vec<BufferId> {
-    let plan = code.plan;
-    let mut mapped = vec![false; plan.buffers.len()];
-    for kernel in plan.regions.iter().flat_map(kernels) {
-        for used in places(&kernel.work) {
-            for (reference, through_map) in references(&used.place.at) {
-                mapped[reference.buffer] |= through_map;
-            }
-        }
-    }
-    let own = |role: &Role| matches!(role, Role::Temporary | Role::Output(_));
-    (0..plan.buffers.len())
-        .filter(|&id| {
-            let buffer = &plan.buffers[id];
-            mapped[id]
-                && own(&buffer.role)
-                && buffer.life.0 == region
-                && buffer.residency != Residency::Scratch
-        })
-        .collect()
 }
 
 fn clear_zero_row(code: &mut Code, buffer: BufferId) -> Result<(), EmitError> {

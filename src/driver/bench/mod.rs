@@ -1,8 +1,8 @@
 //! How fast compiled programs run: known work, timed as the libraries' own benchmarks time it.
 //!
 //! ```no_run
-//! use rnnc::driver::bench::{Bench, choose};
-//! let bench = Bench::new(0)?;
+//! use rnnc::driver::{bench::{Bench, choose}, machine::MachineName};
+//! let bench = Bench::new(0, MachineName::Cpu)?;
 //! for workload in choose(Some("lstm-train"), None)? {
 //!     println!("{workload}: {} us", bench.run(&workload)?.row.median_us);
 //! }
@@ -31,10 +31,13 @@ use thiserror::Error;
 
 use super::batch::{BatchError, threads};
 use super::compile::{CompileError, Pipeline};
+use super::machine::{Machine, MachineName};
 use super::session::SessionError;
 use super::timings::Timings;
 use crate::backend::native::emit::EmitError;
 use crate::grad::GradError;
+use crate::runtime::opencl::OpenClError;
+use crate::runtime::opencl::devices::Kind;
 use crate::runtime::parameters::ParametersError;
 
 use clock::{measure, measure_passes, peak};
@@ -65,6 +68,9 @@ pub enum BenchError {
     /// Its parameters.
     #[error(transparent)]
     Parameters(#[from] ParametersError),
+    /// The device.
+    #[error(transparent)]
+    Device(#[from] OpenClError),
     /// Threads, or a run.
     #[error(transparent)]
     Batch(#[from] BatchError),
@@ -96,8 +102,8 @@ pub struct Row {
     pub min_us: f64,
     /// Operations of the products in the median's time, in 10^9 a second.
     pub gflops: f64,
-    /// The same over what the threads do at most.
-    pub peak_share: f64,
+    /// The same over what the threads do at most, where that is known.
+    pub peak_share: Option<f64>,
 }
 
 /// What the workload over trees took.
@@ -124,8 +130,8 @@ pub struct TreeRow {
     pub min_us: f64,
     /// Operations of the products in the median's time, in 10^9 a second.
     pub gflops: f64,
-    /// The same over what the threads do at most.
-    pub peak_share: f64,
+    /// The same over what the threads do at most, where that is known.
+    pub peak_share: Option<f64>,
 }
 
 /// A row and how long the program took to compile, from its text on.
@@ -137,21 +143,36 @@ pub struct Measured<R = Row> {
     pub timings: Timings,
 }
 
-/// Threads and what they do at most.
+/// Threads and what they do at most, or a device.
 pub struct Bench {
     pool: Arc<ThreadPool>,
-    peak: f64,
+    machine: Machine,
+    peak: Option<f64>,
 }
 
 impl Bench {
-    /// Starts threads (0: one for each core) and measures the machine.
+    /// Starts threads (0: one for each core) and measures the machine; a device that is no processor is not
+    /// measured.
     ///
     /// # Errors
-    /// The system gives no threads, or there is no code for this machine.
-    pub fn new(count: usize) -> Result<Bench, BenchError> {
+    /// The system gives no threads, there is no code for this machine, or no such device.
+    pub fn new(count: usize, machine: MachineName) -> Result<Bench, BenchError> {
+        let machine = machine.open()?;
         let pool = threads(count)?;
-        let peak = peak(&pool)?;
-        Ok(Bench { pool, peak })
+        let is_processor = match &machine {
+            Machine::Processor => true,
+            Machine::Device(device) => device.info.kind == Kind::Cpu,
+        };
+        let peak = if is_processor { Some(peak(&pool)?) } else { None };
+        Ok(Bench { pool, machine, peak })
+    }
+
+    /// The device, if it is not native code that is measured.
+    pub fn device(&self) -> Option<&str> {
+        match &self.machine {
+            Machine::Processor => None,
+            Machine::Device(device) => Some(&device.info.name),
+        }
     }
 
     /// Threads.
@@ -159,8 +180,8 @@ impl Bench {
         self.pool.current_num_threads()
     }
 
-    /// Floating-point operations a second of all threads.
-    pub fn peak(&self) -> f64 {
+    /// Floating-point operations a second of all threads, where that is known.
+    pub fn peak(&self) -> Option<f64> {
         self.peak
     }
 
@@ -179,7 +200,7 @@ impl Bench {
     /// # Errors
     /// It cannot be compiled, or is too large for memory.
     pub fn run(&self, workload: &Workload) -> Result<Measured, BenchError> {
-        let mut pipeline = Pipeline::default();
+        let mut pipeline = Pipeline { machine: self.machine.clone(), ..Pipeline::default() };
         let mut compiled = Compiled::new(workload, &self.pool, &mut pipeline)?;
         let times = measure(|| compiled.call())?;
         let Shape { steps, batch, input, hidden } = workload.shape;
@@ -193,7 +214,7 @@ impl Bench {
             median_us: times.median * 1e6,
             min_us: times.least * 1e6,
             gflops: speed / 1e9,
-            peak_share: speed / self.peak,
+            peak_share: self.peak.map(|peak| speed / peak),
         };
         Ok(Measured { row, timings: pipeline.timings })
     }
@@ -213,7 +234,7 @@ impl Bench {
     /// # Errors
     /// It cannot be compiled, is too large for memory, or there are fewer trees than in a batch.
     pub fn run_trees(&self, forest: &Forest, shape: TreeShape) -> Result<Measured<TreeRow>, BenchError> {
-        let mut pipeline = Pipeline::default();
+        let mut pipeline = Pipeline { machine: self.machine.clone(), ..Pipeline::default() };
         let mut compiled = CompiledTrees::new(forest, shape, &self.pool, &mut pipeline)?;
         let times = measure_passes(|| compiled.pass())?;
         let TreeShape { batch, input, hidden } = shape;
@@ -229,7 +250,7 @@ impl Bench {
             median_us: times.median * 1e6 / batches,
             min_us: times.least * 1e6 / batches,
             gflops: speed / 1e9,
-            peak_share: speed / self.peak,
+            peak_share: self.peak.map(|peak| speed / peak),
         };
         Ok(Measured { row, timings: pipeline.timings })
     }

@@ -74,10 +74,9 @@ impl Compiled {
         let mut graph = pipeline.check(&model(workload), Mode::Evaluate)?.graph;
         graph.outputs.retain(|output| output.name == HIDDEN);
         let name = format!("{}_infer", graph.name);
-        let program = pipeline.program::<f32>(&graph, &[OutputKind::Value], &name)?;
+        let mut batch = pipeline.batch::<f32>(&graph, &[OutputKind::Value], &name, pool)?;
         let parameters = Parameters::initialize(parameter_specs(&graph), SEED)?;
-        let ranges = parameter_ranges(&program, &parameters);
-        let mut batch = Batch::new(program, Arc::clone(pool));
+        let ranges = parameter_ranges(&batch, &parameters);
         batch.hold_parameters();
         let examples = examples(&graph, workload.shape);
         lay_out(&mut batch, &examples)?;
@@ -111,7 +110,10 @@ impl Timed for Compiled {
 
     fn call(&mut self) -> Result<(), BatchError> {
         match &mut self.form {
-            Asked::Hidden { batch, ranges } => batch.run(&[], &slices(&self.parameters, ranges)),
+            Asked::Hidden { batch, ranges } => {
+                batch.run(&[], &slices(&self.parameters, ranges))?;
+                batch.finish()
+            }
             Asked::Gradient(program) => program.run(&self.parameters, &[]).map(drop),
         }
     }

@@ -1,0 +1,330 @@
+//! OpenCL against the interpreter and native code: values, losses and gradients of the same programs.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, OnceLock};
+
+use rnnc::check::{Mode, Request};
+use rnnc::driver::corpus::Source;
+use rnnc::driver::machine::MachineName;
+use rnnc::driver::train::{Job, train};
+use rnnc::driver::{front, planned, program};
+use rnnc::eval::{Feeds, InputData, evaluate};
+use rnnc::grad::grad;
+use rnnc::ir::{Graph, OutputKind, Unary, print};
+use rnnc::runtime::interrupt::Interrupt;
+use rnnc::runtime::opencl::program::Form;
+use rnnc::runtime::opencl::{Device, Program};
+use rnnc::runtime::program::Real;
+use rnnc::runtime::progress::Display;
+use rnnc::testing::{Batch, Options, Sample, feeds, sample};
+
+use super::device::run_on_device;
+use super::support::{distance, plan_name, run};
+
+/// The device of this machine, if there is one; else the test says that it is skipped.
+fn device(test: &str) -> Option<Arc<Device>> {
+    static DEVICE: OnceLock<Result<Arc<Device>, String>> = OnceLock::new();
+    let opened = DEVICE.get_or_init(|| Device::open(None).map_err(|error| error.to_string()));
+    match opened {
+        Ok(device) => Some(Arc::clone(device)),
+        Err(why) => {
+            eprintln!("skipped: {test}: {why}");
+            None
+        }
+    }
+}
+
+/// Every output of a graph on the device, against the interpreter's.
+fn agrees<R: Real>(
+    device: &Arc<Device>,
+    form: Form,
+    graph: &Graph,
+    kinds: &[OutputKind],
+    batches: &[Feeds],
+    tolerance: f64,
+) -> Result<(), String> {
+    let plan = planned(graph, kinds, "sample").map_err(|error| format!("{error}\n{}", print(graph)))?;
+    let program = Program::<R>::in_form(&plan, device, form);
+    let program = Arc::new(program.map_err(|error| format!("{error}\n{}", print(graph)))?);
+    for feeds in batches {
+        let expected = evaluate(graph, feeds).unwrap();
+        for groups in [1, 2] {
+            let found = run_on_device(graph, &program, feeds, groups);
+            for output in graph.outputs.iter().filter(|output| kinds.contains(&output.kind)) {
+                let wanted = expected.output(output.kind, &output.name).unwrap().numbers();
+                let got = &found[&plan_name(output.kind, &output.name)];
+                let worst = distance(got, &wanted);
+                if worst > tolerance {
+                    return Err(format!(
+                        "`{}` is off by {worst:e} in {groups} groups\n{got:?}\n{wanted:?}\n{}",
+                        output.name,
+                        print(graph)
+                    ));
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Values and losses of random programs, and with `gradients` those of all parameters.
+fn sweep<R: Real>(
+    test: &str,
+    seeds: std::ops::Range<u64>,
+    options: &Options,
+    gradients: bool,
+    tolerance: f64,
+) {
+    let Some(device) = device(test) else { return };
+    let mut failures: Vec<String> = Vec::new();
+    let total = seeds.end - seeds.start;
+    for seed in seeds {
+        let sample = sample(seed, options);
+        let batches: Vec<_> = [Batch::Ragged, Batch::Equal(3)]
+            .into_iter()
+            .enumerate()
+            .map(|(number, batch)| feeds(&sample, seed * 2 + number as u64, batch))
+            .collect();
+        let Sample { graph, .. } = sample;
+        let mut kinds = vec![OutputKind::Value, OutputKind::Loss];
+        let mut whole = graph.clone();
+        let names: Vec<String> = graph.params.iter().map(|param| param.name.clone()).collect();
+        if gradients && !names.is_empty() {
+            whole = grad(&graph, &names).unwrap();
+            kinds.push(OutputKind::Gradient);
+        }
+        if let Err(why) = agrees::<R>(&device, Form::of(&device), &whole, &kinds, &batches, tolerance) {
+            failures.push(format!("seed {seed}: {why}"));
+        }
+    }
+    failures.sort_by_key(String::len);
+    let shown: Vec<&str> = failures.iter().take(3).map(String::as_str).collect();
+    assert!(
+        shown.is_empty(),
+        "{} of {total} programs differ; the shortest: {}",
+        failures.len(),
+        shown.join("\n")
+    );
+}
+
+#[test]
+fn small_programs() {
+    let options = Options { operations: 2, loops: 1, ..Options::default() };
+    sweep::<f64>("small_programs", 0..8, &options, false, 1e-10);
+}
+
+#[test]
+fn programs() {
+    sweep::<f64>("programs", 100..108, &Options::default(), false, 1e-10);
+}
+
+#[test]
+fn programs_on_trees() {
+    let options = Options { trees: true, ..Options::default() };
+    sweep::<f64>("programs_on_trees", 200..208, &options, false, 1e-10);
+}
+
+#[test]
+fn gradients() {
+    let options = Options::differentiable();
+    sweep::<f64>("gradients", 300..305, &options, true, 1e-9);
+    sweep::<f64>("gradients", 312..317, &Options { trees: true, ..options }, true, 1e-9);
+}
+
+#[test]
+fn programs_in_f32() {
+    sweep::<f32>("programs_in_f32", 400..405, &Options::differentiable(), false, 2e-4);
+}
+
+/// Every cell of the library over sequences of different lengths, what observes and what drops; over trees
+/// likewise. In f32 every value is within 1e-5 of the interpreter's, relative to the largest.
+const MODELS: &[(&str, &str)] = &[
+    ("RNN", "input x: [5] over t  h = RNN(5, 19)(x)  loss l = sum(sum(h^2) over t)"),
+    ("GRU", "input x: [5] over t  h = GRU(5, 19)(x)  loss l = sum(sum(h^2) over t)"),
+    ("LSTM", "input x: [5] over t  h = LSTM(5, 19)(x)  loss l = sum(sum(h^2) over t)"),
+    ("LSTM of whole panels", "input x: [16] over t  h = LSTM(16, 32)(x)  loss l = sum(sum(h^2) over t)"),
+    ("PeepholeLSTM", "input x: [5] over t  h = PeepholeLSTM(5, 7)(x)  loss l = sum(sum(h^2) over t)"),
+    ("CoupledLSTM", "input x: [5] over t  h = CoupledLSTM(5, 7)(x)  loss l = sum(sum(h^2) over t)"),
+    ("LayerNormLSTM", "input x: [5] over t  h = LayerNormLSTM(5, 7)(x)  loss l = sum(sum(h^2) over t)"),
+    (
+        "layers",
+        "input x: [5] over t  y = LayerNorm(5)(Highway(5)(x))  z = Dense(5, 3)(y)  loss l = sum(sum(z^2) over t)",
+    ),
+    (
+        "text",
+        "input text: id(6) over t  param embed: [6, 4]  h = LSTM(4, 7)(embed[text[t-1]])  text[t] ~ categorical(Dense(7, 6)(h))",
+    ),
+    (
+        "both directions and dropout",
+        "input words: id(6) over t  input tags: id(3) over t  param embed: [6, 4]  x = embed[words]
+         f = LSTM(4, 5)(x)  b = GRU(4, 5)(x, backward)  tags ~ categorical(Dense(10, 3)(dropout([f, b], 0.4)))",
+    ),
+    (
+        "attention",
+        "input x: [3] over t  input m: [4] over s  param W: [4, 3], v: [4]
+         a = softmax(dot(v, tanh(W @ x + m)) over s)  y = sum(a * m over s)  loss l = sum(sum(y^2) over t)",
+    ),
+    ("RecursiveNN", "input x: [5] over tree n  h = RecursiveNN(5)(x)  loss l = sum(h[root]^2)"),
+    ("TreeLSTM", "input x: [5] over tree n  h = TreeLSTM(5, 7)(x)  loss l = sum(h[root]^2)"),
+    ("ChildSumTreeLSTM", "input x: [5] over tree n  h = ChildSumTreeLSTM(5, 7)(x)  loss l = sum(h[root]^2)"),
+    ("TreeGRU", "input x: [5] over tree n  h = TreeGRU(5, 7)(x)  loss l = sum(h[root]^2)"),
+    ("TopDown", "input x: [5] over tree n  h = TopDown(5, 7)(x)  loss l = sum(sum(h^2) over n)"),
+];
+
+/// Losses and gradients of a model, as they are trained.
+fn trained(name: &str, body: &str) -> Graph {
+    let source = format!("model M() {{\n{body}\n}}");
+    let request = Request { model: None, set: &[], mode: Mode::Train, everything: false };
+    let graph = front(&source, &request).unwrap_or_else(|wrong| panic!("{name}: {wrong:?}")).graph;
+    let names: Vec<String> = graph.params.iter().map(|param| param.name.clone()).collect();
+    grad(&graph, &names).unwrap()
+}
+
+#[test]
+fn the_library() {
+    let Some(device) = device("the_library") else { return };
+    let kinds = [OutputKind::Loss, OutputKind::Gradient];
+    let mut failures = Vec::new();
+    for (number, (name, body)) in MODELS.iter().enumerate() {
+        let sample = Sample { graph: trained(name, body), fills: BTreeMap::new() };
+        let batches = [feeds(&sample, number as u64, Batch::Ragged), feeds(&sample, 77, Batch::Equal(4))];
+        if let Err(why) = agrees::<f32>(&device, Form::of(&device), &sample.graph, &kinds, &batches, 1e-5) {
+            failures.push(format!("{name}: {why}"));
+        }
+        let native = program::<f32>(&sample.graph, &kinds, "library").unwrap();
+        for feeds in &batches {
+            let expected = evaluate(&sample.graph, feeds).unwrap();
+            let found = run(&sample.graph, &native, feeds);
+            for output in sample.graph.outputs.iter().filter(|output| kinds.contains(&output.kind)) {
+                let wanted = expected.output(output.kind, &output.name).unwrap().numbers();
+                let worst = distance(&found[&plan_name(output.kind, &output.name)], &wanted);
+                if worst > 1e-5 {
+                    failures.push(format!("{name}: native `{}` is off by {worst:e}", output.name));
+                }
+            }
+        }
+    }
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
+
+/// The form of graphics processors: launches over all work-items, loops by teams of several.
+#[test]
+fn the_library_spread() {
+    let Some(device) = device("the_library_spread") else { return };
+    let kinds = [OutputKind::Loss, OutputKind::Gradient];
+    let form = Form { whole: false, lanes: 8, chunk: 2, tile_rows: 4, tile_panels: 1, most: 64 };
+    let mut failures = Vec::new();
+    for wanted in ["LayerNormLSTM", "text", "both directions and dropout", "attention", "ChildSumTreeLSTM"] {
+        for (name, body) in MODELS.iter().filter(|(name, _)| *name == wanted) {
+            let sample = Sample { graph: trained(name, body), fills: BTreeMap::new() };
+            let batches = [feeds(&sample, 5, Batch::Ragged), feeds(&sample, 6, Batch::Equal(4))];
+            if let Err(why) = agrees::<f32>(&device, form, &sample.graph, &kinds, &batches, 1e-5) {
+                failures.push(format!("{name}: {why}"));
+            }
+        }
+    }
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
+
+/// Trains a small model on both machines.
+#[test]
+fn every_optimiser() {
+    let Some(_) = device("every_optimiser") else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let text = folder.path().join("text.txt");
+    std::fs::write(&text, "to be or not to be, that is the question. ".repeat(30)).unwrap();
+    for optimiser in [
+        "sgd(lr = 0.1), clip_norm = 0.5",
+        "sgd(lr = 0.05, momentum = 0.9), clip_value = 0.01",
+        "sgd(lr = 0.05, momentum = 0.9, nesterov = 1, weight_decay = 0.01)",
+        "adam(lr = 0.01), clip_norm = 1",
+        "adam(lr = 0.01, weight_decay = 0.1)",
+        "adamw(lr = 0.01, weight_decay = 0.1)",
+        "rmsprop(lr = 0.01)",
+        "rmsprop(lr = 0.01, momentum = 0.5), clip_value = 0.1, clip_norm = 0.5",
+    ] {
+        let source = format!(
+            "model M(V = 20, E = 6, H = 18) {{
+  input text: id(V) over t
+  param embed: [V, E] = normal(1)
+  h = GRU(E, H)(embed[text[t-1]])
+  text[t] ~ categorical(Dense(H, V)(dropout(h, 0.1)))
+  train {{ optimizer = {optimiser}, truncate = 16, batch = 4, epochs = 2 }}
+}}
+"
+        );
+        let file = folder.path().join("m.rnn");
+        std::fs::write(&file, source).unwrap();
+        let train = |machine: MachineName, max_steps: Option<u64>, resume: bool| {
+            let out = folder.path().join(format!("{machine}.safetensors"));
+            let job = Job {
+                file: Some(file.clone()),
+                source: Some(Source::Text(text.clone())),
+                machine,
+                max_steps,
+                resume,
+                threads: 1,
+                ..Job::new(out)
+            };
+            train(&job, Display::Lines, Box::new(std::io::sink()), &Interrupt::default()).unwrap().run
+        };
+        let native = train(MachineName::Cpu, None, false);
+        // Interrupted in the middle, so that all that is on the device comes back and goes there again.
+        train(MachineName::OpenCl(None), Some(7), false);
+        let device = train(MachineName::OpenCl(None), None, true);
+        assert_eq!(device.meta.position, native.meta.position, "{optimiser}");
+        let numbers = |values: &[f32]| values.iter().map(|&value| f64::from(value)).collect::<Vec<_>>();
+        let worst = distance(&numbers(device.parameters.values()), &numbers(native.parameters.values()));
+        assert!(worst < 1e-3, "{optimiser}: parameters are apart by {worst:e}");
+        for (a, b) in device.meta.history.iter().zip(&native.meta.history) {
+            assert!((a.training - b.training).abs() < 1e-4 * b.training, "{optimiser}: {a:?}, native {b:?}");
+            let (a, b) = (a.held_out.unwrap(), b.held_out.unwrap());
+            assert!((a - b).abs() < 1e-4 * b, "{optimiser}: held out {a}, native {b}");
+        }
+    }
+}
+
+/// Every elementwise function over the whole range of arguments, as the expansion that native code has.
+#[test]
+fn every_function() {
+    let Some(device) = device("every_function") else { return };
+    let mut arguments = vec![0.0, -0.0, f64::INFINITY, f64::NEG_INFINITY, f64::NAN];
+    for exponent in -60..=60 {
+        let size = 2f64.powf(f64::from(exponent) / 4.0 + 0.083);
+        arguments.extend([size, -size]);
+    }
+    arguments.resize(arguments.len().next_multiple_of(37), 0.5);
+    let arguments: Vec<f64> = arguments.into_iter().map(|x| f64::from(x as f32)).collect();
+    let equations: String = Unary::ALL.iter().map(|(_, name)| format!("  y_{name} = {name}(x)\n")).collect();
+    let source = format!("model M() {{\n  input x: [37]\n{equations}}}\n");
+    let request = Request { model: None, set: &[], mode: Mode::Evaluate, everything: false };
+    let graph = front(&source, &request).unwrap().graph;
+    let data = InputData::Real(arguments.chunks(37).map(<[f64]>::to_vec).collect());
+    let feeds = Feeds {
+        examples: arguments.len() / 37,
+        inputs: BTreeMap::from([("x".into(), data)]),
+        ..Feeds::default()
+    };
+    let expected = evaluate(&graph, &feeds).unwrap();
+    let plan = planned(&graph, &[OutputKind::Value], "functions").unwrap();
+    let program = Arc::new(Program::<f32>::new(&plan, &device).unwrap());
+    let found = run_on_device(&graph, &program, &feeds, 2);
+    for (_, name) in Unary::ALL {
+        let name = format!("y_{name}");
+        let wanted = expected.output(OutputKind::Value, &name).unwrap().numbers();
+        let got = &found[&plan_name(OutputKind::Value, &name)];
+        for ((x, y), wanted) in arguments.iter().zip(got).zip(wanted) {
+            let wanted = f64::from(wanted as f32);
+            let same = *y == wanted || (y.is_nan() && wanted.is_nan());
+            let error = (y - wanted).abs() / wanted.abs().max(1e-30);
+            assert!(same || error < 1e-6, "{name}({x:e}) is {y:e}, not {wanted:e}");
+        }
+    }
+}
+
+/// A device that there is not, whatever the machine has.
+#[test]
+fn a_number_that_no_device_has() {
+    let message = Device::open(Some(1000)).err().map(|error| error.to_string()).unwrap_or_default();
+    assert!(message.contains("there is no"), "{message}");
+}
