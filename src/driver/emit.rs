@@ -113,8 +113,7 @@ pub fn emit(model: &Model, stage: Stage, unroll: Unroll) -> Result<String, EmitE
         }
         Stage::Grad | Stage::Opt => ir::print(&staged(&graph, stage)?),
         Stage::Plan => plan::print(&plan_of(&graph)?),
-        Stage::Clif(_) | Stage::Asm(_) => code(&graph, stage)?,
-        Stage::OpenCl => opencl::emit(&plan_of(&graph)?, Precision::F32)?.source,
+        Stage::Clif(_) | Stage::Asm(_) | Stage::OpenCl => code(&graph, stage)?,
     })
 }
 
@@ -142,7 +141,8 @@ pub fn plan_of(checked: &Graph) -> Result<Plan, EmitError> {
     Ok(planned(&graph, kinds, &format!("{}_train", checked.name))?)
 }
 
-/// The code of the program of training: Cranelift's for `Clif`, the machine's for any other stage.
+/// The code of the program of training: Cranelift's for `Clif`, the machine's for `Asm`, kernels for `OpenCl`;
+/// no other stage has any.
 ///
 /// # Errors
 /// The model has no derivative or no code for the target.
@@ -153,6 +153,7 @@ pub fn code(checked: &Graph, stage: Stage) -> Result<String, EmitError> {
             functions(checked, &name, target)?.iter().map(Function::intermediate).collect()
         }
         Stage::Asm(target) => functions(checked, &name, target)?.iter().map(Function::assembly).collect(),
+        Stage::OpenCl => opencl::emit(&plan_of(checked)?, Precision::F32)?.source,
         _ => String::new(),
     };
     Ok(text)

@@ -18,8 +18,9 @@ use std::sync::atomic::AtomicU32;
 use thiserror::Error;
 
 use super::batch::{Batch, BatchError, threads};
-use super::compile::{CompileError, program};
+use super::compile::{CompileError, Pipeline};
 use super::data::{Dataset, Trees};
+use super::machine::Machine;
 use super::session::{Model, SessionError};
 use crate::base::philox::philox4x32;
 use crate::check::{Checked, Mode};
@@ -27,9 +28,13 @@ use crate::eval::{self, DifferenceOptions, EvalError, Feeds, difference, worst_e
 use crate::grad::{GradError, direction, grad, jvp};
 use crate::ir::{AxisId, AxisKind, Graph, OutputKind, ScheduleError, Tree, most_children};
 use crate::runtime::initializer::Initializer;
+use crate::runtime::opencl::Device;
+use crate::runtime::program::Real;
 
 /// The largest relative error that counts as agreement.
 pub const TOLERANCE: f64 = 1e-6;
+/// The same for a device that has no f64.
+const DEVICE_TOLERANCE: f64 = 1e-4;
 /// Examples, and their lengths along each axis in turn.
 const LENGTHS: [[usize; 3]; 2] = [[4, 2, 3], [2, 3, 1]];
 /// Parents in the trees of the examples: a chain, a full binary tree and one of an arity of three at least,
@@ -120,6 +125,34 @@ pub fn forward_mode(model: &Model, seed: u64, stop: Option<&AtomicU32>) -> Resul
     let values = program.run(&feeds)?;
     let found: f64 = forward.outputs.iter().filter_map(|output| values.scalar(output.value)).sum();
     Ok((found - expected).abs() / found.abs().max(expected.abs()).max(1.0))
+}
+
+/// The largest difference between the gradient of an OpenCL device and that of native code in f64, relative to
+/// the largest element of each parameter's, and what counts as agreement: the device calculates in f64 where it
+/// can.
+///
+/// # Errors
+/// As [`gradcheck`], or the device fails.
+pub fn on_device(model: &Model, seed: u64, device: &Arc<Device>) -> Result<(f64, f64), GradcheckError> {
+    let graph = small(model)?.graph;
+    let names: Vec<String> = graph.params.iter().map(|param| param.name.clone()).collect();
+    let gradient = grad(&graph, &names)?;
+    let Sample { data, feeds } = sample(&graph, seed)?;
+    let machine = Machine::Device(Arc::clone(device));
+    let (found, tolerance) = match device.info.doubles {
+        true => (gradients::<f64>(machine, &gradient, &data, &feeds)?, TOLERANCE),
+        false => (gradients::<f32>(machine, &gradient, &data, &feeds)?, DEVICE_TOLERANCE),
+    };
+    let mut worst = 0.0_f64;
+    for (name, wanted) in native(&gradient, &data, &feeds)? {
+        let largest = wanted.iter().fold(0.0_f64, |largest, value| largest.max(value.abs()));
+        let found = found.get(&name).map_or(&[][..], Vec::as_slice);
+        for (a, b) in found.iter().zip(&wanted) {
+            let error = (a - b).abs() / largest.max(f64::MIN_POSITIVE);
+            worst = if error.is_nan() || error > worst { error } else { worst };
+        }
+    }
+    Ok((worst, tolerance))
 }
 
 fn stopping<'a>(program: eval::Program<'a>, stop: Option<&'a AtomicU32>) -> eval::Program<'a> {
@@ -242,20 +275,33 @@ fn native(
     data: &Dataset,
     feeds: &Feeds,
 ) -> Result<BTreeMap<String, Vec<f64>>, GradcheckError> {
+    gradients::<f64>(Machine::Processor, gradient, data, feeds)
+}
+
+/// The gradients that a machine computes, by parameter.
+fn gradients<R: Real>(
+    machine: Machine,
+    gradient: &Graph,
+    data: &Dataset,
+    feeds: &Feeds,
+) -> Result<BTreeMap<String, Vec<f64>>, GradcheckError> {
     let name = format!("{}_gradcheck", gradient.name);
-    let program = program::<f64>(gradient, &[OutputKind::Loss, OutputKind::Gradient], &name)?;
-    let order = program.parameters().filter_map(|(name, _, _)| feeds.params.get(name));
-    let values: Vec<&[f64]> = order.map(Vec::as_slice).collect();
-    let mut batch = Batch::new(Arc::clone(&program), threads(1)?);
+    let mut pipeline = Pipeline { machine, ..Pipeline::default() };
+    let kinds = [OutputKind::Loss, OutputKind::Gradient];
+    let mut batch: Batch<R> = pipeline.batch(gradient, &kinds, &name, &threads(1)?)?;
+    let order = batch.parameters().filter_map(|name| feeds.params.get(name));
+    let values: Vec<Vec<R>> =
+        order.map(|values| values.iter().map(|&value| R::from_f64(value)).collect()).collect();
+    let values: Vec<&[R]> = values.iter().map(Vec::as_slice).collect();
     let all: Vec<usize> = (0..feeds.examples).collect();
-    let examples = data.select::<f64>(&all);
+    let examples = data.select::<R>(&all);
     batch.lay_out(&examples.lengths_for(batch.plan()))?;
     batch.set_random(feeds.seed, u64::from(feeds.step))?;
     batch.run(&examples.feeds(), &values)?;
     let mut gradients = BTreeMap::new();
     for output in gradient.outputs_of(OutputKind::Gradient) {
         let values = batch.values(&format!("gradient:{}", output.name))?;
-        gradients.insert(output.name.clone(), values);
+        gradients.insert(output.name.clone(), values.into_iter().map(R::to_f64).collect());
     }
     Ok(gradients)
 }

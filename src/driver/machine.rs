@@ -11,7 +11,8 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use crate::runtime::opencl::devices::Kind;
-use crate::runtime::opencl::{Device, DeviceInfo, OpenClError, choose, list};
+pub use crate::runtime::opencl::{Device, list};
+use crate::runtime::opencl::{DeviceInfo, OpenClError, choose};
 
 /// A machine as the command line names it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -1,7 +1,8 @@
-//! `:check`: the gradient against finite differences and against forward mode.
+//! `:check`: the gradient against finite differences, against forward mode, and on every OpenCL device.
 
 use super::{Done, Failure, Session, of_session};
-use crate::driver::gradcheck::{GradcheckError, TOLERANCE, forward_mode, gradcheck};
+use crate::driver::gradcheck::{GradcheckError, TOLERANCE, forward_mode, gradcheck, on_device};
+use crate::driver::machine::{Device, list};
 
 impl Session {
     /// `:check [M]`
@@ -26,7 +27,17 @@ impl Session {
         let forward = forward_mode(&model, self.seed, stop).map_err(wrong)?;
         let verdict = if forward <= TOLERANCE { "agrees" } else { "does not agree" };
         text += &format!("  along a random direction against forward mode: {verdict} ({})\n", below(forward));
-        match report.agrees() && forward <= TOLERANCE {
+        let mut alike = true;
+        for info in list() {
+            let device = Device::open(Some(info.index)).map_err(|error| Failure::new(error.to_string()))?;
+            let (worst, tolerance) = on_device(&model, self.seed, &device).map_err(wrong)?;
+            let own = worst <= tolerance;
+            alike &= own;
+            let verdict = if own { "agrees" } else { "does not agree" };
+            let figure = if own { format!("below {tolerance:.0e}") } else { format!("{worst:.1e}") };
+            text += &format!("  on opencl:{} ({}): {verdict} ({figure})\n", info.index, info.name);
+        }
+        match report.agrees() && forward <= TOLERANCE && alike {
             true => Ok(text),
             false => Err(Failure::new(format!("the gradient is not what it should be\n{text}"))),
         }

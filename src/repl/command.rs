@@ -37,6 +37,7 @@ pub(super) enum Command {
     Plan(String),
     Clif(String),
     Asm(String),
+    OpenCl(String),
     Passes(String),
     Cost(String),
     Check(String),
@@ -245,6 +246,13 @@ pub(super) const COMMANDS: &[Entry] = &[
         "Example:\n  :asm CharRNN"
     ),
     entry!(
+        "opencl",
+        "[M]",
+        "the OpenCL kernels of the training program",
+        Command::OpenCl,
+        "Example:\n  :opencl CharRNN"
+    ),
+    entry!(
         "passes",
         "[M] [PASS]",
         "what each pass of the compiler changed, as a diff",
@@ -261,7 +269,7 @@ pub(super) const COMMANDS: &[Entry] = &[
     entry!(
         "check",
         "[M]",
-        "the gradient against finite differences and forward mode",
+        "the gradient against finite differences, forward mode, and on OpenCL devices",
         Command::Check,
         "The gradient is native code's. Dimensions that nobody bound are made small.\n\nExample:\n  :check CharRNN"
     ),

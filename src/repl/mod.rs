@@ -44,6 +44,7 @@ mod words;
 
 use std::collections::BTreeMap;
 
+use crate::driver::emit::{Stage, Target};
 use crate::driver::example::Example;
 use crate::driver::session::{Report, SessionError};
 use crate::runtime::interrupt::Interrupt;
@@ -218,8 +219,9 @@ impl Session {
             Command::Unroll(rest) => self.unroll(&rest),
             Command::Graph(rest) => self.graph(&rest),
             Command::Plan(rest) => self.plan(&rest),
-            Command::Clif(rest) => self.code(&rest, true),
-            Command::Asm(rest) => self.code(&rest, false),
+            Command::Clif(rest) => self.code(&rest, Stage::Clif(Target::default())),
+            Command::Asm(rest) => self.code(&rest, Stage::Asm(Target::default())),
+            Command::OpenCl(rest) => self.code(&rest, Stage::OpenCl),
             Command::Passes(rest) => self.passes(&rest),
             Command::Cost(rest) => self.cost(&rest),
             Command::Check(rest) => self.check(&rest),

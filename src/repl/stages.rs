@@ -1,11 +1,11 @@
-//! `:graph`, `:unroll`, `:plan`, `:clif`, `:asm`: what the stages of the compiler make of a model.
+//! `:graph`, `:unroll`, `:plan`, `:clif`, `:asm`, `:opencl`: what the stages of the compiler make of a model.
 
 use std::path::Path;
 
 use super::clauses::{Clauses, clauses, count};
 use super::{Done, Failure, STEPS, Session, of_session};
 use crate::driver::cost::{buffers, layout};
-use crate::driver::emit::{EmitError, Stage, Target, code, copies, staged};
+use crate::driver::emit::{EmitError, Stage, code, copies, staged};
 use crate::driver::pictures;
 use crate::driver::summary::thousands;
 use crate::ir::{Graph, dot, live, print};
@@ -83,12 +83,10 @@ impl Session {
         Ok(text + &format!("  {total:>12} bytes  in all without parameters: buffers share places\n"))
     }
 
-    /// `:clif [M]`, `:asm [M]`
-    pub(super) fn code(&mut self, rest: &str, intermediate: bool) -> Done {
+    /// `:clif [M]`, `:asm [M]`, `:opencl [M]`
+    pub(super) fn code(&mut self, rest: &str, stage: Stage) -> Done {
         let model = self.choose(rest)?;
         let checked = self.checked(&model)?.graph;
-        let target = Target::default();
-        let stage = if intermediate { Stage::Clif(target) } else { Stage::Asm(target) };
         code(&checked, stage).map_err(emitted)
     }
 }

@@ -62,6 +62,7 @@ fn every_command_on_every_kind_of_model() {
             }
             assert!(run(":clif").contains("function"));
             assert!(run(":asm").len() > 1000);
+            assert!(run(":opencl").contains("__kernel "));
             let check = run(":check");
             assert!(check.contains("forward mode: agrees") && !check.contains("does not"), "{check}");
             let loss = file("loss.svg");
