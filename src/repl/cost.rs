@@ -1,20 +1,14 @@
 //! `:cost`: operations, bytes and memory in a table, and why neighbours are not one kernel.
 
-use super::clauses::clauses;
-use super::stages::{bounded, emitted};
-use super::{Done, STEPS, Session};
+use super::stages::emitted;
+use super::{Done, Session};
 use crate::driver::cost::{Cost, Costs, cost};
 use crate::driver::summary::thousands;
 
 impl Session {
     /// `:cost [M] [batch B] [steps N]`
     pub(super) fn cost(&mut self, rest: &str) -> Done {
-        let parts = clauses(rest, &["batch", "steps"])?;
-        let model = self.choose(&parts.head)?;
-        let checked = self.checked(&model)?.graph;
-        let examples = parts.count("batch", 1 << 16)?.unwrap_or(1);
-        let steps = self.steps(&parts, STEPS)?;
-        bounded(&checked, examples, steps)?;
+        let (checked, examples, steps) = self.sized(rest)?;
         let costs = cost(&checked, examples, steps).map_err(emitted)?;
         Ok(table(&costs))
     }

@@ -55,14 +55,20 @@ impl Session {
         shown(&copies(graph, steps).map_err(emitted)?, &parts)
     }
 
-    /// `:plan [M] [batch B] [steps N]`
-    pub(super) fn plan(&mut self, rest: &str) -> Done {
+    /// `[M] [batch B] [steps N]`: a checked model, examples and positions whose rows can be laid out.
+    pub(super) fn sized(&mut self, rest: &str) -> Result<(Graph, usize, usize), Failure> {
         let parts = clauses(rest, &["batch", "steps"])?;
         let model = self.choose(&parts.head)?;
         let checked = self.checked(&model)?.graph;
         let examples = parts.count("batch", 1 << 16)?.unwrap_or(1);
         let steps = self.steps(&parts, STEPS)?;
         bounded(&checked, examples, steps)?;
+        Ok((checked, examples, steps))
+    }
+
+    /// `:plan [M] [batch B] [steps N]`
+    pub(super) fn plan(&mut self, rest: &str) -> Done {
+        let (checked, examples, steps) = self.sized(rest)?;
         let plan = crate::driver::emit::plan_of(&checked).map_err(emitted)?;
         let layout = layout(&plan, examples, steps)?;
         let listing = plan::print(&plan);
@@ -92,7 +98,7 @@ impl Session {
 }
 
 /// That the rows of a batch can be laid out while somebody waits.
-pub(super) fn bounded(graph: &Graph, examples: usize, steps: usize) -> Result<(), Failure> {
+fn bounded(graph: &Graph, examples: usize, steps: usize) -> Result<(), Failure> {
     let most = graph.ids().iter().map(|&node| graph.ty(node).axes.len().saturating_sub(1)).max().unwrap_or(0);
     let rows = (0..most).try_fold(examples, |rows, _| rows.checked_mul(steps));
     match rows.is_some_and(|rows| rows <= ROWS) {
