@@ -16,6 +16,7 @@ use std::io::{self, Cursor, Read, Write};
 use std::path::{Path, PathBuf};
 
 use npyz::npz::{NpzArchive, NpzWriter, array_name_from_file_name};
+use npyz::zip::{DateTime, write::FileOptions};
 use npyz::{DType, TypeStr, WriterBuilder};
 use thiserror::Error;
 
@@ -176,7 +177,9 @@ fn encode(arrays: &[(&str, &[usize], Values)]) -> io::Result<Vec<u8>> {
     for (name, shape, values) in arrays {
         let kind: TypeStr = values.type_text().parse().map_err(io::Error::other)?;
         let shape: Vec<u64> = shape.iter().map(|&n| n as u64).collect();
-        let entry = archive.array::<f32>(name, Default::default())?;
+        // No time of writing: equal results are equal files.
+        let options = FileOptions::default().last_modified_time(DateTime::default());
+        let entry = archive.array::<f32>(name, options)?;
         let out = entry.dtype(DType::new_scalar(kind)).shape(&shape).write_header_only()?;
         out.write_all(&values.bytes())?;
     }
@@ -236,6 +239,13 @@ mod tests {
         write(&path, &[]).unwrap();
         assert!(read(&path).unwrap().is_empty());
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn equal_arrays_are_equal_files() {
+        let bytes = encode(&[("x", &[1], Values::F32(&[1.0]))]).unwrap();
+        let mut archive = npyz::zip::ZipArchive::new(Cursor::new(bytes)).unwrap();
+        assert_eq!(archive.by_index(0).unwrap().last_modified().datepart(), DateTime::default().datepart());
     }
 
     #[test]
