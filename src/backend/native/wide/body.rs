@@ -429,7 +429,8 @@ impl Writer<'_> {
         if i32::try_from(displacement).is_err() {
             return Ok(());
         }
-        let at = MemoryOperand { displacement, ..at };
+        let index = Some(at.index).filter(|&index| index != Register::None);
+        let at = memory_scaled(at.base, index, at.scale, displacement);
         self.machine.prefetch(asked == Asked::ToWrite, at)
     }
 
