@@ -3,18 +3,18 @@
 use std::path::{Path, PathBuf};
 
 use super::{Failure, Session, of_session};
-use crate::driver::corpus::{Known, Source, examples};
+use crate::driver::corpus::Source;
 use crate::driver::example::{Example, ExampleError};
 use crate::driver::session::Model;
 use crate::ir::{AxisKind, Graph};
 use crate::runtime::records::Format;
 
-/// What a file holds for a model: records or an archive by its ending, trees for a model over trees, else a text.
+/// What a file holds for a model: an archive or records by its ending, trees for a model over trees, else a text.
 pub(super) fn source(graph: &Graph, path: PathBuf) -> Source {
     let is_tree = graph.axes.iter().any(|axis| axis.kind == AxisKind::Tree);
-    match (Format::of_path(&path), path.extension().and_then(|extension| extension.to_str())) {
-        (Some(format), _) => Source::Table(path, format),
-        (None, Some("npz")) => Source::Npz(path),
+    match path.extension().and_then(|extension| extension.to_str()) {
+        Some("npz") => Source::Npz(path),
+        _ if let Some(format) = Format::of_path(&path) => Source::Table(path, format),
         _ if is_tree => Source::Trees(path),
         _ => Source::Text(path),
     }
@@ -32,26 +32,6 @@ impl Session {
     ) -> Result<(Example, &'static str), Failure> {
         let meta = self.runs.get(&graph.name).map(|run| &run.meta);
         let found = match source(graph, path.to_path_buf()) {
-            source @ (Source::Table(..) | Source::Lines(_)) => {
-                let Some(meta) = meta else {
-                    return Err(Failure::new(format!(
-                        "records are read with what training has learned of such: `:train {} N from {}` or \
-                         `:weights RUN` first",
-                        graph.name,
-                        path.display()
-                    )));
-                };
-                let data = examples(&source, graph, Known::of(meta))?;
-                let wanted = number.checked_sub(1).filter(|&at| at < data.examples);
-                let example = wanted.map(|at| Example::of_dataset(&data, at));
-                let none = || ExampleError::Number {
-                    path: path.display().to_string(),
-                    count: data.examples,
-                    unit: "records",
-                    number,
-                };
-                (example.ok_or_else(none), "record")
-            }
             Source::Npz(path) => (Example::of_archive(graph, &path, number), "example"),
             Source::Trees(path) => {
                 let known = meta.and_then(|meta| meta.words.as_ref());
@@ -60,6 +40,10 @@ impl Session {
             Source::Text(path) => {
                 let known = meta.and_then(|meta| meta.vocabulary.as_ref());
                 (Example::line(model, graph, &path, number, known), "line")
+            }
+            records => {
+                let learned = meta.and_then(|meta| Some((meta.fields.as_ref()?, &meta.settings.reading)));
+                (Example::of_records(graph, &records, number, learned), "example")
             }
         };
         match found {
