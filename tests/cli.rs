@@ -14,6 +14,8 @@ mod running;
 mod session;
 #[path = "cli/tables.rs"]
 mod tables;
+#[path = "cli/tasks.rs"]
+mod tasks;
 #[path = "cli/training.rs"]
 mod training;
 #[path = "cli/trees.rs"]

@@ -4,7 +4,7 @@
 //!   `timings`: how long the stages took
 //! - `batch`, `carried`, `figures`: a program run on a batch, on chunk after chunk, and what it measured
 //! - `machine`: what programs run on
-//! - `corpus`, `data`, `table`, `arrays`, `treebank`, `material`: what is trained on; `arithmetic`: data of known answers
+//! - `corpus`, `data`, `table`, `arrays`, `treebank`, `material`: what is trained on; `tasks`: data of known answers
 //! - `train` with `prepare`, `vectors`, `trainer` and `gradient`; `evaluate`, `generate`, `run`, `gradcheck`
 //! - `example`: one example to look at; `flow`: how gradients travel; `cost`: what equations cost;
 //!   `practice`: a few steps of training on it; `pictures`: SVG
@@ -12,7 +12,6 @@
 //! - `summary`, `emit`: a model in words
 
 pub mod aot;
-pub mod arithmetic;
 pub mod arrays;
 pub mod batch;
 pub mod bench;
@@ -39,6 +38,7 @@ pub mod run;
 pub mod session;
 pub mod summary;
 pub mod table;
+pub mod tasks;
 pub mod timings;
 pub mod train;
 mod trainer;
