@@ -25,6 +25,7 @@ pub mod files;
 pub mod initializer;
 pub mod interrupt;
 pub mod layout;
+pub mod memory;
 pub mod npy;
 pub mod npz;
 pub mod opencl;

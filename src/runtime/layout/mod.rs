@@ -18,6 +18,7 @@
 
 mod arena;
 mod contents;
+mod distinct;
 mod packing;
 mod positions;
 mod rows;
@@ -151,15 +152,17 @@ impl Layout {
         whole: &Lengths,
         part: Range<usize>,
     ) -> Result<Layout, LayoutError> {
-        Layout::lending(plan, precision, whole, part, &|_| false)
+        Layout::lending(plan, precision, whole, part, places::zeros_needed(plan), &|_| false)
     }
 
-    /// As [`Layout::new`], with buffers of the roles that `lent` names in memory that is lent for a run.
+    /// As [`Layout::new`], with buffers of the roles that `lent` names in memory that is lent for a run. The plan
+    /// needs so many shared `zeros` (see [`places::zeros_needed`]).
     pub fn lending(
         plan: &Plan,
         precision: Precision,
         whole: &Lengths,
         part: Range<usize>,
+        zeros: usize,
         lent: &dyn Fn(&Role) -> bool,
     ) -> Result<Layout, LayoutError> {
         check_part(whole, &part)?;
@@ -182,13 +185,20 @@ impl Layout {
             .collect::<Result<Vec<_>, _>>()?;
         let maps =
             plan.maps.iter().map(|map| rows::map_rows(map, &spaces, shape)).collect::<Result<Vec<_>, _>>()?;
+        // Which rows have which ids is not known yet.
+        let by_id =
+            |list| plan.distinct.iter().any(|distinct| distinct.lists.iter().any(|(its, _)| *its == list));
         let lists = plan
             .lists
             .iter()
-            .map(|list| rows::list_rows(list, &spaces, shape))
+            .enumerate()
+            .map(|(id, list)| match by_id(id) {
+                true => Ok(ListRows::default()),
+                false => rows::list_rows(list, &spaces, shape),
+            })
             .collect::<Result<Vec<_>, _>>()?;
-        let arena = Arena::new(plan, precision, &spaces, places::zeros_needed(plan), lent)?;
-        Ok(Layout {
+        let arena = Arena::new(plan, precision, &spaces, zeros, lent)?;
+        let mut layout = Layout {
             part,
             precision,
             longest: (0..plan.axes.len()).map(|axis| whole.longest(axis)).collect(),
@@ -199,7 +209,12 @@ impl Layout {
             lists,
             arena,
             counts,
-        })
+        };
+        for distinct in &plan.distinct {
+            let none = vec![u32::MAX; layout.spaces[plan.buffers[distinct.of].space].rows];
+            layout.take_ids(plan, distinct.of, &none);
+        }
+        Ok(layout)
     }
 }
 
