@@ -7,7 +7,13 @@ use super::rewrite::{exhaust, make};
 use crate::ir::{Access, Graph, NodeId, Op, Operand};
 
 pub(super) fn run(graph: &mut Graph) -> bool {
-    exhaust(graph, sliced)
+    let mut changed = false;
+    // What is no longer read would count as a reader of what it was made of.
+    while exhaust(graph, sliced) {
+        super::dead::run(graph);
+        changed = true;
+    }
+    changed
 }
 
 fn sliced(graph: &mut Graph, id: NodeId) -> Option<Operand> {

@@ -116,7 +116,7 @@ fn looked_up(plan: &Plan, at: &RowRef, rows: SpaceId, steps: Steps) -> Option<Lo
     }
 }
 
-/// Every use of a buffer: kernel, space of the kernel's row, reference and access, and whether it is the place itself.
+/// Every use of a buffer: the space of the kernel's row, the row that it addresses, and what for.
 fn uses(plan: &Plan, buffer: BufferId) -> Vec<(Option<SpaceId>, &Row, Access)> {
     kernels(plan)
         .flat_map(|kernel| places(&kernel.work))

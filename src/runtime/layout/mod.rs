@@ -13,7 +13,8 @@
 //! leaves first, and find their children and parents by such tables, too: a sequence is the tree with one
 //! child. A [`Layout`] holds these numbers for
 //! a *part* of a batch (a range of its examples), so that parts run independently; what must not
-//! depend on the split (keys of random numbers, counts) comes from the whole batch. It holds no
+//! depend on the split (keys of random numbers, counts) comes from the whole batch. Only the rows of ids that
+//! occur are known later, when the ids are (`distinct`). It holds no
 //! contents but those that follow from the lengths alone; nothing here runs code.
 
 mod arena;
