@@ -114,6 +114,7 @@ pub const ALL: &[Pass] = &[
     HOIST,
     MERGE,
     REJOIN,
+    SLICES,
     TABLES,
     RECOMPUTE,
 ];

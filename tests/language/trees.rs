@@ -362,19 +362,27 @@ fn trees_of_every_form() {
 }
 
 /// Cells with one place for the step before or the child, and one for the node above.
-const CHAINED: [&str; 3] = [
-    "h[HERE] = tanh(W @ x + U @ h[BEFORE] + b)",
-    "z = [W @ x, W @ x, W @ x, W @ x] + [U @ h[BEFORE], U @ h[BEFORE], U @ h[BEFORE], U @ h[BEFORE]]
+/// And whether gradients have the same bits: where several equations read the step before, a sequence adds what comes
+/// back from them one by one, a tree what comes back from a child.
+const CHAINED: [(&str, bool); 3] = [
+    ("h[HERE] = tanh(W @ x + U @ h[BEFORE] + b)", true),
+    (
+        "z = [W @ x, W @ x, W @ x, W @ x] + [U @ h[BEFORE], U @ h[BEFORE], U @ h[BEFORE], U @ h[BEFORE]]
      c[HERE] = sigmoid(z[0:H] + b) * c[BEFORE] + sigmoid(z[H:2 * H]) * tanh(z[2 * H:3 * H])
      h[HERE] = sigmoid(z[3 * H:4 * H]) * tanh(c[HERE])",
-    "r = sigmoid(W @ x + U @ h[BEFORE])
+        true,
+    ),
+    (
+        "r = sigmoid(W @ x + U @ h[BEFORE])
      h[HERE] = r * h[BEFORE] + (1 - r) * tanh(U @ (r * h[BEFORE]) + b)",
+        false,
+    ),
 ];
 
 /// A sequence is the tree in which each node has one child: the same kernels, the same order of rows, the same bits.
 #[test]
 fn a_sequence_is_the_tree_with_one_child() {
-    for body in CHAINED {
+    for (body, exact) in CHAINED {
         let source = |over: &str, axis: &str, before: &str| {
             let state = if body.contains("c[") { "h: [H], c: [H]" } else { "h: [H]" };
             let body = body.replace("HERE", axis).replace("BEFORE", before);
@@ -432,7 +440,13 @@ fn a_sequence_is_the_tree_with_one_child() {
             (run(graph, &single, feeds), run(graph, &double, feeds))
         });
         assert!(one.0.values().flatten().any(|value| *value != 0.0));
-        assert!(one == other, "{body}");
+        for ((one, other), tolerance) in [(one.0, other.0), (one.1, other.1)].into_iter().zip([2e-5, 1e-12]) {
+            for (name, wanted) in &one {
+                let worst = distance(&other[name], wanted);
+                let same = exact || name.starts_with("loss");
+                assert!(worst <= if same { 0.0 } else { tolerance }, "{body}: `{name}` is off by {worst:e}");
+            }
+        }
     }
 }
 
@@ -447,7 +461,7 @@ fn gradients_of_unrolled_trees() {
         let names: Vec<String> = graph.params.iter().map(|param| param.name.clone()).collect();
         let axis = graph.find_axis("n").unwrap();
         let mut forms = vec![(Form::Balanced, 9), (Form::Comb, 7), (Form::Chain, 6), (Form::Chain, 1)];
-        forms.extend([(Form::Random(2), 12), (Form::Chain, 1200)]);
+        forms.extend([(Form::Random(2), 12), (Form::Chain, 150)]);
         if ANY_ARITY.contains(&cell) {
             forms.extend([(Form::Star, 1001), (Form::Random(5), 12)]);
         }
