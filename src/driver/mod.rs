@@ -31,6 +31,7 @@ pub mod gradcheck;
 mod gradient;
 pub mod machine;
 mod material;
+mod parts;
 pub mod pictures;
 pub mod practice;
 mod prepare;

@@ -27,6 +27,7 @@ pub mod initializer;
 pub mod interrupt;
 pub mod layout;
 pub mod lexicon;
+pub mod memory;
 pub mod npy;
 pub mod npz;
 pub mod opencl;
