@@ -13,7 +13,7 @@
 //! | `optimizer`, `clip`, `schedule`, `settings` | a step of training, and what a `train` block says of it |
 //! | `text`, `treebank`, `words`, `npz`, `npy` | data |
 //! | `checkpoint`, `weights`, `files`, `exact` | runs and weights on disk |
-//! | `progress`, `curve`, `interrupt` | the person who waits |
+//! | `progress`, `curve`, `shades`, `interrupt` | the person who waits |
 //!
 //! The driver and the command line call all of it; nothing below this layer may.
 
@@ -34,6 +34,7 @@ pub mod program;
 pub mod progress;
 pub mod schedule;
 pub mod settings;
+pub mod shades;
 pub mod tables;
 pub mod text;
 pub mod treebank;

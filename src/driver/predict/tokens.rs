@@ -1,0 +1,82 @@
+//! What the ids of a run stand for, and how its numbers are to be read.
+
+use std::borrow::Cow;
+
+use crate::runtime::checkpoint::RunMeta;
+use crate::runtime::text::TextError;
+
+/// What has no id.
+#[derive(Debug)]
+pub enum Unknown {
+    /// A character of a text.
+    Text(TextError),
+    /// What should be a number.
+    Id(String),
+}
+
+/// The tokens of a run's inputs.
+#[derive(Clone, Copy, Debug)]
+pub struct Tokens<'r> {
+    meta: &'r RunMeta,
+}
+
+impl<'r> Tokens<'r> {
+    /// Those of a run.
+    pub fn of(meta: &'r RunMeta) -> Tokens<'r> {
+        Tokens { meta }
+    }
+
+    /// The token of an id; none where ids are numbers.
+    pub fn token(&self, input: &str, id: u32) -> Option<Cow<'r, str>> {
+        let _ = input;
+        if let Some(vocabulary) = &self.meta.vocabulary {
+            return Some(Cow::Owned(vocabulary.decode(&[id])));
+        }
+        let labels = self.meta.words.as_ref()?.labels.as_ref()?;
+        labels.name(id).map(Cow::Borrowed)
+    }
+
+    /// The token of an id, or the id.
+    pub fn shown(&self, input: &str, id: u32) -> String {
+        self.token(input, id).map_or_else(|| id.to_string(), Cow::into_owned)
+    }
+
+    /// The text of ids; none where ids are numbers.
+    pub fn text(&self, input: &str, ids: &[u32]) -> Option<String> {
+        let _ = input;
+        Some(self.meta.vocabulary.as_ref()?.decode(ids))
+    }
+
+    /// The ids of a text, or of numbers between blanks below `count`.
+    ///
+    /// # Errors
+    /// What has no id.
+    pub fn ids(&self, input: &str, text: &str, count: usize) -> Result<Vec<u32>, Unknown> {
+        if let Some(vocabulary) = &self.meta.vocabulary {
+            return vocabulary.encode(text).map_err(Unknown::Text);
+        }
+        let id = |word: &str| self.id(input, word, count).ok_or_else(|| Unknown::Id(word.to_string()));
+        text.split_whitespace().map(id).collect()
+    }
+
+    /// The id of a token of an input that has so many.
+    pub fn id(&self, input: &str, token: &str, count: usize) -> Option<u32> {
+        let _ = input;
+        if let Some(vocabulary) = &self.meta.vocabulary {
+            return vocabulary.encode(token).ok().filter(|ids| ids.len() == 1).map(|ids| ids[0]);
+        }
+        token.parse().ok().filter(|&id| (id as usize) < count)
+    }
+
+    /// The id that ends the sequences of an input, if one does.
+    pub fn end(&self, input: &str) -> Option<u32> {
+        let _ = input;
+        None
+    }
+
+    /// Numbers as they are in files, from those that the model sees.
+    pub fn unstandardised(&self, input: &str, numbers: Vec<f64>) -> Vec<f64> {
+        let _ = input;
+        numbers
+    }
+}
