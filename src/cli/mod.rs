@@ -19,6 +19,7 @@ mod native;
 mod output;
 mod predicting;
 mod repl;
+mod sources;
 mod training;
 mod using;
 
@@ -27,7 +28,6 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::driver::corpus::Source;
 use failure::Failure;
 
 /// The stack that commands run on: deep expressions are walked recursively, within the parser's limits.
@@ -64,7 +64,7 @@ enum Command {
     /// Lay out files in the one way
     Fmt(inspect::Fmt),
     /// Train a model
-    Train(training::Train),
+    Train(Box<training::Train>),
     /// Measure a trained model
     Eval(using::Eval),
     /// Say what a trained model makes of examples: classes, numbers, sequences
@@ -115,11 +115,6 @@ fn binding(text: &str) -> Result<(String, usize), String> {
         Ok(0) | Err(_) => Err(format!("`{size}` is not a whole number above 0")),
         Ok(size) => Ok((name.to_string(), size)),
     }
-}
-
-/// The data that one of the flags names.
-fn source(text: Option<PathBuf>, trees: Option<PathBuf>, npz: Option<PathBuf>) -> Option<Source> {
-    text.map(Source::Text).or(trees.map(Source::Trees)).or(npz.map(Source::Npz))
 }
 
 /// A whole number above 0.

@@ -11,7 +11,7 @@ use crate::driver::corpus::Source;
 use crate::driver::generate::{self, generate};
 use crate::driver::machine::{Machine, MachineName};
 use crate::driver::predict::{Beam, Chance, Choice, Format, Search};
-use crate::runtime::files;
+use crate::runtime::{files, records};
 
 /// How much length is made up for unless something else is asked for: each id counts alike.
 const LENGTH_PENALTY: f64 = 1.0;
@@ -116,7 +116,7 @@ impl DecodeFlags {
             return Ok(Vec::new());
         }
         let Some(source) = source else {
-            let text = "--decode compares with the answers in a file: name it, as in `--npz test.npz`";
+            let text = "--decode compares with the answers in a file: name it, as in `--data test.csv`";
             return Err(Failure::Usage(text.to_string()));
         };
         let length_penalty = self.length_penalty.unwrap_or(LENGTH_PENALTY);
@@ -143,16 +143,15 @@ enum FormatName {
 
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  rnnc predict run.safetensors --input new.npz\n  rnnc predict run.safetensors --input new.npz --format jsonl --probabilities --output answers.jsonl\n  rnnc predict translate.safetensors --input new.npz --beam 5 --end 2 --show att.weight\n  rnnc predict forecast.safetensors --input history.npz --ahead 12\n\n\
+    after_help = "Examples:\n  rnnc predict run.safetensors --input new.csv\n  rnnc predict run.safetensors --input new.csv --format jsonl --probabilities --output answers.jsonl\n  rnnc predict translate.safetensors --lines source=new.de --beam 5 --show att.weight\n  rnnc predict forecast.safetensors --input history.csv --ahead 12\n\n\
                   A class comes with its probability, a sequence that is drawn up to its end with the logarithm of its own.\n\
                   Without --length a sequence has at most 100 positions and three for each of the longest that it is drawn for."
 )]
 pub(super) struct Predict {
     /// A run of `rnnc train`
     run: PathBuf,
-    /// The examples, without what is to be predicted
-    #[arg(long, value_name = "FILE")]
-    input: PathBuf,
+    #[command(flatten)]
+    input: InputFlags,
     /// How predictions are written
     #[arg(long, value_enum, default_value = "csv")]
     format: FormatName,
@@ -180,6 +179,10 @@ pub(super) struct Predict {
 
 impl Predict {
     pub fn run(self) -> Result<(), Failure> {
+        let Some(input) = self.input.source() else {
+            let text = "there are no examples: give --input, or --lines for each input";
+            return Err(Failure::Usage(text.to_string()));
+        };
         let request = answer::Request {
             search: self.search.search(false)?,
             end: self.search.end,
@@ -191,7 +194,7 @@ impl Predict {
             probabilities: self.probabilities,
             show: self.show,
             threads: self.threads.unwrap_or(0),
-            input: source(self.input),
+            input,
         };
         let machine = self.device.open()?;
         let mut result = Ok(());
@@ -221,24 +224,39 @@ impl Predict {
     }
 }
 
-/// What a file holds, by its name.
-fn source(path: PathBuf) -> Source {
-    match path.extension().and_then(|end| end.to_str()) {
-        Some("npz") => Source::Npz(path),
-        _ => Source::Trees(path),
+/// What a model is given.
+#[derive(Debug, Args)]
+struct InputFlags {
+    /// The examples: a table (.csv, .tsv, .jsonl), arrays (.npz), or trees, by the end of its name
+    #[arg(long, value_name = "FILE", conflicts_with = "lines")]
+    input: Option<PathBuf>,
+    /// A file with a line for each example (may be repeated, one for each input)
+    #[arg(long, value_name = "INPUT=FILE", value_parser = super::sources::file)]
+    lines: Vec<(String, PathBuf)>,
+}
+
+impl InputFlags {
+    fn source(self) -> Option<Source> {
+        let Some(path) = self.input else {
+            return (!self.lines.is_empty()).then_some(Source::Lines(self.lines));
+        };
+        Some(match records::Format::of_path(&path) {
+            Some(format) => Source::Table(path, format),
+            None if path.extension().is_some_and(|end| end == "npz") => Source::Npz(path),
+            None => Source::Trees(path),
+        })
     }
 }
 
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  rnnc generate run.safetensors --length 500 --temperature 0.8 --top-p 0.95\n  rnnc generate run.safetensors --prompt 'ROMEO:' --seed 7 --count 3 --end '\n'\n  rnnc generate translate.safetensors --input new.npz --beam 5 --end 2"
+    after_help = "Examples:\n  rnnc generate run.safetensors --length 500 --temperature 0.8 --top-p 0.95\n  rnnc generate run.safetensors --prompt 'ROMEO:' --seed 7 --count 3 --end '\n'\n  rnnc generate translate.safetensors --input new.tsv --beam 5"
 )]
 pub(super) struct Generate {
     /// A run of `rnnc train`
     run: PathBuf,
-    /// What the model reads besides, one example for each text
-    #[arg(long, value_name = "FILE")]
-    input: Option<PathBuf>,
+    #[command(flatten)]
+    input: InputFlags,
     /// What each text begins with
     #[arg(long, value_name = "TEXT", default_value = "")]
     prompt: String,
@@ -260,7 +278,7 @@ impl Generate {
             search,
             prompt: self.prompt,
             end: self.search.end,
-            input: self.input.map(source),
+            input: self.input.source(),
             threads: self.threads.unwrap_or(0),
         };
         let mut result = Ok(());

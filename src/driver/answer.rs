@@ -24,7 +24,7 @@ use super::predict::{
 use super::session::{Model, SessionError, parameter_specs};
 use crate::check::{Mode, nearest};
 use crate::ir::{Graph, OutputKind};
-use crate::runtime::checkpoint::{CheckpointError, Run};
+use crate::runtime::checkpoint::{CheckpointError, Run, RunMeta};
 use crate::runtime::shades::{Side, figure, shaded};
 use crate::runtime::weights::WeightsError;
 
@@ -177,7 +177,7 @@ impl Answering {
 
     /// Examples with what the model draws in them.
     fn answered(&self, source: &Source) -> Result<Dataset, AnswerError> {
-        Ok(corpus::examples(source, &self.observes, self.run.meta.words.as_ref())?)
+        Ok(corpus::examples(source, &self.observes, data_of(&self.run.meta))?)
     }
 }
 
@@ -198,7 +198,7 @@ pub fn answer(
     let mut search = request.search.clone();
     let open: Vec<String> = own.predictor.open_ended().map(|drawn| drawn.name.clone()).collect();
     let data = match request.ahead {
-        None => corpus::examples(&request.input, own.predictor.inputs(), own.run.meta.words.as_ref())?,
+        None => questions(&request.input, &own.predictor, &own.observes, &own.run.meta)?,
         Some(_) if open.is_empty() => return Err(AnswerError::NothingAhead(own.observes.name.clone())),
         Some(ahead) => {
             let mut data = own.answered(&request.input)?;
@@ -206,9 +206,7 @@ pub fn answer(
             for name in &open {
                 known.begin.insert(name.clone(), history(&data, name));
             }
-            let axes: Vec<String> = own.predictor.open_ended().flat_map(|drawn| drawn.axes.clone()).collect();
-            data.inputs.retain(|input| !open.contains(&input.name));
-            data.lengths.retain(|axis, _| !axes.contains(axis));
+            forget(&mut data, &own.predictor);
             data
         }
     };
@@ -233,6 +231,39 @@ pub fn answer(
     };
     own.predictor.predict_with(&data, &examples, &search, &known, take, |_| true)?;
     Ok(())
+}
+
+/// What a run knows of data.
+fn data_of(meta: &RunMeta) -> corpus::Known<'_> {
+    corpus::Known::of(meta)
+}
+
+/// Examples of what a model is given. What it draws may be there, too, and is not looked at.
+///
+/// # Errors
+/// The examples cannot be read or do not fit the model.
+pub fn questions(
+    source: &Source,
+    predictor: &Predictor,
+    observes: &Graph,
+    meta: &RunMeta,
+) -> Result<Dataset, CorpusError> {
+    if !matches!(source, Source::Table(..) | Source::Lines(_)) {
+        return corpus::examples(source, predictor.inputs(), data_of(meta));
+    }
+    let known = corpus::Known { answers_may_be_missing: true, ..data_of(meta) };
+    let mut data = corpus::examples(source, observes, known)?;
+    forget(&mut data, predictor);
+    Ok(data)
+}
+
+/// Takes out what a model draws, and how long it is where only that is known.
+fn forget(data: &mut Dataset, predictor: &Predictor) {
+    let open =
+        predictor.open_ended().filter(|drawn| data.inputs.iter().any(|input| input.name == drawn.name));
+    let axes: Vec<String> = open.flat_map(|drawn| drawn.axes.clone()).collect();
+    data.inputs.retain(|input| predictor.drawn().iter().all(|drawn| drawn.name != input.name));
+    data.lengths.retain(|axis, _| !axes.contains(axis));
 }
 
 /// What there is of an input in each example.
@@ -363,12 +394,8 @@ pub fn exactness(
     if drawn.iter().all(|drawn| drawn.classes().is_none()) {
         return Err(AnswerError::NothingToCompare(own.observes.name.clone()));
     }
-    let open: Vec<String> = own.predictor.open_ended().map(|drawn| drawn.name.clone()).collect();
     let mut data = right.clone();
-    data.inputs.retain(|input| drawn.iter().all(|drawn| drawn.name != input.name));
-    let axes: Vec<&String> =
-        drawn.iter().filter(|drawn| open.contains(&drawn.name)).flat_map(|drawn| &drawn.axes).collect();
-    data.lengths.retain(|axis, _| !axes.contains(&axis));
+    forget(&mut data, &own.predictor);
     let answers: Vec<Vec<Values>> = drawn.iter().map(|drawn| history(&right, &drawn.name)).collect();
     let mut sums = vec![(0usize, 0usize, 0usize); drawn.len()];
     let take = |all: Vec<Prediction>| {

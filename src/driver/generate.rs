@@ -17,7 +17,8 @@ use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
-use super::corpus::{self, CorpusError, Source};
+use super::answer::questions;
+use super::corpus::{CorpusError, Source};
 use super::data::{Dataset, Trees};
 use super::machine::Machine;
 use super::predict::{
@@ -154,7 +155,7 @@ pub fn generate(
         return Err(GenerateError::Answers { model: read.name.clone(), inputs });
     };
     let data = match &request.input {
-        Some(source) => corpus::examples(source, predictor.inputs(), run.meta.words.as_ref())?,
+        Some(source) => questions(source, &predictor, &read, &run.meta)?,
         None if predictor.inputs().inputs.is_empty() => {
             Dataset::new(predictor.inputs(), 1, BTreeMap::new(), Trees::new())
         }

@@ -17,6 +17,7 @@ use crate::runtime::checkpoint::Run;
 use crate::runtime::curve::{Series, curve};
 use crate::runtime::parameters::Parameters;
 use crate::runtime::progress::Display;
+use crate::runtime::records::Format;
 
 /// Steps where nothing is said, and at most.
 const FEW: usize = 10;
@@ -79,18 +80,22 @@ impl Session {
         Ok(text)
     }
 
-    /// Steps on a text or an archive, as `rnnc train` does them.
+    /// Steps on a text, records or an archive, as `rnnc train` does them.
     fn train_on(&mut self, model: &Model, data: PathBuf, steps: usize) -> Done {
         let folder = tempfile::tempdir()?;
         let file = folder.path().join("session.rnn");
         std::fs::write(&file, &model.source)?;
-        let archive = data.extension().is_some_and(|extension| extension == "npz");
         let what = data.display().to_string();
+        let source = match (Format::of_path(&data), data.extension()) {
+            (Some(format), _) => Source::Table(data, format),
+            (None, Some(extension)) if extension == "npz" => Source::Npz(data),
+            _ => Source::Text(data),
+        };
         let job = Job {
             file: Some(file),
             model: model.choice.clone(),
             set: model.set.clone(),
-            source: Some(if archive { Source::Npz(data) } else { Source::Text(data) }),
+            source: Some(source),
             epochs: Some(MOST),
             seed: Some(self.seed),
             max_steps: Some(steps as u64),

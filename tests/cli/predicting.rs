@@ -271,3 +271,67 @@ fn labels_of_trees_are_predicted() {
     assert!(first[0].split(' ').all(|label| ["pos", "neg", "neu"].contains(&label)), "{out}");
     assert_eq!(out.lines().nth(3).unwrap().split(',').next().unwrap().split(' ').count(), 1);
 }
+
+#[test]
+fn records_are_answered_in_their_own_words() {
+    let workspace = Workspace::new();
+    workspace.write("reverse.rnn", REVERSE.replace("holdout = 0", "tokens = chars, holdout = 0"));
+    let words: Vec<String> = (0..200usize)
+        .map(|n| (0..=n % 4).map(|at| ['a', 'b', 'c'][(n * 7 + at * (n / 4 + 2)) % 3]).collect())
+        .collect();
+    let back = |word: &String| word.chars().rev().collect::<String>();
+    let rows: String = words.iter().map(|word| format!("{word}\t{}\n", back(word))).collect();
+    workspace.write("all.tsv", format!("source\ttarget\n{rows}"));
+    workspace.write("new.tsv", "source\nabc\nb\nccab\n");
+    workspace.write("new.txt", "abc\nb\nccab\n");
+    workspace.run("train reverse.rnn --data all.tsv --out run").fine();
+    // END is known, and ids are letters again.
+    let out = workspace.run("predict run --input new.tsv --show att.weight").fine().out;
+    let texts: Vec<&str> =
+        out.lines().filter_map(|line| line.split_once(",-")).map(|(text, _)| text).collect();
+    assert_eq!(texts, ["cba", "b", "bacc"], "{out}");
+    assert!(out.contains("   a b c \nc |"), "{out}");
+    assert_eq!(workspace.run("generate run --lines source=new.txt --beam 2").fine().out, "cba\nb\nbacc\n");
+    // The answers may be there; they are not looked at.
+    let whole = workspace.run("predict run --input all.tsv --format jsonl").fine().out;
+    assert_eq!(whole.lines().count(), 200);
+    let right = whole
+        .lines()
+        .zip(&words)
+        .filter(|(line, word)| line.contains(&format!("\"target\": \"{}\"", back(word))));
+    assert!(right.count() > 180);
+    let measured = workspace.run("eval run --data all.tsv --decode").fine().out;
+    assert!(measured.contains("decoded target exact"), "{measured}");
+    workspace.run("predict run --input new.csv").fails(1, &["new.csv"]);
+    workspace.write("other.csv", "text\nabc\n");
+    workspace.run("predict run --input other.csv").fails(1, &["`source`", "`text`"]);
+}
+
+#[test]
+fn labels_have_names_and_numbers_their_own_measure() {
+    let workspace = Workspace::new();
+    workspace.write(
+        "m.rnn",
+        "model M(V = 9, C = 3, H = 8) {
+  input words: id(V) over t
+  input label: id(C)
+  input size: [1]
+  param embed: [V, H]
+  h = GRU(H, H)(embed[words])
+  label ~ categorical(Dense(H, C)(h[last]))
+  size ~ normal(Dense(H, 1)(h[last]))
+  train { optimizer = adam(lr = 0.02), epochs = 40, batch = 4, holdout = 0, standardize = true }
+}
+",
+    );
+    let rows = ["good film,pos,120", "bad film,neg,80", "a good one,pos,120", "a bad one,neg,80"].join("\n");
+    workspace.write("all.csv", format!("words,label,size\n{}\n", [rows.as_str(); 4].join("\n")));
+    workspace.write("new.csv", "words\na good film\nbad unheard film\n\"\"\n");
+    workspace.run("train m.rnn --data all.csv --out run").fine();
+    let out = workspace.run("predict run --input new.csv --probabilities").fine().out;
+    let lines: Vec<Vec<&str>> = out.lines().map(|line| line.split(',').collect()).collect();
+    assert_eq!(lines[0], ["label", "label.probability", "label.p(neg)", "label.p(pos)", "size.0"]);
+    assert_eq!((lines[1][0], lines[2][0], lines.len()), ("pos", "neg", 4));
+    let size = |line: usize| lines[line][4].parse::<f64>().unwrap();
+    assert!((size(1) - 120.0).abs() < 10.0 && (size(2) - 80.0).abs() < 15.0, "{out}");
+}

@@ -7,7 +7,7 @@
 //! let path = "run.safetensors".as_ref();
 //! let run = Run::load(path)?;
 //! let mut predictor = Predictor::new(&Model::of_run(path, &run.meta), run.weights(), &Machine::default(), 0)?;
-//! let data = examples(&Source::Npz("new.npz".into()), predictor.inputs(), None)?;
+//! let data = examples(&Source::Npz("new.npz".into()), predictor.inputs(), Default::default())?;
 //! for prediction in predictor.predict(&data, &Search::default())? {
 //!     println!("{:?}", prediction.samples[0].values);
 //! }

@@ -60,6 +60,9 @@ pub fn most(
     if let Some(length) = search.length {
         return Ok(vec![length; given.count()]);
     }
+    if let Some(lengths) = given.lengths.get(&decoder.axis) {
+        return Ok(lengths.clone());
+    }
     let ends = decoder.drawn.iter().any(|drawn| known.ends.contains_key(&drawn.name));
     let longest = |row: usize| given.lengths.values().map(|all| all[row]).max().unwrap_or(0);
     match (ends, decoder.drawn.first()) {

@@ -3,7 +3,13 @@
 use std::borrow::Cow;
 
 use crate::runtime::checkpoint::RunMeta;
+use crate::runtime::lexicon::Lexicon;
 use crate::runtime::text::TextError;
+
+/// What stands for a word that training did not have.
+const UNKNOWN: &str = "<unknown>";
+/// What stands for the end of a sequence.
+const END: &str = "<end>";
 
 /// What has no id.
 #[derive(Debug)]
@@ -26,14 +32,24 @@ impl<'r> Tokens<'r> {
         Tokens { meta }
     }
 
+    fn lexicon(&self, input: &str) -> Option<&'r Lexicon> {
+        self.meta.fields.as_ref()?.lexicon(input)
+    }
+
     /// The token of an id; none where ids are numbers.
     pub fn token(&self, input: &str, id: u32) -> Option<Cow<'r, str>> {
-        let _ = input;
         if let Some(vocabulary) = &self.meta.vocabulary {
             return Some(Cow::Owned(vocabulary.decode(&[id])));
         }
-        let labels = self.meta.words.as_ref()?.labels.as_ref()?;
-        labels.name(id).map(Cow::Borrowed)
+        match self.lexicon(input) {
+            Some(Lexicon::Numbers(_)) => None,
+            Some(lexicon) => Some(match lexicon.token(id) {
+                Some(token) => token,
+                None if lexicon.end() == Some(id) => Cow::Borrowed(END),
+                None => Cow::Borrowed(UNKNOWN),
+            }),
+            None => self.meta.words.as_ref()?.labels.as_ref()?.name(id).map(Cow::Borrowed),
+        }
     }
 
     /// The token of an id, or the id.
@@ -43,8 +59,16 @@ impl<'r> Tokens<'r> {
 
     /// The text of ids; none where ids are numbers.
     pub fn text(&self, input: &str, ids: &[u32]) -> Option<String> {
-        let _ = input;
-        Some(self.meta.vocabulary.as_ref()?.decode(ids))
+        if let Some(vocabulary) = &self.meta.vocabulary {
+            return Some(vocabulary.decode(ids));
+        }
+        match self.lexicon(input)? {
+            Lexicon::Numbers(_) => None,
+            _ => {
+                let tokens: Vec<String> = ids.iter().map(|&id| self.shown(input, id)).collect();
+                Some(self.meta.settings.reading.tokens(input).join(&tokens))
+            }
+        }
     }
 
     /// The ids of a text, or of numbers between blanks below `count`.
@@ -56,27 +80,33 @@ impl<'r> Tokens<'r> {
             return vocabulary.encode(text).map_err(Unknown::Text);
         }
         let id = |word: &str| self.id(input, word, count).ok_or_else(|| Unknown::Id(word.to_string()));
-        text.split_whitespace().map(id).collect()
+        match self.lexicon(input) {
+            Some(_) => self.meta.settings.reading.tokens(input).split(text).into_iter().map(id).collect(),
+            None => text.split_whitespace().map(id).collect(),
+        }
     }
 
     /// The id of a token of an input that has so many.
     pub fn id(&self, input: &str, token: &str, count: usize) -> Option<u32> {
-        let _ = input;
         if let Some(vocabulary) = &self.meta.vocabulary {
             return vocabulary.encode(token).ok().filter(|ids| ids.len() == 1).map(|ids| ids[0]);
         }
-        token.parse().ok().filter(|&id| (id as usize) < count)
+        match self.lexicon(input) {
+            Some(lexicon) => lexicon.id(token).filter(|&id| Some(id) != lexicon.unknown()),
+            None => token.parse().ok().filter(|&id| (id as usize) < count),
+        }
     }
 
     /// The id that ends the sequences of an input, if one does.
     pub fn end(&self, input: &str) -> Option<u32> {
-        let _ = input;
-        None
+        self.meta.fields.as_ref()?.end(input)
     }
 
     /// Numbers as they are in files, from those that the model sees.
-    pub fn unstandardised(&self, input: &str, numbers: Vec<f64>) -> Vec<f64> {
-        let _ = input;
+    pub fn unstandardised(&self, input: &str, mut numbers: Vec<f64>) -> Vec<f64> {
+        if let Some(standard) = self.meta.fields.as_ref().and_then(|fields| fields.standard(input)) {
+            standard.undo(&mut numbers);
+        }
         numbers
     }
 }
