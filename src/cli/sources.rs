@@ -112,7 +112,7 @@ fn one(mut sources: impl Iterator<Item = Source>) -> Result<Option<Source>, Fail
 /// How a model's own records are read.
 #[derive(Debug, Args)]
 pub(super) struct ReadingFlags {
-    /// Split texts into words or chars, all of them or those of an input, as in source=chars
+    /// Split texts into words, chars or ids (whole numbers), all of them or those of an input, as in source=chars
     #[arg(long, value_name = "[INPUT=]HOW", value_parser = tokens)]
     tokens: Vec<(Option<String>, Tokens)>,
     /// Read an input from other columns than that of its name
@@ -161,8 +161,8 @@ fn tokens(text: &str) -> Result<(Option<String>, Tokens), String> {
         Some((input, how)) => (Some(input.trim().to_string()), how),
         None => (None, text),
     };
-    let how =
-        Tokens::of_name(how.trim()).ok_or("texts are split into `words` or `chars`, as in `source=chars`")?;
+    let how = Tokens::of_name(how.trim())
+        .ok_or("texts are split into `words`, `chars` or `ids`, as in `source=chars`")?;
     Ok((input, how))
 }
 

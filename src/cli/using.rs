@@ -105,13 +105,13 @@ pub(super) struct Run {
 
 impl Run {
     pub fn run(self) -> Result<(), Failure> {
-        let model = self.model.read()?;
         let other = self.trees.map(Source::Trees).or(self.input.map(Source::Npz));
         let Some(input) = self.records.source_or(other)? else {
             return Err(Failure::Usage(
                 "there are no inputs: give --input, --trees, --data or --lines".to_string(),
             ));
         };
+        let model = self.model.read()?;
         let request = run::Request {
             weights: self.weights,
             input,

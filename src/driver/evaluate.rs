@@ -66,7 +66,7 @@ pub enum EvaluateError {
     Kind {
         /// The run's file.
         run: PathBuf,
-        /// `a text (--text)`, `arrays (--npz)`, `trees (--trees)` or `records (--data, --lines)`.
+        /// `a text (--text)`, `examples (--npz)`, `trees (--trees)` or `records (--data, --lines)`.
         trained: &'static str,
     },
     /// A run that held nothing out.
@@ -83,7 +83,7 @@ pub enum EvaluateError {
 /// The model looks ahead: what does, with its place.
 pub fn chunked(model: &Model, graph: &Graph, input: &TextInput) -> Result<Graph, SessionError> {
     let cure = "a text is one long sequence that is read chunk by chunk; a model that looks at all of a \
-                sequence is trained on examples (--npz)";
+                sequence is trained on examples (--data, --npz)";
     match graph.find_axis(&input.axis) {
         Some(axis) => model.cut(graph, axis, cure),
         None => Ok(graph.clone()),

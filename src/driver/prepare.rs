@@ -108,6 +108,11 @@ fn vocabulary(job: &Job, model: &Model, path: &Path) -> Result<Vocabulary, Train
             Vocabulary::of_words(&text, settings.min_count, settings.holdout.unwrap_or(0.0))
         }
         Some(Tokens::Chars) | None => Vocabulary::of(&text),
+        Some(Tokens::Ids) => {
+            return Err(TrainError::Incomplete(
+                "a text is read by characters or by words: --tokens chars or words",
+            ));
+        }
     })
 }
 

@@ -200,7 +200,10 @@ impl Model {
             let reason = match names.len() {
                 0 => "it has no input".to_string(),
                 _ => {
-                    format!("a text is one input, this model has {} (--npz feeds them all)", names.join(", "))
+                    format!(
+                        "a text is one input, this model has {} (--data and --npz feed them all)",
+                        names.join(", ")
+                    )
                 }
             };
             return Err(not_of_text(&block.name.text, &reason));

@@ -36,14 +36,17 @@ pub enum Tokens {
     Words,
     /// Every character, white space too.
     Chars,
+    /// Whole numbers between white space, which are ids already.
+    Ids,
 }
 
 impl Tokens {
-    /// `words` or `chars`.
+    /// `words`, `chars` or `ids`.
     pub fn of_name(name: &str) -> Option<Tokens> {
         match name {
             "words" => Some(Tokens::Words),
             "chars" => Some(Tokens::Chars),
+            "ids" => Some(Tokens::Ids),
             _ => None,
         }
     }
@@ -51,14 +54,14 @@ impl Tokens {
     /// The tokens of a text.
     pub fn split(self, text: &str) -> Vec<&str> {
         match self {
-            Tokens::Words => text.split_whitespace().collect(),
+            Tokens::Words | Tokens::Ids => text.split_whitespace().collect(),
             Tokens::Chars => text.char_indices().map(|(at, own)| &text[at..at + own.len_utf8()]).collect(),
         }
     }
 
     /// The text of tokens.
     pub fn join<S: AsRef<str>>(self, tokens: &[S]) -> String {
-        let between = if self == Tokens::Words { " " } else { "" };
+        let between = if self == Tokens::Chars { "" } else { " " };
         tokens.iter().map(AsRef::as_ref).collect::<Vec<&str>>().join(between)
     }
 }
@@ -146,7 +149,7 @@ impl Reading {
         let absent = matches!(value, SettingValue::Name(name) if name == "none");
         match key {
             "tokens" => {
-                let expected = "words, chars, or one for each input as in each(source = chars)";
+                let expected = "words, chars, ids, or one for each input as in each(source = chars)";
                 if let SettingValue::Name(name) = value {
                     self.all_tokens = Some(Tokens::of_name(name).ok_or_else(|| wrong(expected))?);
                 } else {
@@ -305,5 +308,6 @@ mod tests {
         assert!(Tokens::Words.split("").is_empty());
         assert_eq!(Tokens::Words.join(&["a", "dog"]), "a dog");
         assert_eq!(Tokens::Chars.join(&["a", "b"]), "ab");
+        assert_eq!(Tokens::Ids.join(&Tokens::Ids.split("3  1")), "3 1");
     }
 }

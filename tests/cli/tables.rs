@@ -166,6 +166,18 @@ fn what_is_written_ends_with_end() {
     workspace.run("run m.rnn --weights other --lines source=de --lines target=en --output out.npz").fine();
     let out = read(&workspace.path("out.npz")).unwrap();
     assert_eq!(out["s"].integers().unwrap()[..5], [0, 1, 3, 5, 7]);
+    // Ids that are there already.
+    let ids: String = (0..40).map(|n| format!("{} 7\n", n % 4)).collect();
+    workspace.write("ids", &ids);
+    workspace
+        .run("train m.rnn --lines source=de --lines target=ids --tokens target=ids --out ids.run")
+        .fine();
+    let run = run_of(&workspace, "ids.run");
+    assert_eq!((run.meta.dims["T"], run.meta.fields.as_ref().unwrap().end("target")), (8, None));
+    workspace.write("ids", ids.replace("2 7\n", "2 x\n"));
+    workspace
+        .run("train m.rnn --lines source=de --lines target=ids --tokens target=ids --out new")
+        .fails(1, &["ids:3: the label `x` is not a whole number from 0 to 7, as `target` needs"]);
     // Two inputs of one dimension have one vocabulary.
     workspace.write(
         "tied.rnn",

@@ -22,13 +22,14 @@ mod tests;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use serde_json::Value;
 use thiserror::Error;
 
 use super::corpus::Source;
 use super::data::{Dataset, Input, InputAxis, Trees, Values};
 use crate::ir::{Element, Graph, InputSpec};
 use crate::runtime::lexicon::{Field, Fields, Lexicon, Standard};
-use crate::runtime::reading::{Reading, Rows};
+use crate::runtime::reading::{Reading, Rows, Tokens};
 use crate::runtime::records::{Records, RecordsError};
 use crate::runtime::words::{Labels, Words};
 use cells::{Parsed, Spelled};
@@ -183,12 +184,14 @@ impl<'r> Table<'r> {
             }
             fields.inputs.insert(role.input, field);
         }
+        // Of these a name is no label but a mistake, which is found where it is read.
+        let is_number = |(role, _): &(Role, _)| self.reading.tokens(&role.input) == Tokens::Ids;
         for (group, members) in groups {
             let tokens = || members.iter().flat_map(|(_, spelled)| spelled.tokens(training));
             let lexicon = if members.iter().any(|(role, _)| matches!(role.holds, Holds::Words { .. })) {
                 let end = members.iter().any(|(role, _)| role.ends());
                 Lexicon::Words { words: Words::of(tokens(), times), end }
-            } else if tokens().all(|token| token.parse::<u32>().is_ok()) {
+            } else if tokens().all(|token| token.parse::<u32>().is_ok()) || members.iter().any(is_number) {
                 let most = tokens().filter_map(|token| token.parse::<u32>().ok()).max();
                 Lexicon::Numbers(most.map_or(0, |most| most as usize + 1))
             } else {
@@ -265,6 +268,9 @@ impl<'r> Table<'r> {
                 Err(TableError::Missing { .. }) if spec.observed && want.answers_may_be_missing => continue,
                 columns => columns?,
             };
+            if spec.observed && want.answers_may_be_missing && self.is_blank(&columns) {
+                continue;
+            }
             let values = match role.holds {
                 Holds::Numbers => {
                     let mut numbers = self.numbers(&role, spec, &columns)?;
@@ -398,6 +404,16 @@ impl<'r> Table<'r> {
         let alike: Vec<usize> =
             (0..).zip(self.records.columns()).filter(|(_, name)| alike(name)).map(|(at, _)| at).collect();
         if alike.len() == 1 { Ok(alike) } else { Err(missing(input)) }
+    }
+
+    /// Whether no record has anything in these columns.
+    fn is_blank(&self, columns: &[usize]) -> bool {
+        let blank = |row: usize, column: usize| match self.records.cell(row, column) {
+            Value::Null => true,
+            Value::String(text) => text.trim().is_empty(),
+            _ => false,
+        };
+        (0..self.len()).all(|row| columns.iter().all(|&column| blank(row, column)))
     }
 
     /// The first column of an input, for messages.

@@ -5,11 +5,12 @@
 //! | an id that is observed (`label ~ …`), without an axis or on that of a given input | labels: names or whole numbers |
 //! | an id that is observed on an axis of its own | words, and END behind the last |
 //! | any other id | words |
+//! | an id of which is said `tokens = ids` | whole numbers |
 //! | anything else | numbers |
 
 use super::TableError;
 use crate::ir::{AxisKind, BATCH, Element, Graph};
-use crate::runtime::reading::{Reading, Rows};
+use crate::runtime::reading::{Reading, Rows, Tokens};
 
 /// What a field holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,6 +68,8 @@ pub(super) fn roles(graph: &Graph, reading: &Reading) -> Result<Vec<Role>, Table
         let axis = axes.first().copied();
         let holds = match (spec.ty.element, axis) {
             (Element::Real, _) => Holds::Numbers,
+            // Numbers that are ids need no vocabulary.
+            (Element::Id(_), _) if reading.tokens(&spec.name) == Tokens::Ids => Holds::Labels,
             (Element::Id(_), None) if spec.observed => Holds::Labels,
             (Element::Id(_), Some(axis)) if spec.observed && given(axis) => Holds::Labels,
             (Element::Id(_), _) => {

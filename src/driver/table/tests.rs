@@ -35,10 +35,11 @@ fn answers_that_are_missing() {
         model.bind_input(input, lexicon).unwrap();
     }
     let other = table("words\nb c b\n\"\"\n", &reading);
+    let blank = table("words,tags\nb c b,\n\"\", \n", &reading);
     let want = Want { training: 2, answers_may_be_missing: true };
-    for mode in [Mode::Evaluate, Mode::Generate] {
+    for (mode, table) in [(Mode::Evaluate, &other), (Mode::Generate, &other), (Mode::Evaluate, &blank)] {
         let graph = model.check(mode).unwrap().graph;
-        let (data, _) = other.examples(&graph, &fields, want).unwrap();
+        let (data, _) = table.examples(&graph, &fields, want).unwrap();
         let all = data.select::<f32>(&[0, 1]);
         assert_eq!(
             (&all.lengths["t"][..], all.feeds()),
