@@ -25,7 +25,7 @@ struct SearchFlags {
     #[arg(long, value_name = "WIDTH")]
     beam: Option<usize>,
     /// Compare sequences of a beam by log probability / ((5 + length) / 6)^X [default: 1]
-    #[arg(long, value_name = "X", requires = "beam")]
+    #[arg(long, value_name = "X", requires = "beam", allow_negative_numbers = true)]
     length_penalty: Option<f64>,
     /// The most positions of a sequence
     #[arg(long, value_name = "N", value_parser = super::count)]
@@ -96,7 +96,7 @@ pub(super) struct DecodeFlags {
     #[arg(long, value_name = "WIDTH", requires = "decode")]
     beam: Option<usize>,
     /// Compare sequences of a beam by log probability / ((5 + length) / 6)^X [default: 1]
-    #[arg(long, value_name = "X", requires = "beam")]
+    #[arg(long, value_name = "X", requires = "beam", allow_negative_numbers = true)]
     length_penalty: Option<f64>,
     /// The token (or id) that ends a sequence, where the run does not know one
     #[arg(long, value_name = "TOKEN", requires = "decode")]

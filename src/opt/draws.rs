@@ -13,9 +13,8 @@ use std::collections::{HashMap, HashSet};
 
 use super::carry::carry_wide;
 use super::clean;
-use crate::base::Span;
 use crate::ir::{
-    Access, AxisId, AxisSet, BATCH, Graph, InputSpec, Node, NodeId, Op, Operand, Output, OutputKind,
+    Access, AxisId, AxisSet, BATCH, Graph, InputSpec, Node, NodeId, Op, Operand, Origin, Output, OutputKind,
     ValueType, live,
 };
 
@@ -31,8 +30,8 @@ pub enum Draws {
 /// What keeps values from being drawn step by step.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unstepped {
-    /// Where in the source it stands.
-    pub span: Span,
+    /// Where it comes from.
+    pub origin: Origin,
     /// What it is: "this reads ahead along `t`".
     pub reason: String,
 }
@@ -181,10 +180,10 @@ pub fn stepwise(open: &Graph, names: &[&str], axis: AxisId, known: bool) -> Resu
     if let Some(node) = unknown.filter(|node| needed.contains(node)) {
         let name = graph.axis_name(axis);
         let reason = format!("this needs all positions along `{name}` before the first of them is drawn");
-        return Err(Unstepped { span: graph.node(node).origin.span, reason });
+        return Err(Unstepped { origin: graph.node(node).origin, reason });
     }
     let step = carry_wide(&step, axis)
-        .map_err(|uncut| Unstepped { span: step.node(uncut.node).origin.span, reason: uncut.reason })?;
+        .map_err(|uncut| Unstepped { origin: step.node(uncut.node).origin, reason: uncut.reason })?;
     let instant = |access: Access| !matches!(access, Access::Delay { axis: along, .. } if along == axis);
     let reads = |from: NodeId| {
         let cone = cone(&step, Some(from), instant);

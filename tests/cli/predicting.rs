@@ -25,7 +25,7 @@ model Reverse(S = 5, E = 8, H = 24) {
   att = Attend(E, H)(embed_t[target[t-1]], enc)
   target[t] ~ categorical(Dense(2 * H, S)([att.dec, att.context]))
 
-  train { optimizer = adam(lr = 0.02), batch = 20, epochs = 30, holdout = 0 }
+  train { optimizer = adam(lr = 0.02), batch = 20, epochs = 30 }
 }
 ";
 
@@ -62,7 +62,7 @@ fn sequences_are_translated_shown_and_measured() {
     let workspace = Workspace::new();
     workspace.write("reverse.rnn", REVERSE);
     reversed(&workspace);
-    workspace.run("train reverse.rnn --npz all.npz --out run").fine();
+    workspace.run("train reverse.rnn --npz all.npz --holdout 0 --out run").fine();
     let lines = |ran: Ran| -> Vec<String> { ran.fine().out.lines().map(str::to_string).collect() };
     let found = lines(workspace.run("predict run --input new.npz --end 0"));
     assert_eq!(found[0], "target,target.log_probability");
@@ -128,7 +128,7 @@ fn classes_and_numbers_come_with_what_they_are() {
   size ~ normal(Dense(H, 2)(h[last]))
   sum ~ normal(Dense(H, 1)(h[last]))
   good ~ bernoulli(Dense(H, 1)(h[last]))
-  train { epochs = 1, batch = 4, holdout = 0 }
+  train { epochs = 1, batch = 4 }
 }
 ",
     );
@@ -145,7 +145,7 @@ fn classes_and_numbers_come_with_what_they_are() {
     write(&workspace.path("all.npz"), &all).unwrap();
     let new: [(&str, &[usize], Values); 2] = [all[0], all[1]];
     write(&workspace.path("new.npz"), &new).unwrap();
-    workspace.run("train m.rnn --npz all.npz --out run").fine();
+    workspace.run("train m.rnn --npz all.npz --holdout 0 --out run").fine();
     let out = workspace.run("predict run --input new.npz").fine().out;
     let header =
         "label,label.probability,tags,tags.probability,size.0,size.1,sum.0,good.0,good.probability.0";
@@ -183,14 +183,14 @@ fn a_series_goes_on_from_its_history() {
   input x: [1] over t
   h = GRU(1, H)(x[t-1])
   x[t] ~ normal(Dense(H, 1)(h))
-  train { optimizer = adam(lr = 0.03), epochs = 150, batch = 10, holdout = 0 }
+  train { optimizer = adam(lr = 0.03), epochs = 150, batch = 10 }
 }
 ",
     );
     let wave = |row: usize, at: usize| ((row as f64 + at as f64) * 0.7).sin();
     let x: Vec<f64> = (0..20).flat_map(|row| (0..24).map(move |at| wave(row, at))).collect();
     write(&workspace.path("x.npz"), &[("x", &[20, 24, 1], Values::F64(&x))]).unwrap();
-    workspace.run("train series.rnn --npz x.npz --out run").fine();
+    workspace.run("train series.rnn --npz x.npz --holdout 0 --out run").fine();
     let history: Vec<f64> = (0..16).map(|at| wave(3, at)).chain((0..16).map(|at| wave(8, at))).collect();
     let t: (&str, &[usize], Values) = ("t", &[2], Values::I64(&[16, 12]));
     write(&workspace.path("h.npz"), &[("x", &[2, 16, 1], Values::F64(&history)), t]).unwrap();
@@ -258,12 +258,12 @@ fn labels_of_trees_are_predicted() {
   param embed: [V, H] = normal(0.5)
   h = TreeLSTM(H, H)(embed[word])
   label ~ categorical(Dense(H, C)(h))
-  train { epochs = 2, batch = 2, holdout = 0 }
+  train { epochs = 2, batch = 2 }
 }
 ",
     );
     workspace.write("t.txt", "(pos (pos good) (neu film))\n(neg (neg bad) (neu film))\n(neg bad)\n");
-    workspace.run("train t.rnn --trees t.txt --out run").fine();
+    workspace.run("train t.rnn --trees t.txt --holdout 0 --out run").fine();
     let out = workspace.run("predict run --input t.txt").fine().out;
     assert_eq!(out.lines().count(), 4);
     let first: Vec<&str> = out.lines().nth(1).unwrap().split(',').collect();
@@ -275,7 +275,7 @@ fn labels_of_trees_are_predicted() {
 #[test]
 fn records_are_answered_in_their_own_words() {
     let workspace = Workspace::new();
-    workspace.write("reverse.rnn", REVERSE.replace("holdout = 0", "tokens = chars, holdout = 0"));
+    workspace.write("reverse.rnn", REVERSE.replace("epochs = 30", "epochs = 30, tokens = chars"));
     let words: Vec<String> = (0..200usize)
         .map(|n| (0..=n % 4).map(|at| ['a', 'b', 'c'][(n * 7 + at * (n / 4 + 2)) % 3]).collect())
         .collect();
@@ -284,7 +284,7 @@ fn records_are_answered_in_their_own_words() {
     workspace.write("all.tsv", format!("source\ttarget\n{rows}"));
     workspace.write("new.tsv", "source\nabc\nb\nccab\n");
     workspace.write("new.txt", "abc\nb\nccab\n");
-    workspace.run("train reverse.rnn --data all.tsv --out run").fine();
+    workspace.run("train reverse.rnn --data all.tsv --holdout 0 --out run").fine();
     // END is known, and ids are letters again.
     let out = workspace.run("predict run --input new.tsv --show att.weight").fine().out;
     let texts: Vec<&str> =
@@ -320,14 +320,14 @@ fn labels_have_names_and_numbers_their_own_measure() {
   h = GRU(H, H)(embed[words])
   label ~ categorical(Dense(H, C)(h[last]))
   size ~ normal(Dense(H, 1)(h[last]))
-  train { optimizer = adam(lr = 0.02), epochs = 40, batch = 4, holdout = 0, standardize = true }
+  train { optimizer = adam(lr = 0.02), epochs = 40, batch = 4, standardize = true }
 }
 ",
     );
     let rows = ["good film,pos,120", "bad film,neg,80", "a good one,pos,120", "a bad one,neg,80"].join("\n");
     workspace.write("all.csv", format!("words,label,size\n{}\n", [rows.as_str(); 4].join("\n")));
     workspace.write("new.csv", "words\na good film\nbad unheard film\n\"\"\n");
-    workspace.run("train m.rnn --data all.csv --out run").fine();
+    workspace.run("train m.rnn --data all.csv --holdout 0 --out run").fine();
     let out = workspace.run("predict run --input new.csv --probabilities").fine().out;
     let lines: Vec<Vec<&str>> = out.lines().map(|line| line.split(',').collect()).collect();
     assert_eq!(lines[0], ["label", "label.probability", "label.p(neg)", "label.p(pos)", "size.0"]);

@@ -148,7 +148,7 @@ impl Builder<'_> {
         let parts = opt::stepwise(self.open, &names, axis, is_known).map_err(|unstepped| {
             let message = format!("`{first}` cannot be drawn step by step: {}", unstepped.reason);
             let cure = "what a model draws may read what was drawn before, and nothing later";
-            let wrong = Diagnostic::error("no-steps", unstepped.span, message).help(cure);
+            let wrong = Diagnostic::error("no-steps", unstepped.origin.span, message).help(cure);
             PredictError::Session(self.model.mistakes(vec![wrong]))
         })?;
         let drawn = own.iter().map(|&at| self.drawn[at].clone()).collect();
