@@ -28,7 +28,7 @@ pub enum Draws {
 }
 
 /// What keeps values from being drawn step by step.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Unstepped {
     /// Where it comes from.
     pub origin: Origin,
