@@ -79,24 +79,18 @@ model Translate(S = 5, T = 4, E = 3, H = 6) {
 ";
 
 /// The weights of the step before are read over all of the memory.
-const LOCATED: &str = "cell Attend(E, H) {
-  input x: [E]
-  input memory: [H] over s
-  param W_q, W_m: [H, H], v, u: [H]
-
-  score = dot(v, tanh(W_q @ dec.h[t-1] + W_m @ memory + u * (weight[t-1] + 0.5 * weight[t-2])))
-  weight = softmax(score over s)
-  dec = LSTM(E + H, H)([x, sum(weight * memory over s)])
-}
-
-model Located(S = 5, T = 4, E = 3, H = 6) {
+const LOCATED: &str = "model Located(S = 5, T = 4, E = 3, H = 6) {
   input source: id(S) over s
   input target: id(T) over t
+  state weight: [] over s, t
   param embed_s: [S, E], embed_t: [T, E]
+  param W_q, W_m: [H, H], v, u: [H]
 
   enc = LSTM(E, H)(embed_s[source])
-  att = Attend(E, H)(embed_t[target[t-1]], enc.h)
-  target[t] ~ categorical(Dense(H, T)(att.dec.h))
+  score = dot(v, tanh(W_q @ dec.h[t-1] + W_m @ enc.h + u * (weight[t-1] + 0.5 * weight[t-2])))
+  weight[t] = softmax(score over s)
+  dec = LSTM(E + H, H)([embed_t[target[t-1]], sum(weight * enc.h over s)])
+  target[t] ~ categorical(Dense(H, T)(dec.h))
 }
 ";
 

@@ -219,9 +219,14 @@ pub fn answer(
         drawn: drawn.map(|drawn| (drawn.clone(), open.contains(&drawn.name))).collect(),
         tokens,
     };
-    let mut go_on = write(&report.header());
+    // A search that makes no sense is refused before anything is written.
+    let mut header = Some(report.header());
+    let mut go_on = true;
     let examples: Vec<usize> = (0..data.examples).collect();
     let take = |all: Vec<Prediction>| {
+        if let Some(header) = header.take() {
+            go_on = write(&header);
+        }
         for prediction in all {
             go_on = go_on && write(&report.line(&prediction));
             if let (Some(name), Some(shown)) = (&request.show, &prediction.shown) {

@@ -25,35 +25,39 @@ model Reverse(S = 5, E = 8, H = 24) {
   att = Attend(E, H)(embed_t[target[t-1]], enc)
   target[t] ~ categorical(Dense(2 * H, S)([att.dec, att.context]))
 
-  train { optimizer = adam(lr = 0.02), batch = 20, epochs = 30 }
+  train { optimizer = adam(lr = 0.02), batch = 20, epochs = 60 }
 }
 ";
 
-/// 200 sequences of one to four ids, what comes out of them, and the same without the answers.
+/// All sequences of one to four of three ids, some of them several times.
+fn sequences() -> Vec<Vec<usize>> {
+    (0..324usize).map(|n| (0..=n % 4).map(|at| 1 + n / 4 / 3usize.pow(at as u32) % 3).collect()).collect()
+}
+
+/// Sequences, what comes out of them, and a few without the answers.
 fn reversed(workspace: &Workspace) {
-    let lines: Vec<Vec<i64>> =
-        (0..200i64).map(|n| (0..=n % 4).map(|at| 1 + (n * 7 + at * (n / 4 + 3)) % 4).collect()).collect();
-    let mut source = vec![0i64; 200 * 4];
-    let mut target = vec![0i64; 200 * 5];
+    let lines = sequences();
+    let count = lines.len();
+    let mut source = vec![0i64; count * 4];
+    let mut target = vec![0i64; count * 5];
     for (row, line) in lines.iter().enumerate() {
         for (at, &id) in line.iter().enumerate() {
-            source[row * 4 + at] = id;
-            target[row * 5 + line.len() - 1 - at] = id;
+            source[row * 4 + at] = id as i64;
+            target[row * 5 + line.len() - 1 - at] = id as i64;
         }
     }
     let s: Vec<i64> = lines.iter().map(|line| line.len() as i64).collect();
     let t: Vec<i64> = lines.iter().map(|line| line.len() as i64 + 1).collect();
     let all: [(&str, &[usize], Values); 4] = [
-        ("source", &[200, 4], Values::I64(&source)),
-        ("target", &[200, 5], Values::I64(&target)),
-        ("s", &[200], Values::I64(&s)),
-        ("t", &[200], Values::I64(&t)),
+        ("source", &[count, 4], Values::I64(&source)),
+        ("target", &[count, 5], Values::I64(&target)),
+        ("s", &[count], Values::I64(&s)),
+        ("t", &[count], Values::I64(&t)),
     ];
     write(&workspace.path("all.npz"), &all).unwrap();
-    let few: [(&str, &[usize], Values); 2] = [
-        ("source", &[3, 4], Values::I64(&[1, 2, 3, 4, 4, 0, 0, 0, 2, 3, 0, 0])),
-        ("s", &[3], Values::I64(&[4, 1, 2])),
-    ];
+    let few = [1, 2, 3, 3, 3, 0, 0, 0, 2, 3, 0, 0];
+    let few: [(&str, &[usize], Values); 2] =
+        [("source", &[3, 4], Values::I64(&few)), ("s", &[3], Values::I64(&[4, 1, 2]))];
     write(&workspace.path("new.npz"), &few).unwrap();
 }
 
@@ -67,12 +71,12 @@ fn sequences_are_translated_shown_and_measured() {
     let found = lines(workspace.run("predict run --input new.npz --end 0"));
     assert_eq!(found[0], "target,target.log_probability");
     let texts: Vec<&str> = found[1..].iter().map(|line| line.split(',').next().unwrap()).collect();
-    assert_eq!(texts, ["4 3 2 1", "4", "3 2"]);
+    assert_eq!(texts, ["3 3 2 1", "3", "3 2"]);
     assert_eq!(found, lines(workspace.run("predict run --input new.npz --end 0 --beam 1 --threads 2")));
     let best = lines(workspace.run("predict run --input new.npz --end 0 --beam 3 --count 2 --format jsonl"));
     assert_eq!(best.len(), 6);
     assert!(
-        best[0].starts_with("{\"example\": 1, \"number\": 1, \"target\": [4, 3, 2, 1], \"target.log_prob"),
+        best[0].starts_with("{\"example\": 1, \"number\": 1, \"target\": [3, 3, 2, 1], \"target.log_prob"),
         "{best:?}"
     );
     for line in &best {
@@ -81,7 +85,7 @@ fn sequences_are_translated_shown_and_measured() {
     // A map below each, the words of both sides around it.
     let shown = workspace.run("predict run --input new.npz --end 0 --show att.weight").fine().out;
     assert_eq!(shown.matches("att.weight: t down, s across").count(), 3, "{shown}");
-    assert!(shown.contains("   1 2 3 4 \n4 |") && shown.contains("\n1 |"), "{shown}");
+    assert!(shown.contains("   1 2 3 3 \n3 |") && shown.contains("\n1 |"), "{shown}");
     workspace.run("predict run --input new.npz --end 0 --show weight").fails(1, &["`att.weight`"]);
     workspace.run("predict run --input new.npz --end 0 --show enc").fine();
     workspace.run("predict run --input new.npz --end 0 --show att.W_q").fails(1, &["no value `att.W_q`"]);
@@ -100,7 +104,7 @@ fn sequences_are_translated_shown_and_measured() {
     assert!(row("decoded target exact") > 0.9 && row("decoded target edits") < 0.05, "{measured}");
     // The same by `generate`, which draws unless it is told not to.
     let written = workspace.run("generate run --input new.npz --greedy --end 0").fine().out;
-    assert_eq!(written, " 4 3 2 1\n 4\n 3 2\n");
+    assert_eq!(written, " 3 3 2 1\n 3\n 3 2\n");
     let drawn =
         workspace.run("generate run --input new.npz --count 3 --end 0 --temperature 3 --length 6").fine().out;
     assert_eq!(drawn.lines().count(), 9);
@@ -275,10 +279,10 @@ fn labels_of_trees_are_predicted() {
 #[test]
 fn records_are_answered_in_their_own_words() {
     let workspace = Workspace::new();
-    workspace.write("reverse.rnn", REVERSE.replace("epochs = 30", "epochs = 30, tokens = chars"));
-    let words: Vec<String> = (0..200usize)
-        .map(|n| (0..=n % 4).map(|at| ['a', 'b', 'c'][(n * 7 + at * (n / 4 + 2)) % 3]).collect())
-        .collect();
+    workspace.write("reverse.rnn", REVERSE.replace("epochs = 60", "epochs = 60, tokens = chars"));
+    let letter = |id: usize| ['a', 'b', 'c'][id - 1];
+    let words: Vec<String> =
+        sequences().into_iter().map(|line| line.into_iter().map(letter).collect()).collect();
     let back = |word: &String| word.chars().rev().collect::<String>();
     let rows: String = words.iter().map(|word| format!("{word}\t{}\n", back(word))).collect();
     workspace.write("all.tsv", format!("source\ttarget\n{rows}"));
@@ -294,12 +298,12 @@ fn records_are_answered_in_their_own_words() {
     assert_eq!(workspace.run("generate run --lines source=new.txt --beam 2").fine().out, "cba\nb\nbacc\n");
     // The answers may be there; they are not looked at.
     let whole = workspace.run("predict run --input all.tsv --format jsonl").fine().out;
-    assert_eq!(whole.lines().count(), 200);
+    assert_eq!(whole.lines().count(), words.len());
     let right = whole
         .lines()
         .zip(&words)
         .filter(|(line, word)| line.contains(&format!("\"target\": \"{}\"", back(word))));
-    assert!(right.count() > 180);
+    assert!(right.count() > 300);
     let measured = workspace.run("eval run --data all.tsv --decode").fine().out;
     assert!(measured.contains("decoded target exact"), "{measured}");
     workspace.run("predict run --input new.csv").fails(1, &["new.csv"]);
@@ -326,12 +330,12 @@ fn labels_have_names_and_numbers_their_own_measure() {
     );
     let rows = ["good film,pos,120", "bad film,neg,80", "a good one,pos,120", "a bad one,neg,80"].join("\n");
     workspace.write("all.csv", format!("words,label,size\n{}\n", [rows.as_str(); 4].join("\n")));
-    workspace.write("new.csv", "words\na good film\nbad unheard film\n\"\"\n");
+    workspace.write("new.csv", "words\na good film\nbad film\n\"\"\n");
     workspace.run("train m.rnn --data all.csv --holdout 0 --out run").fine();
     let out = workspace.run("predict run --input new.csv --probabilities").fine().out;
     let lines: Vec<Vec<&str>> = out.lines().map(|line| line.split(',').collect()).collect();
     assert_eq!(lines[0], ["label", "label.probability", "label.p(neg)", "label.p(pos)", "size.0"]);
     assert_eq!((lines[1][0], lines[2][0], lines.len()), ("pos", "neg", 4));
     let size = |line: usize| lines[line][4].parse::<f64>().unwrap();
-    assert!((size(1) - 120.0).abs() < 10.0 && (size(2) - 80.0).abs() < 15.0, "{out}");
+    assert!((size(1) - 120.0).abs() < 10.0 && (size(2) - 80.0).abs() < 10.0, "{out}");
 }
