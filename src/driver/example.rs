@@ -21,14 +21,20 @@ use thiserror::Error;
 use super::arrays::DataError;
 use super::batch::{Batch, BatchError, Feed, threads};
 use super::compile::{CompileError, program};
+use super::corpus::Source;
 use super::data::Dataset;
 use super::session::{Model, SessionError, parameter_specs};
+use super::table::{Table, TableError, Want};
+use super::treebank::{Roles, Treebank, TreebankError};
 use crate::eval::{Feeds, InputData};
 use crate::ir::{AxisKind, AxisSet, Element, Graph, OutputKind, Tree};
 use crate::runtime::initializer::Initializer;
 use crate::runtime::layout::Lengths;
+use crate::runtime::lexicon::Fields;
 use crate::runtime::program::Real;
+use crate::runtime::reading::Reading;
 use crate::runtime::text::{TextError, Vocabulary, read_text};
+use crate::runtime::words::Vocabularies;
 
 /// Elements of an input that are drawn at most.
 const LARGEST: usize = 1 << 22;
@@ -57,9 +63,15 @@ pub enum ExampleError {
         /// Which was asked for.
         number: usize,
     },
-    /// A model over trees, which this file does not hold.
-    #[error("`{0}` is a tree, which no line of a text is")]
+    /// A model over trees, for which a text is no data.
+    #[error("`{0}` is a tree, which no line of characters is")]
     Tree(String),
+    /// The trees.
+    #[error(transparent)]
+    Treebank(#[from] TreebankError),
+    /// The records.
+    #[error(transparent)]
+    Table(#[from] TableError),
     /// The compiler.
     #[error(transparent)]
     Compile(#[from] CompileError),
@@ -155,6 +167,67 @@ impl Example {
         Ok(example)
     }
 
+    /// Tree `number` (from 1) of a text of trees. Words and labels have the ids that `vocabularies` give them,
+    /// else those that this text by itself would give them.
+    ///
+    /// # Errors
+    /// No trees, no such tree, or one that the model cannot take.
+    pub fn of_treebank(
+        graph: &Graph,
+        path: &Path,
+        number: usize,
+        vocabularies: Option<&Vocabularies>,
+    ) -> Result<Example, ExampleError> {
+        let (bank, roles) = (Treebank::read(path)?, Roles::of(graph)?);
+        let trees = bank.parses()?;
+        let own = || roles.vocabularies(&trees, 1);
+        let vocabularies = vocabularies.cloned().unwrap_or_else(own);
+        roles.expect_words(graph, &vocabularies)?;
+        let at = number.checked_sub(1).filter(|&at| at < trees.len());
+        let at = at.ok_or_else(|| ExampleError::Number {
+            path: path.display().to_string(),
+            count: trees.len(),
+            unit: "trees",
+            number,
+        })?;
+        Ok(Example::of_dataset(&roles.examples(&bank, &trees[at..=at], graph, &vocabularies)?, 0))
+    }
+
+    /// Example `number` (from 1) of records. Tokens have the ids that a run learned, else those that these records by
+    /// themselves would give them.
+    ///
+    /// # Errors
+    /// The records do not fit the model, or there is no such example.
+    pub fn of_records(
+        graph: &Graph,
+        source: &Source,
+        number: usize,
+        learned: Option<(&Fields, &Reading)>,
+    ) -> Result<Example, ExampleError> {
+        let plain = Reading::default();
+        let reading = learned.map_or(&plain, |(_, reading)| reading);
+        let table = Table::read(source, reading)?;
+        let own;
+        let fields = match learned {
+            Some((fields, _)) => fields,
+            None => {
+                own = table.learn(graph, &BTreeMap::new(), table.len(), 1)?;
+                &own
+            }
+        };
+        Table::expect_size(graph, fields)?;
+        let want = Want { training: table.len(), answers_may_be_missing: false };
+        let (data, _) = table.examples(graph, fields, want)?;
+        let at = number.checked_sub(1).filter(|&at| at < data.examples);
+        let at = at.ok_or_else(|| ExampleError::Number {
+            path: source.describe(),
+            count: data.examples,
+            unit: "examples",
+            number,
+        })?;
+        Ok(Example::of_dataset(&data, at))
+    }
+
     /// Example `number` (from 1) of an archive.
     ///
     /// # Errors
@@ -168,6 +241,11 @@ impl Example {
             unit: "examples",
             number,
         })?;
+        Ok(Example::of_dataset(&data, at))
+    }
+
+    /// Example `at` of a dataset.
+    pub fn of_dataset(data: &Dataset, at: usize) -> Example {
         let mut example = Example::default();
         for (axis, lengths) in &data.lengths {
             example.lengths.insert(axis.clone(), lengths.get(at).copied().unwrap_or(0));
@@ -183,7 +261,7 @@ impl Example {
             };
             example.inputs.insert(name, own);
         }
-        Ok(example)
+        example
     }
 
     /// How many positions there are on these axes together.
