@@ -229,9 +229,14 @@ fn separated(path: &Path, text: &str, separator: u8) -> Result<Records, RecordsE
         .from_reader(text.as_bytes());
     let mut columns: Option<Vec<String>> = None;
     let (mut lines, mut cells) = (Vec::new(), Vec::new());
+    let (mut line, mut counted) = (1, 0);
     for record in reader.records() {
         let record = record.map_err(|error| at(1, error.to_string()))?;
-        let line = record.position().map_or(1, |position| position.line() as usize);
+        // Empty lines before a record are passed over; the crate has them begin it.
+        let begins = record.position().map_or(0, |position| position.byte() as usize);
+        let begins = begins + text[begins..].bytes().take_while(|byte| matches!(byte, b'\n' | b'\r')).count();
+        line += text[counted..begins].matches('\n').count();
+        counted = begins;
         let Some(names) = &columns else {
             let names: Vec<String> = record.iter().map(|name| name.trim().to_string()).collect();
             if let Some(twice) = (1..names.len()).find(|&at| names[..at].contains(&names[at])) {

@@ -147,17 +147,17 @@ fn text(
         if fields.is_empty() {
             continue;
         }
-        if line == 1 && fields.len() == 2 && fields.iter().all(|field| field.parse::<u64>().is_ok()) {
-            match fields[1] == width.to_string() {
-                true => continue,
-                false if width != 1 => {
-                    return Err(at(format!(
-                        "vectors of {} numbers, but the parameter is {width} wide",
-                        fields[1]
-                    )));
-                }
-                false => {}
+        // A number each for words looks like a header, too: then it is none.
+        let header =
+            width != 1 && fields.len() == 2 && fields.iter().all(|field| field.parse::<u64>().is_ok());
+        if line == 1 && header {
+            if fields[1] != width.to_string() {
+                return Err(at(format!(
+                    "vectors of {} numbers, but the parameter is {width} wide",
+                    fields[1]
+                )));
             }
+            continue;
         }
         // A word may hold blanks itself, but is no row of numbers.
         let words = fields.len().saturating_sub(width);
