@@ -253,6 +253,11 @@ pub fn questions(
     observes: &Graph,
     meta: &RunMeta,
 ) -> Result<Dataset, CorpusError> {
+    if let Source::Npz(path) = source {
+        let open: Vec<&str> =
+            predictor.open_ended().flat_map(|drawn| &drawn.axes).map(String::as_str).collect();
+        return Dataset::load_open(path, predictor.inputs(), &open).map_err(CorpusError::from);
+    }
     if !matches!(source, Source::Table(..) | Source::Lines(_)) {
         return corpus::examples(source, predictor.inputs(), data_of(meta));
     }
