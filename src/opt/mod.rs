@@ -7,6 +7,7 @@ mod carry;
 mod common;
 mod copies;
 mod dead;
+mod draws;
 mod fold;
 mod hoist;
 mod merge;
@@ -22,7 +23,11 @@ mod tables;
 
 use crate::ir::Graph;
 
-pub use carry::{Uncut, carry};
+pub use carry::{Uncut, carry, carry_wide};
+pub use draws::{
+    Draws, Stepwise, Unstepped, axis_of_steps, distribution, drawn_before, is_drawn_state, opened, order,
+    stepwise,
+};
 
 /// A transformation that keeps the meaning of a graph.
 #[derive(Clone, Copy)]
