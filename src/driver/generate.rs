@@ -127,6 +127,7 @@ pub fn generate(
         let ranges = parameter_ranges(&batch, run.weights());
         let mut states = Carried::new(batch.plan(), 1);
         batch.lay_out(&Lengths::uniform(1, &[ids.len()]))?;
+        batch.set_progress(run.meta.position.epoch as f64, run.meta.position.step)?;
         let mut feeds = states.feeds();
         feeds.push((&input.name, Feed::Ids(&ids)));
         batch.run(&feeds, &slices(run.weights(), &ranges))?;
@@ -144,6 +145,7 @@ pub fn generate(
     batch.hold_parameters();
     batch.lay_out(&Lengths::uniform(1, &[1]))?;
     batch.set_scalar("temperature", request.temperature)?;
+    batch.set_progress(run.meta.position.epoch as f64, run.meta.position.step)?;
     for step in 0..request.length {
         batch.set_random(request.seed, step as u64)?;
         batch.run(&carried.feeds(), &values)?;

@@ -8,6 +8,7 @@ mod forward;
 mod gradients;
 #[path = "../conformance/support.rs"]
 mod native;
+mod networks;
 mod passes;
 mod printing;
 mod support;
