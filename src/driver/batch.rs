@@ -261,6 +261,15 @@ impl<R: Real> Batch<R> {
         }
     }
 
+    /// Sets how far training has come: `epoch`, with its fraction, and `step` in the model's text.
+    ///
+    /// # Errors
+    /// As those of setting any value.
+    pub fn set_progress(&mut self, epoch: f64, step: u64) -> Result<(), BatchError> {
+        self.set_scalar("epoch", epoch)?;
+        self.set_scalar("step", step as f64)
+    }
+
     /// Sets a run-time scalar; one that the program does not use is passed over.
     ///
     /// # Errors

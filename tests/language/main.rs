@@ -9,6 +9,7 @@ mod gradients;
 mod lookups;
 #[path = "../conformance/support.rs"]
 mod native;
+mod networks;
 mod passes;
 mod printing;
 mod support;

@@ -196,9 +196,20 @@ fn what_an_lstm_keeps_of_every_step() {
 
 #[test]
 fn other_cells() {
-    for (cell, forward, backward) in
-        [("RNN", 1, 1), ("GRU", 2, 2), ("PeepholeLSTM", 1, 1), ("CoupledLSTM", 1, 1), ("LayerNormLSTM", 1, 1)]
-    {
+    for (cell, forward, backward) in [
+        ("RNN", 1, 1),
+        ("GRU", 2, 2),
+        ("PeepholeLSTM", 1, 1),
+        ("CoupledLSTM", 1, 1),
+        ("LayerNormLSTM", 1, 1),
+        ("ResetAfterGRU", 1, 1),
+        ("MinimalGRU", 2, 2),
+        ("sLSTM", 1, 1),
+        // Elementwise recurrences: all products have left their loops.
+        ("IndRNN", 0, 0),
+        ("SRU", 0, 0),
+        ("QRNN", 0, 0),
+    ] {
         let plan = training_plan(&language_model(cell));
         assert_eq!(
             products_in_loops(&plan),
