@@ -20,7 +20,7 @@ use thiserror::Error;
 
 use crate::plan::{Buffer, Plan, Role, SpaceId, Steps};
 use crate::runtime::layout::{Layout, Lengths};
-use crate::runtime::opencl;
+use crate::runtime::opencl::{self, ahead::Padded};
 use crate::runtime::program::{Instance, Memory, Program, ProgramError, Real};
 use crate::runtime::tables::Table;
 
@@ -194,7 +194,7 @@ impl<R: Real> Batch<R> {
             return Ok(());
         }
         let whole = 0..lengths.examples;
-        let parts = if self.plan().splittable { parts(lengths) } else { Vec::from([whole]) };
+        let parts = if self.in_groups() { parts(lengths) } else { Vec::from([whole]) };
         // What fails in the middle is laid out anew.
         self.lengths = Lengths::default();
         match &mut self.code {
@@ -223,6 +223,41 @@ impl<R: Real> Batch<R> {
         }
         self.lengths = lengths.clone();
         Ok(())
+    }
+
+    /// On a device: begins to copy inputs of the batch that will be laid out and run next, while this one runs.
+    /// They are not to change until then. Nothing in native code.
+    ///
+    /// # Errors
+    /// An input of the wrong size, or the device fails.
+    pub fn copy_ahead(&mut self, lengths: &Lengths, feeds: &[(&str, Feed<R>)]) -> Result<(), BatchError> {
+        let parts = if self.in_groups() { parts(lengths) } else { Vec::from([0..lengths.examples]) };
+        let same = self.lengths == *lengths && !self.layouts().is_empty();
+        let used: Vec<&(&str, Feed<R>)> = feeds
+            .iter()
+            .filter(|(name, _)| self.has(|role| matches!(role, Role::Input(own) if own == name)))
+            .collect();
+        let Some(instance) = self.device_mut() else { return Ok(()) };
+        let examples = lengths.examples.max(1);
+        Ok(instance.copy_ahead(lengths, &parts, same, |part| {
+            let mut shares = Vec::new();
+            for (name, feed) in &used {
+                shares.push(match feed {
+                    Feed::Real(values) => (*name, Padded::Real(slice(values, part, examples))),
+                    Feed::Ids(ids) => (*name, Padded::Ids(slice(ids, part, examples))),
+                });
+            }
+            shares
+        })?)
+    }
+
+    /// Whether the batch is split.
+    fn in_groups(&self) -> bool {
+        let wanted = match &self.code {
+            Code::Native(_) => true,
+            Code::Device(instance) => instance.program().in_groups(),
+        };
+        wanted && self.plan().splittable
     }
 
     /// Says that all runs from the next one on have the same parameters, until this is said again.
@@ -559,6 +594,9 @@ fn feed<R: Real>(
     for group in 0..instance.layouts().len() {
         let part = instance.layouts()[group].part.clone();
         for (name, feed) in used {
+            if instance.take_ahead(group, name)? {
+                continue;
+            }
             match feed {
                 Feed::Real(values) => instance.set_input(group, name, slice(values, &part, examples))?,
                 Feed::Ids(ids) => instance.set_input_ids(group, name, slice(ids, &part, examples))?,
