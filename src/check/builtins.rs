@@ -395,6 +395,7 @@ impl<'a> Checker<'a> {
             self.bind_dims(frame, inner, ty.as_ref(), operand, place)?;
             self.define(inner, param, Symbol::Known(Thing::Value(operand)));
         }
+        self.applied.push(name);
         self.active.push(name);
         let result = self.value(inner, &function.body);
         self.active.pop();
@@ -404,7 +405,7 @@ impl<'a> Checker<'a> {
     }
 
     /// Matches a declared type with a value's: a dimension met first is bound, later ones must agree.
-    fn bind_dims(
+    pub(super) fn bind_dims(
         &mut self,
         caller: usize,
         inner: usize,

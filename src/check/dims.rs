@@ -34,9 +34,13 @@ impl<'a> Checker<'a> {
                     if let Some(near) = nearest(name, dims) {
                         diagnostic = diagnostic.help(format!("did you mean `{near}`?"));
                     } else {
-                        let block = &self.frames[frame].block.name;
-                        diagnostic = diagnostic
-                            .help(format!("dimensions are listed in the head: `{}({name}, …)`", block.text));
+                        let block = &self.frames[frame].block.name.text;
+                        diagnostic = diagnostic.help(match block.is_empty() {
+                            true => {
+                                format!("a function's dimensions are those of its arguments: `x: [{name}]`")
+                            }
+                            false => format!("dimensions are listed in the head: `{block}({name}, …)`"),
+                        });
                     }
                     self.report(frame, diagnostic);
                 }

@@ -162,12 +162,13 @@ impl<'a> Checker<'a> {
         }
     }
 
-    /// Checks what the chosen model does not use: the other models, cells by themselves, functions' shapes.
+    /// Checks what the chosen model does not use: the other models, and cells and functions by
+    /// themselves.
     pub(super) fn check_the_rest(&mut self, file: &'a ast::File, model: Option<&'a ast::Block>) {
         for item in &file.items {
             match item {
                 ast::Item::Model(block) if model.is_none_or(|model| model.name != block.name) => {
-                    let mut other = Checker::empty(self.definitions.clone(), self.mode);
+                    let mut other = Checker::empty(self.definitions.clone(), self.mode, self.blank);
                     let request = super::Request { model: None, set: &[], mode: self.mode, everything: true };
                     other.model(block, &request);
                     let found = match other.finish(Some(block)) {
@@ -177,8 +178,17 @@ impl<'a> Checker<'a> {
                     self.adopt(found);
                 }
                 ast::Item::Cell(block) if !self.applied.contains(&block.name.text.as_str()) => {
-                    let mut other = Checker::empty(self.definitions.clone(), self.mode);
+                    let mut other = Checker::empty(self.definitions.clone(), self.mode, self.blank);
                     other.cell_alone(block);
+                    let found = match other.finish(None) {
+                        Ok(checked) => checked.warnings,
+                        Err(found) => found,
+                    };
+                    self.adopt(found);
+                }
+                ast::Item::Function(function) if !self.applied.contains(&function.name.text.as_str()) => {
+                    let mut other = Checker::empty(self.definitions.clone(), self.mode, self.blank);
+                    other.function_alone(function);
                     let found = match other.finish(None) {
                         Ok(checked) => checked.warnings,
                         Err(found) => found,

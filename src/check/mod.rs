@@ -6,10 +6,11 @@
 //! `Frame` with a path of its own. Mistakes are collected; the walk goes on with the rest.
 //!
 //! - `frame`: names of one application; `block`: its statements; `apply`: applying a cell
-//! - `expression`, `index`, `builtins`: values; `dims`: static arithmetic
+//! - `expression`, `index`, `builtins`: values; `dims`: static arithmetic; `alone`: functions that nothing calls
 //! - `trees`: axes that are trees and positions on them
 //! - `observe`: `~`, losses and metrics; `finish`: what is asked of the whole graph
 
+mod alone;
 mod apply;
 mod block;
 mod builtins;
@@ -70,7 +71,14 @@ pub struct Checked {
 /// # Errors
 /// All mistakes of the file, in the order of their places.
 pub fn check(file: &ast::File, library: &ast::File, request: &Request) -> Result<Checked, Vec<Diagnostic>> {
-    let mut checker = Checker::new(file, library, request);
+    let blank = ast::Block {
+        name: ast::Ident { text: String::new(), span: Span::NONE },
+        dims: Vec::new(),
+        axis: None,
+        statements: Vec::new(),
+        span: Span::NONE,
+    };
+    let mut checker = Checker::new(file, library, request, &blank);
     let model = checker.choose_model(file, request);
     if let Some(model) = model {
         checker.model(model, request);
@@ -108,6 +116,8 @@ const BYTE_LIMIT: usize = 1 << 36;
 
 struct Checker<'a> {
     graph: Graph,
+    /// The block of what stands in none: the body of a function that nothing calls.
+    blank: &'a ast::Block,
     definitions: HashMap<&'a str, Definition<'a>>,
     mode: Mode,
     frames: Vec<frame::Frame<'a>>,
@@ -121,7 +131,7 @@ struct Checker<'a> {
     settled: HashSet<AxisId>,
     /// Definitions being inlined, outermost first.
     active: Vec<&'a str>,
-    /// Cells that were applied somewhere.
+    /// Cells that were applied, and functions that were called, somewhere.
     applied: Vec<&'a str>,
     streams: u32,
     depth: usize,
@@ -138,8 +148,13 @@ struct Checker<'a> {
 }
 
 impl<'a> Checker<'a> {
-    fn new(file: &'a ast::File, library: &'a ast::File, request: &Request) -> Checker<'a> {
-        let mut checker = Checker::empty(HashMap::new(), request.mode);
+    fn new(
+        file: &'a ast::File,
+        library: &'a ast::File,
+        request: &Request,
+        blank: &'a ast::Block,
+    ) -> Checker<'a> {
+        let mut checker = Checker::empty(HashMap::new(), request.mode, blank);
         for (items, library) in [(&library.items, true), (&file.items, false)] {
             for item in items {
                 let name = item_name(item);
@@ -162,9 +177,14 @@ impl<'a> Checker<'a> {
     }
 
     /// A checker that knows these definitions and has done nothing.
-    fn empty(definitions: HashMap<&'a str, Definition<'a>>, mode: Mode) -> Checker<'a> {
+    fn empty(
+        definitions: HashMap<&'a str, Definition<'a>>,
+        mode: Mode,
+        blank: &'a ast::Block,
+    ) -> Checker<'a> {
         Checker {
             graph: Graph::new("cell"),
+            blank,
             definitions,
             mode,
             frames: Vec::new(),

@@ -136,9 +136,9 @@ fn report(job: &Job, outcome: &Outcome) -> String {
     if meta.history.len() > 1 {
         let training = points(&|epoch| Some(meta.history[epoch].training));
         let held_out = points(&|epoch| meta.history[epoch].held_out);
-        let mut series = vec![Series { name: "training", mark: '*', points: &training }];
+        let mut series = vec![Series { name: "training", points: &training }];
         if !held_out.is_empty() {
-            series.push(Series { name: "held-out", mark: 'o', points: &held_out });
+            series.push(Series { name: "held-out", points: &held_out });
         }
         text += "\n";
         text += &curve(&series, "epoch", 60, 12);

@@ -23,12 +23,14 @@ use super::batch::{Batch, BatchError, Feed, threads};
 use super::compile::{CompileError, program};
 use super::data::Dataset;
 use super::session::{Model, SessionError, parameter_specs};
+use super::treebank::{Roles, Treebank, TreebankError};
 use crate::eval::{Feeds, InputData};
 use crate::ir::{AxisKind, AxisSet, Element, Graph, OutputKind, Tree};
 use crate::runtime::initializer::Initializer;
 use crate::runtime::layout::Lengths;
 use crate::runtime::program::Real;
 use crate::runtime::text::{TextError, Vocabulary, read_text};
+use crate::runtime::words::Vocabularies;
 
 /// Elements of an input that are drawn at most.
 const LARGEST: usize = 1 << 22;
@@ -57,9 +59,12 @@ pub enum ExampleError {
         /// Which was asked for.
         number: usize,
     },
-    /// A model over trees, which this file does not hold.
-    #[error("`{0}` is a tree, which no line of a text is")]
+    /// A model over trees, for which a text is no data.
+    #[error("`{0}` is a tree, which no line of characters is")]
     Tree(String),
+    /// The trees.
+    #[error(transparent)]
+    Treebank(#[from] TreebankError),
     /// The compiler.
     #[error(transparent)]
     Compile(#[from] CompileError),
@@ -155,6 +160,32 @@ impl Example {
         Ok(example)
     }
 
+    /// Tree `number` (from 1) of a text of trees. Words and labels have the ids that `vocabularies` give them,
+    /// else those that this text by itself would give them.
+    ///
+    /// # Errors
+    /// No trees, no such tree, or one that the model cannot take.
+    pub fn of_treebank(
+        graph: &Graph,
+        path: &Path,
+        number: usize,
+        vocabularies: Option<&Vocabularies>,
+    ) -> Result<Example, ExampleError> {
+        let (bank, roles) = (Treebank::read(path)?, Roles::of(graph)?);
+        let trees = bank.parses()?;
+        let own = || roles.vocabularies(&trees, 1);
+        let vocabularies = vocabularies.cloned().unwrap_or_else(own);
+        roles.expect_words(graph, &vocabularies)?;
+        let at = number.checked_sub(1).filter(|&at| at < trees.len());
+        let at = at.ok_or_else(|| ExampleError::Number {
+            path: path.display().to_string(),
+            count: trees.len(),
+            unit: "trees",
+            number,
+        })?;
+        Ok(Example::of_dataset(&roles.examples(&bank, &trees[at..=at], graph, &vocabularies)?, 0))
+    }
+
     /// Example `number` (from 1) of an archive.
     ///
     /// # Errors
@@ -168,6 +199,11 @@ impl Example {
             unit: "examples",
             number,
         })?;
+        Ok(Example::of_dataset(&data, at))
+    }
+
+    /// Example `at` of a dataset.
+    pub fn of_dataset(data: &Dataset, at: usize) -> Example {
         let mut example = Example::default();
         for (axis, lengths) in &data.lengths {
             example.lengths.insert(axis.clone(), lengths.get(at).copied().unwrap_or(0));
@@ -183,7 +219,7 @@ impl Example {
             };
             example.inputs.insert(name, own);
         }
-        Ok(example)
+        example
     }
 
     /// How many positions there are on these axes together.

@@ -212,17 +212,17 @@ pub(super) const COMMANDS: &[Entry] = &[
     ),
     entry!(
         "unroll",
-        "[M] N [dot | svg FILE]",
+        "[M] N [draw | dot | svg FILE]",
         "the graph of so many steps",
         Command::Unroll,
-        "Every axis becomes N copies, a tree a complete one of N nodes.\n\nExample:\n  :unroll CharRNN 3"
+        "Every axis becomes N copies, a tree a complete one of N nodes. `draw` is as of `:graph`.\n\nExample:\n  :unroll CharRNN 3"
     ),
     entry!(
         "graph",
-        "[M] [graph | grad | opt] [dot | svg FILE]",
-        "a stage's equations, as text, DOT or picture",
+        "[M] [graph | grad | opt] [draw | dot | svg FILE]",
+        "a stage's equations, as text, drawn with blocks, as DOT or picture",
         Command::Graph,
-        "The picture has a box for each equation; what is read at another position is dashed.\n\nExample:\n  :graph CharRNN grad svg grad.svg"
+        "`draw` has a line for each equation and a rail for each value: `○` where it comes from, `●` where it is read.\nThe picture has a box for each equation; what is read at another position is dashed.\n\nExample:\n  :graph CharRNN grad svg grad.svg"
     ),
     entry!(
         "plan",

@@ -41,6 +41,7 @@ impl Session {
             Some(name) => vec![name],
             None => checked.params.iter().map(|param| param.name.clone()).collect(),
         };
+        with_parameters(&checked)?;
         let mut graph = checked;
         // The gradient program of another model: its gradients are what there is to differentiate.
         if graph.outputs_of(OutputKind::Loss).next().is_none()
@@ -89,6 +90,7 @@ impl Session {
         let name = name.split('[').next().unwrap_or(name);
         let model = self.choose(model)?;
         let checked = self.checked(&model)?.graph;
+        with_parameters(&checked)?;
         let graph = gradient(&checked, None)?;
         let names = listing(&graph);
         let is_adjoint = |node: &NodeId| matches!(graph.node(*node).origin.kind, OriginKind::Adjoint(_));
@@ -117,6 +119,17 @@ impl Session {
         text += &subject(&checked, &model, of);
         text += &terms(&checked, &model, &graph, *node, of);
         Ok(text)
+    }
+}
+
+/// That there is something to differentiate with respect to.
+fn with_parameters(graph: &Graph) -> Result<(), Failure> {
+    match graph.params.is_empty() {
+        true => Err(Failure::new(format!(
+            "`{}` has no parameter: there is nothing to differentiate with respect to",
+            graph.name
+        ))),
+        false => Ok(()),
     }
 }
 

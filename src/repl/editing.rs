@@ -5,7 +5,11 @@
 use super::Session;
 use super::command::COMMANDS;
 use super::definitions::{Kind, Sort, kind};
+use super::expressions::Bound;
 use super::literals::LITERALS;
+use super::models::everything;
+use crate::syntax::ast::{Block, Expr, ExprKind, Item, Statement};
+use crate::syntax::parse;
 
 /// Words of the language and functions that every program has.
 const WORDS: [&str; 40] = [
@@ -93,12 +97,10 @@ pub fn completions(session: &Session, line: &str, at: usize) -> (usize, Vec<Stri
     }
     match word.rsplit_once('.') {
         Some((path, _)) => {
-            let model = path.split('.').next().unwrap_or(path);
-            let rest = word.strip_prefix(model).and_then(|rest| rest.strip_prefix('.')).unwrap_or("");
-            let watched = session.watched.as_ref().filter(|watched| watched.model == model);
-            let names = watched.map_or_else(Vec::new, |watched| watched.names());
+            let (owner, rest) = word.split_once('.').unwrap_or((path, ""));
+            let names = fields(session, owner);
             found.extend(
-                names.iter().filter(|name| name.starts_with(rest)).map(|name| format!("{model}.{name}")),
+                names.iter().filter(|name| name.starts_with(rest)).map(|name| format!("{owner}.{name}")),
             );
         }
         None => {
@@ -112,6 +114,12 @@ pub fn completions(session: &Session, line: &str, at: usize) -> (usize, Vec<Stri
             if let Some(watched) = &session.watched {
                 found.extend(watched.names().into_iter().map(str::to_string));
             }
+            if let Some(command) = line.trim_start().strip_prefix(':')
+                && let Some(word) = command.split_whitespace().next()
+                && let Some(entry) = COMMANDS.iter().find(|entry| entry.word == word)
+            {
+                found.extend(keywords(entry.usage));
+            }
             if line.trim_start().starts_with(":help") {
                 found.extend(COMMANDS.iter().map(|entry| entry.word.to_string()));
             }
@@ -123,12 +131,61 @@ pub fn completions(session: &Session, line: &str, at: usize) -> (usize, Vec<Stri
     (start, found)
 }
 
+/// The words of a command: what its usage has in small letters.
+fn keywords(usage: &str) -> impl Iterator<Item = String> + '_ {
+    let words = usage.split(|c: char| !c.is_ascii_alphabetic());
+    words.filter(|word| word.len() > 1 && *word == word.to_ascii_lowercase()).map(str::to_string)
+}
+
+/// What can stand behind `M.`: the values of a model, or what a cell that was applied computes.
+fn fields(session: &Session, owner: &str) -> Vec<String> {
+    let all = |names: Vec<&str>| names.into_iter().map(str::to_string).collect();
+    if let Some(watched) = session.watched.as_ref().filter(|watched| watched.model == owner) {
+        return all(watched.names());
+    }
+    if session.definitions.names(Sort::Model).any(|known| known == owner) {
+        let graph = session.checked(&session.model(owner)).and_then(|checked| everything(&checked.graph));
+        let Ok(graph) = graph else { return Vec::new() };
+        let names = crate::ir::listing(&graph);
+        return all(graph.ids().into_iter().filter_map(|node| names.name(node)).collect());
+    }
+    let Some(Bound::Equation(_, Statement::Equation { value, .. }, _)) = session.values.get(owner) else {
+        return Vec::new();
+    };
+    let own = parse(&session.definitions.source()).map(|file| file.items).unwrap_or_default();
+    let named = |name: &str| own.iter().chain(&session.library.items).find_map(|item| cell(item, name));
+    let Some(block) = applied(value).and_then(named) else { return Vec::new() };
+    let of = |statement: &Statement| match statement {
+        Statement::State(list) => {
+            list.iter().flat_map(|declared| &declared.names).map(|name| name.text.clone()).collect()
+        }
+        Statement::Equation { target, .. } => vec![target.name.text.clone()],
+        _ => Vec::new(),
+    };
+    block.statements.iter().flat_map(of).collect()
+}
+
+fn cell<'a>(item: &'a Item, name: &str) -> Option<&'a Block> {
+    match item {
+        Item::Cell(block) if block.name.text == name => Some(block),
+        Item::Cell(_) | Item::Model(_) | Item::Function(_) => None,
+    }
+}
+
+/// The cell that an expression applies: `LSTM` in `LSTM(3, 4)(x)`.
+fn applied(value: &Expr) -> Option<&str> {
+    let ExprKind::Call(callee, _) = &value.kind else { return None };
+    match &callee.kind {
+        ExprKind::Call(..) => applied(callee),
+        ExprKind::Name(name) => Some(name),
+        _ => None,
+    }
+}
+
 fn library(session: &Session) -> impl Iterator<Item = String> + '_ {
     session.library.items.iter().map(|item| match item {
-        crate::syntax::ast::Item::Cell(block) | crate::syntax::ast::Item::Model(block) => {
-            block.name.text.clone()
-        }
-        crate::syntax::ast::Item::Function(function) => function.name.text.clone(),
+        Item::Cell(block) | Item::Model(block) => block.name.text.clone(),
+        Item::Function(function) => function.name.text.clone(),
     })
 }
 
@@ -184,6 +241,13 @@ mod tests {
         assert_eq!(of(":gra"), (0, vec![":grad".to_string(), ":graph".to_string()]));
         assert_eq!(of("1 + hid"), (4, vec!["hidden".to_string()]));
         assert!(of("LST").1.contains(&"LSTM".to_string()));
+        assert!(of(":flow M st").1.contains(&"steps".to_string()));
+        session.run("cell Twice(N) { input x: [N]  state h: [N]  h[t] = 0.5 * h[t-1] + x  twin = 2 * h }");
+        session.run("model M(N = 1) { input x: [N] over t  c = Twice(N)(x)  loss l = sum(c.twin) }");
+        session.run("seen = Twice(1)(seq([1], [2]))");
+        let of = |line: &str| completions(&session, line, line.len());
+        assert_eq!(of("seen.t"), (0, vec!["seen.twin".to_string()]));
+        assert!(of("2 * M.").1.contains(&"M.h".to_string()), "{:?}", of("2 * M."));
         assert_eq!(of("é"), (0, Vec::<String>::new()).clone().max((2, of("é").1)));
     }
 

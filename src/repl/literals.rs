@@ -68,8 +68,8 @@ impl Session {
                     return Err(usage(name, "text(\"hello\")"));
                 };
                 let own = Vocabulary::of(text);
-                let vocabulary = self.current.as_ref().and_then(|model| self.vocabularies.get(model));
-                let vocabulary = vocabulary.unwrap_or(&own);
+                let run = self.current.as_ref().and_then(|model| self.runs.get(model));
+                let vocabulary = run.and_then(|run| run.meta.vocabulary.as_ref()).unwrap_or(&own);
                 let ids: Vec<Option<u32>> = vocabulary.encode(text)?.into_iter().map(Some).collect();
                 Ok(Datum {
                     shape: Vec::new(),

@@ -17,7 +17,7 @@
 //! - `models`: a model chosen, run on an example and remembered; `words`: values in words
 //! - `derive`: `:grad`, `:why`; `trace`: `:trace`, `:step`, `:break`; `fault`: the first NaN
 //! - `flow`, `heat`: pictures; `stages`: `:graph` to `:asm`; `passes`; `cost`; `agree`: `:check`
-//! - `training`: `:train`, `:weights`; `files`: `:load` and `:save`; `help`
+//! - `training`: `:train`, `:weights`; `sources`: files of data; `files`: `:load` and `:save`; `help`
 //! - `editing`: when a line is complete, what a word may become, and its colours
 
 mod agree;
@@ -37,18 +37,20 @@ mod help;
 mod literals;
 mod models;
 mod passes;
+mod sources;
 mod stages;
 mod trace;
 mod training;
 mod words;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use crate::driver::emit::{Stage, Target};
 use crate::driver::example::Example;
 use crate::driver::session::{Report, SessionError};
+use crate::runtime::checkpoint::Run;
 use crate::runtime::interrupt::Interrupt;
-use crate::runtime::text::Vocabulary;
 use crate::syntax::ast;
 
 use command::Command;
@@ -82,7 +84,8 @@ pub struct Session {
     seed: u64,
     /// Weights by model, where they are not those it begins with.
     weights: BTreeMap<String, BTreeMap<String, Vec<f64>>>,
-    vocabularies: BTreeMap<String, Vocabulary>,
+    /// Runs by model, where its weights are from one: training on a file goes on with it.
+    runs: BTreeMap<String, Arc<Run>>,
     /// Examples by model, where one was given.
     examples: BTreeMap<String, (Example, String)>,
     /// The model last looked at.
@@ -145,7 +148,7 @@ impl Session {
             dims: Vec::new(),
             seed: 1,
             weights: BTreeMap::new(),
-            vocabularies: BTreeMap::new(),
+            runs: BTreeMap::new(),
             examples: BTreeMap::new(),
             current: None,
             watched: None,

@@ -201,16 +201,7 @@ impl Session {
         }
         if let Some(path) = parts.file("from")? {
             let line = parts.count("line", usize::MAX)?.unwrap_or(1);
-            let archive = path.extension().is_some_and(|extension| extension == "npz");
-            let example = match archive {
-                true => Example::of_archive(graph, &path, line)?,
-                false => Example::line(model, graph, &path, line, self.vocabularies.get(&graph.name))
-                    .map_err(|error| match error {
-                        crate::driver::example::ExampleError::Session(error) => of_session(error),
-                        other => other.into(),
-                    })?,
-            };
-            let unit = if archive { "example" } else { "line" };
+            let (example, unit) = self.example_in(model, graph, &path, line)?;
             return Ok((example, format!("{unit} {line} of {}", path.display())));
         }
         let kept = self.examples.get(&graph.name).filter(|(known, _)| fits(graph, known));

@@ -18,9 +18,9 @@ const LARGEST: usize = 20_000;
 const ROWS: usize = 1 << 24;
 
 impl Session {
-    /// `:graph [M] [graph | grad | opt] [dot | svg FILE]`
+    /// `:graph [M] [graph | grad | opt] [draw | dot | svg FILE]`
     pub(super) fn graph(&mut self, rest: &str) -> Done {
-        let parts = clauses(rest, &["graph", "grad", "opt", "dot", "svg"])?;
+        let parts = clauses(rest, &["graph", "grad", "opt", "draw", "dot", "svg"])?;
         let model = self.choose(&parts.head)?;
         let checked = self.checked(&model)?.graph;
         let stages = ["graph", "grad", "opt"].into_iter().filter(|stage| parts.has(stage));
@@ -34,9 +34,9 @@ impl Session {
         shown(&graph, &parts)
     }
 
-    /// `:unroll [M] N [dot | svg FILE]`
+    /// `:unroll [M] N [draw | dot | svg FILE]`
     pub(super) fn unroll(&mut self, rest: &str) -> Done {
-        let parts = clauses(rest, &["dot", "svg"])?;
+        let parts = clauses(rest, &["draw", "dot", "svg"])?;
         let words: Vec<&str> = parts.head.split_whitespace().collect();
         let (name, steps) = match &words[..] {
             [steps] => ("", *steps),
@@ -113,6 +113,7 @@ fn bounded(graph: &Graph, examples: usize, steps: usize) -> Result<(), Failure> 
 fn shown(graph: &Graph, parts: &Clauses) -> Done {
     match parts.file("svg")? {
         Some(path) => write_svg(&path, &pictures::graph(graph)?),
+        None if parts.has("draw") => Ok(pictures::rails(graph)?),
         None if parts.has("dot") => Ok(dot(graph)),
         None => Ok(print(graph)),
     }

@@ -5,8 +5,10 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 use super::clauses::{clauses, count};
+use super::sources::source;
 use super::stages::write_svg;
 use super::{Done, Failure, STEPS, Session, of_session, words};
+use crate::check::Checked;
 use crate::driver::corpus::Source;
 use crate::driver::pictures::{Line, chart};
 use crate::driver::practice::practice;
@@ -47,7 +49,7 @@ impl Session {
         }
         if parts.has("from") && !parts.has("line") {
             let path = parts.file("from")?.unwrap_or_default();
-            return self.train_on(&model, path, steps);
+            return self.train_on(&model, &checked, path, steps);
         }
         let (example, what) = self.example(&model, &checked.graph, &parts, STEPS)?;
         let weights = self.weights_of(&checked.graph);
@@ -66,7 +68,7 @@ impl Session {
             _ => "interrupted before the first step\n".to_string(),
         };
         if points.len() > 1 {
-            text += &curve(&[Series { name: "loss", mark: '*', points: &points }], "step", 60, 10);
+            text += &curve(&[Series { name: "loss", points: &points }], "step", 60, 10);
         }
         self.weights.insert(checked.graph.name.clone(), found.weights);
         self.examples.insert(checked.graph.name.clone(), (example, what));
@@ -79,37 +81,93 @@ impl Session {
         Ok(text)
     }
 
-    /// Steps on a text or an archive, as `rnnc train` does them.
-    fn train_on(&mut self, model: &Model, data: PathBuf, steps: usize) -> Done {
+    /// Steps on a file, as `rnnc train` does them: from the model's weights on, and with what the optimiser
+    /// remembers if the last steps were on this file, too.
+    fn train_on(&mut self, model: &Model, checked: &Checked, data: PathBuf, steps: usize) -> Done {
         let folder = tempfile::tempdir()?;
-        let file = folder.path().join("session.rnn");
+        let (file, out) = (folder.path().join("session.rnn"), folder.path().join("run.safetensors"));
         std::fs::write(&file, &model.source)?;
-        let archive = data.extension().is_some_and(|extension| extension == "npz");
         let what = data.display().to_string();
+        let source = source(&checked.graph, data);
         let job = Job {
             file: Some(file),
             model: model.choice.clone(),
             set: model.set.clone(),
-            source: Some(if archive { Source::Npz(data) } else { Source::Text(data) }),
+            source: Some(source.clone()),
             epochs: Some(MOST),
             seed: Some(self.seed),
-            max_steps: Some(steps as u64),
-            ..Job::new(folder.path().join("run.safetensors"))
+            ..Job::new(out)
         };
+        let run = match self.kept(model, &source)? {
+            Some(run) => run,
+            // What a run is made of follows from the data: made, and not yet trained.
+            None => {
+                let begun = Job { max_steps: Some(0), ..job.clone() };
+                train(&begun, Display::Lines, Box::new(std::io::sink()), &self.interrupt)
+                    .map_err(trained)?
+                    .run
+            }
+        };
+        let (run, anew) = self.with_weights(run)?;
+        run.save(&job.out)?;
+        let before = run.meta.position;
+        let job = Job { resume: true, max_steps: Some(before.step + steps as u64), ..job };
         let said = Said::default();
         let outcome =
             train(&job, Display::Lines, Box::new(said.clone()), &self.interrupt).map_err(trained)?;
         let position = outcome.run.meta.position;
-        let mut text = said.text();
-        text += &format!("{} steps on {what}", position.step);
-        if position.loss_weight > 0.0 {
-            text += &format!(
-                ", the loss was {} in the mean",
-                words::number(position.loss_sum / position.loss_weight)
-            );
+        // How many epochs there are at most is nobody's plan.
+        let mut text = said.text().replace(&format!("/{MOST}: "), ": ");
+        text += &format!("{} steps on {what}", position.step - before.step);
+        if before.step > 0 {
+            text += &format!(" ({} in all)", position.step);
         }
-        self.adopt(&outcome.run);
+        let earlier = if position.epoch == before.epoch { before } else { Default::default() };
+        let weight = position.loss_weight - earlier.loss_weight;
+        if weight > 0.0 {
+            let mean = (position.loss_sum - earlier.loss_sum) / weight;
+            text += &format!(", the loss was {} in the mean", words::number(mean));
+        }
+        if !anew.is_empty() {
+            text += &format!("\nthe data gives other sizes to {}, which began anew", anew.join(", "));
+        }
+        self.adopt(outcome.run);
         Ok(text)
+    }
+
+    /// The run that the model's weights are from, if it can go on with this data.
+    fn kept(&self, model: &Model, source: &Source) -> Result<Option<Run>, Failure> {
+        let Some(run) = model.choice.as_ref().and_then(|name| self.runs.get(name)) else { return Ok(None) };
+        let note = |key: &str| run.meta.notes.get(key).map_or("", String::as_str);
+        let same = run.meta.model_text == model.source
+            && run.meta.settings.seed == self.seed
+            && model.set.iter().all(|(dim, size)| run.meta.dims.get(dim) == Some(size))
+            && note("data") == source.kind()
+            && note("fingerprint") == source.fingerprint()?;
+        Ok(same.then(|| Run::clone(run)))
+    }
+
+    /// A run with the weights that its model has here, and the parameters that have another size there.
+    fn with_weights(&self, mut run: Run) -> Result<(Run, Vec<String>), Failure> {
+        let Some(own) = self.weights.get(&run.meta.model_name) else { return Ok((run, Vec::new())) };
+        // The last ones of a run, which goes on from them, need not be the best, which are at hand.
+        if *own == by_path(run.weights()) {
+            return Ok((run, Vec::new()));
+        }
+        let mut anew = Vec::new();
+        let mut values = Vec::new();
+        for (spec, known) in run.parameters.iter() {
+            match own.get(&spec.name).filter(|own| own.len() == known.len()) {
+                Some(own) => values.extend(own.iter().map(|&value| value as f32)),
+                None => {
+                    anew.push(spec.name.clone());
+                    values.extend(known);
+                }
+            }
+        }
+        let specs = run.parameters.iter().map(|(spec, _)| spec.clone()).collect();
+        run.parameters = Parameters::from_values(specs, values)?;
+        Ok((run, anew))
     }
 
     /// `:weights [RUN | M reset]`
@@ -131,6 +189,7 @@ impl Session {
             [model, "reset"] => {
                 let name = self.model_name(model)?;
                 self.weights.remove(&name);
+                self.runs.remove(&name);
                 self.changed();
                 Ok(format!("{name} has the weights that it begins with"))
             }
@@ -152,29 +211,28 @@ impl Session {
             self.dims.retain(|(known, _)| known != dim);
             self.dims.push((dim.clone(), *size));
         }
-        self.adopt(&run);
         let name = run.meta.model_name.clone();
         let text = format!(
             "{name}: {} parameters after {} steps",
             crate::driver::summary::thousands(run.weights().values().len()),
             run.meta.position.step
         );
+        self.adopt(run);
         self.current = Some(name);
         Ok(text)
     }
 
-    /// Takes a run's weights and its vocabulary.
-    fn adopt(&mut self, run: &Run) {
+    /// Takes a run's weights, and the sizes that its vocabularies gave the model.
+    fn adopt(&mut self, run: Run) {
         let name = run.meta.model_name.clone();
         self.weights.insert(name.clone(), by_path(run.weights()));
-        if let Some(vocabulary) = &run.meta.vocabulary {
-            self.vocabularies.insert(name.clone(), vocabulary.clone());
-        }
+        let learned = run.meta.vocabulary.is_some() || run.meta.words.is_some();
         for (dim, size) in &run.meta.dims {
-            if !self.dims.iter().any(|(known, _)| known == dim) && run.meta.vocabulary.is_some() {
+            if !self.dims.iter().any(|(known, _)| known == dim) && learned {
                 self.dims.push((dim.clone(), *size));
             }
         }
+        self.runs.insert(name, Arc::new(run));
         self.changed();
     }
 }

@@ -1,29 +1,33 @@
-//! A loss curve as plain text, for the end of training.
+//! Curves in block characters, for the end of training and for charts in a session.
 //!
 //! ```
 //! use rnnc::runtime::curve::{Series, curve};
 //! let training: Vec<(f64, f64)> = (1..=9).map(|epoch| (epoch as f64, 3.0 / epoch as f64)).collect();
-//! let text = curve(&[Series { name: "training", mark: '*', points: &training }], "epoch", 30, 6);
-//! assert!(text.starts_with(" 3.000 |*"));
+//! let text = curve(&[Series { name: "training", points: &training }], "epoch", 30, 6);
+//! assert!(text.starts_with(" 3.000 │▀"));
 //! ```
 //!
-//! ASCII only, so that it reads the same in a terminal, a log and a mail. It chooses no colours and
-//! does not ask for the terminal's size.
+//! The first curve is drawn in half blocks, twice as fine as the lines of a text; the others in shades that
+//! can be told apart where they cross it. It chooses no colours and does not ask for the terminal's
+//! size, so that a terminal, a log and a mail show the same.
 
 /// One line of the chart.
 #[derive(Clone, Copy, Debug)]
 pub struct Series<'a> {
     /// For the legend.
     pub name: &'a str,
-    /// What its points are drawn with; the lines between them are dots.
-    pub mark: char,
     /// `(x, y)` with x ascending; points that are not finite are left out.
     pub points: &'a [(f64, f64)],
 }
 
+/// What curves are drawn with; the first also as the upper and the lower half of a cell.
+const MARKS: [char; 9] = ['█', '░', '▒', '▓', 'o', '+', 'x', '#', '@'];
+/// Heights of a line of bars.
+const BARS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
+
 /// Draws the series in a field of `width` by `height` characters, with labels around it: the largest
 /// and smallest y at the left, the first and last x below, then the legend. Without a single finite
-/// point the text is empty.
+/// point the text is empty. Where curves meet the first is seen.
 pub fn curve(series: &[Series], x_name: &str, width: usize, height: usize) -> String {
     let (width, height) = (width.max(2), height.max(2));
     let lines: Vec<Vec<(f64, f64)>> = series.iter().map(|s| finite(s.points)).collect();
@@ -35,47 +39,88 @@ pub fn curve(series: &[Series], x_name: &str, width: usize, height: usize) -> St
         return String::new();
     };
     let column = |x: f64| place(x, left, right, width);
-    // Row 0 is the top.
-    let row = |y: f64| height - 1 - place(y, low, high, height);
-
-    let mut field = vec![' '; width * height];
-    for line in &lines {
+    // In half lines from the top.
+    let row = |y: f64| 2 * height - 1 - place(y, low, high, 2 * height);
+    let mut field: Vec<Option<usize>> = vec![None; width * 2 * height];
+    for (number, line) in lines.iter().enumerate().rev() {
+        let mut put = |row: usize, column: usize| field[row * width + column] = Some(number);
         for pair in line.windows(2) {
             let ((x0, y0), (x1, y1)) = (pair[0], pair[1]);
             let (first, last) = (column(x0), column(x1));
+            let mut before = row(y0);
             for c in first..=last {
-                let along = if last == first { 0.0 } else { (c - first) as f64 / (last - first) as f64 };
-                field[row(y0 + along * (y1 - y0)) * width + c] = '.';
+                let along = if last == first { 1.0 } else { (c - first) as f64 / (last - first) as f64 };
+                let here = row(y0 * (1.0 - along) + y1 * along);
+                // What is steep has no gaps.
+                let from = match before.cmp(&here) {
+                    std::cmp::Ordering::Less => before + 1,
+                    std::cmp::Ordering::Equal => here,
+                    std::cmp::Ordering::Greater => before - 1,
+                };
+                (from.min(here)..=from.max(here)).for_each(|row| put(row, c));
+                before = here;
             }
         }
-    }
-    // Marks last: a point is never hidden by a line. The first series wins where two meet.
-    for (line, series) in lines.iter().zip(series).rev() {
-        for &(x, y) in line {
-            field[row(y) * width + column(x)] = series.mark;
+        if let [(x, y)] = line[..] {
+            put(row(y), column(x));
         }
     }
+    let cell = |line: usize, column: usize| {
+        let half = |row: usize| field[row * width + column];
+        match (half(2 * line), half(2 * line + 1)) {
+            (None, None) => ' ',
+            (Some(0), Some(0)) => '█',
+            (Some(0), _) => '▀',
+            (_, Some(0)) => '▄',
+            (Some(other), _) | (None, Some(other)) => mark(other),
+        }
+    };
     let labels = [number(high), number(low)];
     let margin = labels.iter().map(String::len).max().unwrap_or(0);
     let mut text = String::new();
-    for (r, cells) in field.chunks(width).enumerate() {
-        let label = if r == 0 {
-            &labels[0]
-        } else if r == height - 1 {
-            &labels[1]
-        } else {
-            ""
+    for line in 0..height {
+        let label = match line {
+            0 => labels[0].as_str(),
+            line if line == height - 1 => labels[1].as_str(),
+            _ => "",
         };
-        let cells: String = cells.iter().collect();
-        text += format!(" {label:>margin$} |{cells}").trim_end();
+        let cells: String = (0..width).map(|column| cell(line, column)).collect();
+        text += format!(" {label:>margin$} │{cells}").trim_end();
         text.push('\n');
     }
     let (first, last) = (number_short(left), number_short(right));
     let gap = width.saturating_sub(first.len() + last.len()).max(1);
-    text += &format!(" {:margin$} +{}\n", "", "-".repeat(width));
+    text += &format!(" {:margin$} └{}\n", "", "─".repeat(width));
     text += &format!(" {:margin$}  {first}{:gap$}{last}  {x_name}\n", "", "");
-    let legend: Vec<String> = series.iter().map(|s| format!("{} {}", s.mark, s.name)).collect();
+    let legend: Vec<String> = series
+        .iter()
+        .enumerate()
+        .map(|(number, series)| format!("{} {}", mark(number), series.name))
+        .collect();
     text + &format!(" {:margin$}  {}\n", "", legend.join("   "))
+}
+
+/// Numbers as a line of bars between 0 and the largest, at most `width` of them: of more, means of neighbours.
+/// Empty if none is finite.
+pub fn bars(numbers: &[f64], width: usize) -> String {
+    let width = width.min(numbers.len());
+    let mean = |column: usize| {
+        let part = &numbers[column * numbers.len() / width..(column + 1) * numbers.len() / width];
+        part.iter().sum::<f64>() / part.len() as f64
+    };
+    let means: Vec<f64> = (0..width).map(mean).collect();
+    let Some((_, high)) = range(means.iter().copied().filter(|mean| mean.is_finite())) else {
+        return String::new();
+    };
+    let bar = |&mean: &f64| match mean.is_finite() {
+        true => BARS[place(mean.max(0.0), 0.0, high.max(0.0), BARS.len())],
+        false => '?',
+    };
+    means.iter().map(bar).collect()
+}
+
+fn mark(series: usize) -> char {
+    MARKS[series % MARKS.len()]
 }
 
 fn finite(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
@@ -110,44 +155,61 @@ mod tests {
     use super::*;
 
     fn draw(points: &[(f64, f64)]) -> String {
-        curve(&[Series { name: "training", mark: '*', points }], "epoch", 20, 4)
+        curve(&[Series { name: "training", points }], "epoch", 20, 4)
     }
 
     #[test]
     fn two_series() {
         let training = [(1.0, 3.0), (2.0, 2.0), (3.0, 1.5), (4.0, 1.0)];
         let held_out = [(1.0, 3.0), (2.0, 2.5), (3.0, 2.0), (4.0, 2.0)];
-        let text = curve(
-            &[
-                Series { name: "training", mark: '*', points: &training },
-                Series { name: "held out", mark: 'o', points: &held_out },
-            ],
-            "epoch",
-            31,
-            7,
-        );
-        let lines: Vec<&str> = text.lines().collect();
-        assert_eq!(lines.len(), 10);
-        assert!(lines[0].starts_with(" 3.000 |*"));
-        assert!(lines[3].ends_with('o') && lines[6].ends_with('*') && lines[6].starts_with(" 1.000 |"));
-        assert_eq!(lines[7], format!("       +{}", "-".repeat(31)));
-        assert_eq!(lines[8], format!("        1{}4  epoch", " ".repeat(29)));
-        assert_eq!(lines[9], "        * training   o held out");
-        assert!(text.is_ascii());
+        let series =
+            [Series { name: "training", points: &training }, Series { name: "held out", points: &held_out }];
+        let text = curve(&series, "epoch", 31, 7);
+        let expected = "
+ 3.000 │▀▄▄░░
+       │   ▀▄▄░░░░░
+       │      ▀▄▄  ░░░░░░
+       │         ▀▀▄▄▄   ░░░░░░░░░░░░░░
+       │              ▀▀▀▄▄▄
+       │                    ▀▀▀▄▄▄
+ 1.000 │                          ▀▀▀▄▄
+       └───────────────────────────────
+        1                             4  epoch
+        █ training   ░ held out
+";
+        assert_eq!(text, expected.trim_start_matches('\n'), "{text}");
+    }
+
+    #[test]
+    fn what_is_steep_has_no_gaps() {
+        let text = draw(&[(0.0, 0.0), (1.0, 0.0), (2.0, 9.0), (3.0, 9.0)]);
+        let columns: std::collections::BTreeSet<usize> = text
+            .lines()
+            .take(4)
+            .flat_map(|line| line.chars().skip(8).enumerate().filter(|(_, c)| *c != ' ').map(|(at, _)| at))
+            .collect();
+        assert_eq!(columns.len(), 20, "{text}");
+        assert!(text.lines().take(4).all(|line| line.chars().count() > 8), "{text}");
     }
 
     #[test]
     fn degenerate_data() {
         assert_eq!(draw(&[]), "");
         assert_eq!(draw(&[(1.0, f64::NAN), (f64::INFINITY, 1.0)]), "");
-        assert!(draw(&[(1.0, 2.0)]).contains(" 2.000 |*\n"));
-        assert!(draw(&[(1.0, 2.0), (5.0, 2.0)]).contains("|*..................*\n"));
-        assert!(draw(&[(1.0, 2.0), (2.0, f64::NAN), (3.0, 1.0)]).starts_with(" 2.000 |*"));
-        assert!(draw(&[(1.0, f64::MAX), (2.0, f64::MIN)]).starts_with("  1.80e308 |*"));
-        assert!(
-            !curve(&[Series { name: "a", mark: '*', points: &[(1.0, 1.0), (2.0, 2.0)] }], "x", 0, 0)
-                .is_empty()
-        );
+        assert!(draw(&[(1.0, 2.0)]).contains(" 2.000 │▄\n"));
+        assert!(draw(&[(1.0, 2.0), (5.0, 2.0)]).contains("│▄▄▄▄▄▄▄▄▄▄▄▄▄▄▄▄▄▄▄▄\n"));
+        assert!(draw(&[(1.0, 2.0), (2.0, f64::NAN), (3.0, 1.0)]).starts_with(" 2.000 │▀"));
+        assert!(draw(&[(1.0, f64::MAX), (2.0, f64::MIN)]).starts_with("  1.80e308 │▀"));
+        assert!(!curve(&[Series { name: "a", points: &[(1.0, 1.0), (2.0, 2.0)] }], "x", 0, 0).is_empty());
+    }
+
+    #[test]
+    fn a_line_of_bars() {
+        assert_eq!(bars(&[0.0, 1.0, 2.0, 4.0], 60), "▁▃▅█");
+        assert_eq!(bars(&[1.0, 3.0, 4.0, 4.0], 2), "▅█");
+        assert_eq!(bars(&[], 60), "");
+        assert_eq!(bars(&[0.0, 0.0], 60), "▁▁");
+        assert_eq!(bars(&[f64::NAN, 1.0], 60), "?█");
     }
 
     #[test]

@@ -35,7 +35,8 @@ fn every_command_on_every_kind_of_model() {
             assert!(run(":break off").contains("no break"));
             assert!(run(":nan").contains("is a number"));
             let flow = file("flow.svg");
-            assert!(run(&format!(":flow steps 5 svg {flow}")).contains("a factor of"));
+            let said = run(&format!(":flow steps 5 svg {flow}"));
+            assert!(said.contains("a factor of") && said.contains("spectral radius"), "{said}");
             let heat = file("heat.svg");
             let map = if name == "Align" { "a".to_string() } else { state.to_string() };
             assert!(run(&format!(":heat {name}.{map} svg {heat}")).contains('|'));
@@ -53,6 +54,7 @@ fn every_command_on_every_kind_of_model() {
             assert!(run(":unroll 2").starts_with("model "));
             assert!(run(":unroll 2 dot").starts_with("digraph "));
             assert!(run(":graph opt").contains("gradient "));
+            assert!(run(":graph draw").contains('●') && run(":unroll 2 draw").contains('○'));
             let plan = run(":plan batch 3 steps 4");
             assert!(plan.contains("loop over") && plan.contains(" bytes ") && plan.contains(" = "), "{plan}");
             assert!(run(":passes").contains("== split"));
@@ -133,6 +135,65 @@ fn help_for_everything() {
     }
     assert!(session.run(":help literals").text.contains("seq("));
     assert!(session.run(":help data").text.contains("steps 12"));
+}
+
+/// Training on a file goes on where it stopped, with what the optimiser remembers; weights from elsewhere are
+/// where it begins.
+#[test]
+fn training_on_a_file_goes_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = folder.path().join("text.txt");
+    std::fs::write(&text, "abcd dcba abcd\n".repeat(60)).unwrap();
+    let text = text.display().to_string();
+    on_large_stack(|| {
+        let begun = || {
+            let mut session = Session::default();
+            done(&mut session, MODELS[0].1);
+            session
+        };
+        let weights = |session: &mut Session| done(session, ":all Chars.embed");
+        let (mut once, mut twice) = (begun(), begun());
+        done(&mut once, &format!(":train 6 from {text}"));
+        done(&mut twice, &format!(":train 3 from {text}"));
+        let said = done(&mut twice, &format!(":train 3 from {text}"));
+        assert!(said.contains("3 steps on") && said.contains("(6 in all)"), "{said}");
+        assert_eq!(weights(&mut once), weights(&mut twice));
+        // A step from weights of another training is not one from the first weights.
+        let mut other = begun();
+        done(&mut other, ":set V = 6");
+        done(&mut other, ":train 20");
+        let before = weights(&mut other);
+        done(&mut other, &format!(":train 1 from {text}"));
+        let mut first = begun();
+        done(&mut first, &format!(":train 1 from {text}"));
+        assert_ne!(weights(&mut other), before);
+        assert_ne!(weights(&mut other), weights(&mut first));
+        done(&mut other, ":weights Chars reset");
+        done(&mut other, &format!(":train 1 from {text}"));
+        assert_eq!(weights(&mut other), weights(&mut first));
+    });
+}
+
+/// A line of a file of trees is an example, and such a file is trained on.
+#[test]
+fn trees_from_a_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("trees.txt");
+    std::fs::write(&file, "(2 (0 a) (1 (2 b) (1 c)))\n(1 (0 b) (2 a))\n".repeat(10)).unwrap();
+    let file = file.display().to_string();
+    on_large_stack(|| {
+        let mut session = Session::default();
+        done(&mut session, MODELS[2].1);
+        let said = done(&mut session, &format!(":data from {file} line 2"));
+        assert!(
+            said.contains("tree 2 of") && said.contains("label: id(3) over tree n = [1, 0, 2]"),
+            "{said}"
+        );
+        assert!(done(&mut session, ":trace").contains("forward, n.leaf = 0 "));
+        assert!(done(&mut session, &format!(":train 2 from {file}")).contains("2 steps on"));
+        let reply = session.run(&format!(":data from {file} line 99"));
+        assert!(reply.failed && reply.text.contains("has 20 trees, there is no number 99"), "{}", reply.text);
+    });
 }
 
 /// A text is trained on in a session, and a run of the command line is loaded.

@@ -1,8 +1,8 @@
 //! Weight gradients: the sum over rows of `a[r, :]` times `b[r, :]`.
 //!
 //! That is a product whose contracted width is the rows, so it runs on the same tiles. Rows are taken in
-//! blocks of [`BLOCK`]; for each, strips of `b` and then single panels of `a` are packed, as large as the
-//! caches, and the tiles add to the result. Rows are added in order, whatever the blocks. The columns that a
+//! blocks of [`BLOCK`]; for each, strips of `b`, half of the second-level cache, and then single panels of `a` are
+//! packed, and the tiles add to the result. Rows are added in order, whatever the blocks. The columns that a
 //! worker is given are those of `a`: rows of the result.
 
 use cranelift_codegen::ir::condcodes::IntCC;
@@ -18,8 +18,8 @@ use crate::plan::{Outer, PANEL, Place};
 
 /// Rows summed at a time.
 const BLOCK: usize = 256;
-/// Panels of `b` packed at a time: with [`BLOCK`] rows of f32 they take 128 KiB.
-const STRIP: usize = 8;
+/// Bytes that may be packed of `b` at a time.
+const STRIP: usize = 512 << 10;
 
 /// Heights of tiles in a panel of `a` with this many columns: (first row, rows).
 fn heights(columns: usize, tiling: Tiling) -> Vec<(usize, usize)> {
@@ -31,6 +31,11 @@ pub fn tiles(outer: &Outer, tiling: Tiling) -> Vec<Shape> {
     let whole = if outer.m >= PANEL { PANEL } else { 0 };
     let all = heights(whole, tiling).into_iter().chain(heights(outer.m % PANEL, tiling));
     all.flat_map(|(_, rows)| tiling.ladder(rows, PANEL)).collect()
+}
+
+/// Panels of `b` packed at a time.
+fn strip_panels(outer: &Outer, code: &Code) -> usize {
+    outer.n.div_ceil(PANEL).min(STRIP / (BLOCK * PANEL * code.types.bytes))
 }
 
 /// Stack memory of one kernel.
@@ -62,9 +67,10 @@ pub fn outer(code: &mut Code, outer: &Outer) -> Result<(), EmitError> {
         let rows = code.columns();
         code.clear(out, rows, outer.n, outer.out.pitch)?;
     }
+    let strip = strip_panels(outer, code);
     let buffers = Buffers {
         left: code.stack(BLOCK * PANEL * bytes),
-        right: code.stack(STRIP * BLOCK * PANEL * bytes),
+        right: code.stack(strip * BLOCK * PANEL * bytes),
         tables: code.stack(2 * PANEL * 8),
         rows: [code.stack(BLOCK * 8), code.stack(BLOCK * 8)],
     };
@@ -83,13 +89,13 @@ pub fn outer(code: &mut Code, outer: &Outer) -> Result<(), EmitError> {
             let table = code.stack_address(buffers.rows[slot]);
             addresses(code, place, width, (first, rows), table)?;
         }
-        let (panels, strip) = (outer.n.div_ceil(PANEL), STRIP * PANEL);
-        let whole = panels / STRIP * strip;
-        code.count_constant(whole, strip, |code, column| {
-            part(code, outer, &buffers, out, Part { rows, column, panels: STRIP })
+        let panels = outer.n.div_ceil(PANEL);
+        let whole = panels / strip * strip;
+        code.count_constant(whole * PANEL, strip * PANEL, |code, column| {
+            part(code, outer, &buffers, out, Part { rows, column, panels: strip })
         })?;
-        let column = code.int(whole as i64);
-        match panels % STRIP {
+        let column = code.int((whole * PANEL) as i64);
+        match panels % strip {
             0 => Ok(()),
             panels => part(code, outer, &buffers, out, Part { rows, column, panels }),
         }
@@ -98,13 +104,8 @@ pub fn outer(code: &mut Code, outer: &Outer) -> Result<(), EmitError> {
 
 /// Packs a strip of `b` and adds to all rows of the result in these columns.
 fn part(code: &mut Code, outer: &Outer, buffers: &Buffers, out: Value, part: Part) -> Result<(), EmitError> {
-    let bytes = code.types.bytes;
     let (right, b_rows) = (code.stack_address(buffers.right), code.stack_address(buffers.rows[1]));
-    code.count_constant(part.panels * PANEL, PANEL, |code, within| {
-        let column = code.build.ins().iadd(part.column, within);
-        let to = code.element(right, within, BLOCK * bytes);
-        pack(code, (b_rows, part.rows), outer.n, column, to)
-    })?;
+    pack(code, (b_rows, part.rows), outer.n, (part.column, part.panels), right)?;
     let (from, to) = code.columns();
     let whole = outer.m / PANEL * PANEL;
     let last = code.int(whole as i64);
@@ -143,7 +144,7 @@ fn band(
     let a_rows = code.stack_address(buffers.tables);
     let out_rows = code.plus(a_rows, (PANEL * 8) as i64);
     let rows = code.stack_address(buffers.rows[0]);
-    pack(code, (rows, part.rows), outer.m, top, left)?;
+    pack(code, (rows, part.rows), outer.m, (top, 1), left)?;
     for row in 0..height {
         let at = code.plus(top, row as i64);
         let address = code.element(out, at, outer.out.pitch * bytes);
@@ -179,31 +180,41 @@ fn band(
     Ok(())
 }
 
-/// Copies the panel that begins at `column` of rows of `width` columns.
+/// Copies so many panels, from the one that begins at `column` on, of rows of `width` columns.
 fn pack(
     code: &mut Code,
-    rows: (Value, Value),
+    (table, rows): (Value, Value),
     width: usize,
-    column: Value,
+    (column, panels): (Value, usize),
     to: Value,
 ) -> Result<(), EmitError> {
-    let offset = code.scaled(column, code.types.bytes);
-    let whole = |code: &mut Code| {
+    let bytes = code.types.bytes;
+    let size = BLOCK * PANEL * bytes;
+    let offset = code.scaled(column, bytes);
+    let whole = |code: &mut Code, panels: usize| {
         // Behind the tiles.
         let gather = code.callees[code.callees.len() - 1];
-        code.build.ins().call(gather, &[rows.0, offset, to, rows.1]);
+        let [panels, size] = [panels, size].map(|number| code.int(number as i64));
+        code.build.ins().call(gather, &[table, offset, to, rows, panels, size]);
         Ok(())
     };
-    let last = width / PANEL * PANEL;
-    match (last, width - last) {
-        (_, 0) => whole(code),
-        (0, rest) => gather_columns(code, rows, offset, to, rest),
-        (_, rest) => {
-            let last = code.int(last as i64);
-            let is_whole = code.build.ins().icmp(IntCC::SignedLessThan, column, last);
-            code.either(is_whole, whole, |code| gather_columns(code, rows, offset, to, rest))
-        }
+    // The last panel of all may be a narrower one.
+    let rest = width % PANEL;
+    if rest == 0 {
+        return whole(code, panels);
     }
+    let narrow = |code: &mut Code| {
+        if panels > 1 {
+            whole(code, panels - 1)?;
+        }
+        let before = ((panels - 1) * PANEL * bytes) as i64;
+        let (offset, to) = (code.plus(offset, before), code.plus(to, ((panels - 1) * size) as i64));
+        gather_columns(code, (table, rows), offset, to, rest)
+    };
+    let edge = code.int((width - rest) as i64);
+    let end = code.plus(column, (panels * PANEL) as i64);
+    let is_whole = code.build.ins().icmp(IntCC::SignedLessThanOrEqual, end, edge);
+    code.either(is_whole, |code| whole(code, panels), narrow)
 }
 
 /// Puts the addresses of a block's rows of a place into a table.

@@ -96,14 +96,21 @@ fn panel_of(
     })
 }
 
-/// Parameters of [`gather`]: a table of the addresses of rows, where their columns begin in bytes, the panel, and
-/// the number of rows.
-pub const GATHER_PARAMS: usize = 4;
+/// Parameters of [`gather`]: a table of the addresses of rows, where their columns begin in bytes, the first panel,
+/// the number of rows, the number of panels, and the bytes from a panel to the next.
+pub const GATHER_PARAMS: usize = 6;
 
-/// Emits the function that copies a panel's columns of rows that lie anywhere, one behind the other.
+/// Emits the function that copies the columns of some panels, of rows that lie anywhere.
 pub fn gather(code: &mut Code) -> Result<(), EmitError> {
-    let [table, offset, to, rows] = code.params[..] else { return Ok(()) };
-    gather_columns(code, (table, rows), offset, to, PANEL)
+    let [table, offset, to, rows, panels, pitch] = code.params[..] else { return Ok(()) };
+    let zero = code.int(0);
+    code.count(zero, panels, 1, |code, panel| {
+        let skipped = code.scaled(panel, PANEL * code.types.bytes);
+        let offset = code.build.ins().iadd(offset, skipped);
+        let before = code.build.ins().imul(panel, pitch);
+        let to = code.build.ins().iadd(to, before);
+        gather_columns(code, (table, rows), offset, to, PANEL)
+    })
 }
 
 /// The same for a panel of which only so many columns exist, in line.

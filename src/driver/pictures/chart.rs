@@ -31,7 +31,7 @@ pub fn chart(title: &str, x_name: &str, y_name: &str, lines: &[Line]) -> Result<
     Ok(svg)
 }
 
-/// The norms of a flow, and below them the spectral radii where there are loops along sequences.
+/// The norms of a flow, and below them the spectral radii.
 ///
 /// # Errors
 /// No gradient reaches any state.
@@ -44,10 +44,7 @@ pub fn flow_chart(flow: &Flow) -> Result<String, PictureError> {
     let radii: Vec<Line> = flow
         .loops
         .iter()
-        .map(|radius| {
-            let points = radius.radii.iter().enumerate().map(|(at, &radius)| (at as f64, radius));
-            Line { name: format!("loop of {}", radius.states.join(", ")), points: points.collect() }
-        })
+        .map(|radius| Line { name: format!("loop of {}", radius.states.join(", ")), points: radius.points() })
         .collect();
     let axis = flow.states.first().map_or("t", |state| state.axis.as_str());
     let title = match flow.last {

@@ -31,6 +31,8 @@ pub struct Place {
     pub displacement: i32,
     /// Elements from one index of the last dimension to the next.
     pub stride: usize,
+    /// Bytes to the same element of the row that is worked on next, if that is known.
+    pub ahead: Option<i32>,
 }
 
 /// Which lanes a body works on.
@@ -309,7 +311,10 @@ impl Writer<'_> {
                 let a = self.get(*a)?;
                 let at = self.address()?;
                 match self.lanes {
-                    Lanes::All => self.machine.store(at, a),
+                    Lanes::All => {
+                        self.ask_ahead(Asked::ToWrite, at)?;
+                        self.machine.store(at, a)
+                    }
                     Lanes::Some => self.machine.store_masked(at, a, self.body.lanes),
                 }
             }
@@ -378,7 +383,7 @@ impl Writer<'_> {
 
     /// The memory of the step being written.
     fn address(&mut self) -> Result<MemoryOperand, EmitError> {
-        let Some(&Place { base, displacement, stride }) = self.body.places.get(&self.at) else {
+        let Some(&Place { base, displacement, stride, .. }) = self.body.places.get(&self.at) else {
             return Err(EmitError::Codegen(format!("step {} has no place", self.at)));
         };
         let base: Register = match BASES.get(base) {
@@ -407,9 +412,25 @@ impl Writer<'_> {
         let dense = self.body.places.get(&self.at).is_some_and(|place| place.stride > 0);
         match (dense, self.lanes) {
             (false, _) => self.machine.broadcast(to, at),
-            (true, Lanes::All) => self.machine.load(to, at),
+            (true, Lanes::All) => {
+                self.ask_ahead(Asked::ToRead, at)?;
+                self.machine.load(to, at)
+            }
             (true, Lanes::Some) => self.machine.load_masked(to, at, self.body.lanes),
         }
+    }
+
+    /// Asks for the line of the next row that lies where `at` does in this one.
+    fn ask_ahead(&mut self, asked: Asked, at: MemoryOperand) -> Result<(), EmitError> {
+        let ahead =
+            self.body.places.get(&self.at).filter(|place| place.stride == 1).and_then(|place| place.ahead);
+        let Some(ahead) = ahead else { return Ok(()) };
+        let displacement = at.displacement as i64 + i64::from(ahead);
+        if i32::try_from(displacement).is_err() {
+            return Ok(());
+        }
+        let at = MemoryOperand { displacement, ..at };
+        self.machine.prefetch(asked == Asked::ToWrite, at)
     }
 
     /// A loop index as integers.
@@ -459,6 +480,13 @@ impl Writer<'_> {
         self.machine.choose(larger, (value, best.into()), (here.into(), index), index, scratch)?;
         self.machine.choose(larger, (value, best.into()), (value.into(), best), best, scratch)
     }
+}
+
+/// What a line of memory is wanted for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Asked {
+    ToRead,
+    ToWrite,
 }
 
 /// What a reduction starts from.

@@ -232,6 +232,12 @@ impl Machine {
         Ok(self.asm.add_instruction(Instruction::with2(code, self.register(d), from)?)?)
     }
 
+    /// Asks for a line of memory, to be read or to be written soon; anything may be asked for.
+    pub fn prefetch(&mut self, to_write: bool, at: MemoryOperand) -> Result<(), EmitError> {
+        let code = if to_write { Code::Prefetchw_m8 } else { Code::Prefetcht0_m8 };
+        Ok(self.asm.add_instruction(Instruction::with1(code, at)?)?)
+    }
+
     /// A vector to memory.
     pub fn store(&mut self, to: MemoryOperand, a: Vector) -> Result<(), EmitError> {
         let code = match self.width {

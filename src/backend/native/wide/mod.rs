@@ -20,6 +20,7 @@ pub mod machine;
 pub mod panel;
 pub mod product;
 pub mod rows;
+pub mod schedule;
 pub mod steps;
 
 use cranelift_codegen::isa::{CallConv, TargetIsa};

@@ -18,6 +18,8 @@ use crate::plan::PANEL;
 
 /// Steps along `k` in one turn of the loop.
 const UNROLL: i64 = 4;
+/// Bytes that memory hands out together.
+const LINE: usize = 64;
 /// Bytes of a panel's row.
 const ROW: i64 = PANEL as i64 * 4;
 
@@ -105,6 +107,7 @@ impl Tile {
         self.each_sum(Motion::In)?;
         self.machine.asm.jmp(begin)?;
         self.machine.asm.set_label(&mut fresh)?;
+        self.claim()?;
         for sum in 0..rows * self.shape.vectors {
             let sum = Vector(sum as u8);
             self.machine.three(Three::Xor, sum, sum, sum)?;
@@ -190,6 +193,20 @@ impl Tile {
         }
         let panels = self.shape.vectors.div_ceil(self.vectors_of_panel());
         Ok(self.machine.asm.prefetcht1(ptr(rdx + PITCH * panels.min(2) as i32 + (step * ROW) as i32))?)
+    }
+
+    /// Asks for the lines that the sums will be written to, so that no store waits for memory.
+    fn claim(&mut self) -> Result<(), EmitError> {
+        if self.shape.rows == 1 {
+            return Ok(());
+        }
+        for row in 0..self.shape.rows {
+            self.machine.asm.mov(rdi, qword_ptr(rsi + 8 * row as i32))?;
+            for line in (0..self.shape.vectors * self.machine.width.bytes()).step_by(LINE) {
+                self.machine.asm.prefetchw(ptr(rdi + r9 + line as i32))?;
+            }
+        }
+        Ok(())
     }
 
     /// All sums from or to the result's rows: whole vectors, or at the right edge as far as there are columns.

@@ -19,6 +19,7 @@ use iced_x86::code_asm::{
 use super::body::{Accumulator, BASES, Body, Frame, INDEX, Lanes, Place as Spot, identity};
 use super::instructions::{Three, Two, Width};
 use super::machine::{Machine, Vector, memory};
+use super::schedule::schedule;
 use super::steps::{Step, Work, steps};
 use crate::backend::native::context::{SLOT_BYTES, Slots};
 use crate::backend::native::emit::EmitError;
@@ -142,7 +143,9 @@ impl<'p> Kernel<'p> {
 
     fn phase(&mut self, phase: &Phase) -> Result<Option<PhaseCode>, EmitError> {
         let width = self.machine.width;
-        let steps = steps(phase, width)?;
+        let held = |inst: &&Inst| matches!(inst, Inst::Reduce(..) | Inst::ArgMax(..));
+        let held = 2 * phase.body.iter().filter(held).count();
+        let steps = schedule(steps(phase, width)?, usize::from(width.registers()).saturating_sub(held));
         let mut code = PhaseCode {
             dims: phase.dims.clone(),
             reduced: phase.reduced,
@@ -190,7 +193,14 @@ impl<'p> Kernel<'p> {
         let displacement = i32::try_from(place.offset * 4).ok()?;
         let farthest = phase.dims.iter().zip(&place.strides).map(|(dim, stride)| dim * stride).max();
         i32::try_from(farthest.unwrap_or(0) * 4).ok()?;
-        Some(Spot { base, displacement, stride })
+        Some(Spot { base, displacement, stride, ahead: self.ahead(&place.at) })
+    }
+
+    /// Bytes to the same element of the next row, where it lies behind this one.
+    fn ahead(&self, at: &RowRef) -> Option<i32> {
+        let buffer = &self.plan.buffers[at.buffer];
+        let follows = matches!(at.row, Row::Same) && buffer.residency != Residency::Scratch;
+        follows.then(|| i32::try_from(buffer.width * 4).ok()).flatten()
     }
 
     fn pointer(&mut self, phase: &Phase, place: &Place) -> usize {

@@ -134,17 +134,17 @@ fn without_dead(steps: Vec<Work>) -> Vec<Work> {
     }
     let mut new = vec![0; steps.len()];
     let mut kept = Vec::new();
-    for (at, mut work) in steps.into_iter().enumerate().filter(|(at, _)| needed[*at]) {
-        work.rename(&new);
+    for (at, work) in steps.into_iter().enumerate().filter(|(at, _)| needed[*at]) {
         new[at] = kept.len();
-        kept.push(work);
+        kept.push(work.renamed(&new));
     }
     kept
 }
 
 impl Work {
-    fn rename(&mut self, new: &[Step]) {
-        let all: Vec<&mut Step> = match self {
+    /// The same with the steps that it reads under other numbers.
+    pub fn renamed(mut self, new: &[Step]) -> Work {
+        let all: Vec<&mut Step> = match &mut self {
             Work::Bits(_) | Work::Load(_) | Work::Index(_) => Vec::new(),
             Work::Two(_, a)
             | Work::Round(_, a)
@@ -159,6 +159,7 @@ impl Work {
         for step in all {
             *step = new[*step];
         }
+        self
     }
 }
 

@@ -5,25 +5,27 @@
 //! of an LSTM they do not. Pascanu, Mikolov and Bengio, "On the difficulty of training recurrent neural
 //! networks", ICML 2013; Hochreiter (1991).
 //!
-//! The norms are those of the adjoints that training computes. For the Jacobian every loop is cut: what it
-//! reads of earlier steps becomes an input, and forward mode multiplies by the derivative of one step (power
-//! iteration, at all steps at once). Both run in native code, in f64.
+//! The norms are those of the adjoints that training computes, in native code, in f64. `jacobian` multiplies by
+//! the derivative of one step; `rows` knows where the rows of a value lie on the axis of a loop.
 
-use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU32, Ordering};
+mod jacobian;
+mod rows;
+
+use std::sync::atomic::AtomicU32;
 
 use thiserror::Error;
 
 use super::example::{Example, ExampleError, Native};
-use crate::eval::{Feeds, InputData};
-use crate::grad::{GradError, adjoints, tangents};
+use crate::eval::Feeds;
+use crate::grad::{GradError, adjoints};
 use crate::ir::{
-    Access, Along, AxisId, AxisKind, AxisSet, Binary, Graph, InferError, InputSpec, NodeId, Op, Operand,
-    Origin, Output, OutputKind, Reduction, ScheduleError, Stage, ValueType, listing, schedule,
+    Along, AxisId, AxisSet, Binary, Graph, InferError, NodeId, Op, Operand, Origin, OutputKind, Reduction,
+    ScheduleError, Stage, ValueType, listing, schedule,
 };
+use crate::runtime::curve::{Series, bars, curve};
 
-/// Multiplications by the Jacobian; the radius is the mean growth of the second half.
-const TURNS: usize = 64;
+use jacobian::{depth, radius};
+use rows::{Rows, value};
 
 /// Why there is no flow.
 #[derive(Debug, Error)]
@@ -64,15 +66,17 @@ pub struct StateFlow {
     pub to_first: bool,
 }
 
-/// A loop and the spectral radius of the Jacobian of its states by those of the step before.
+/// A loop and the spectral radius of the Jacobian of its states by those that they are computed from.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Radius {
     /// Its states.
     pub states: Vec<String>,
     /// Its axis.
     pub axis: String,
-    /// By position.
-    pub radii: Vec<f64>,
+    /// What they are computed from: `the step before`, `those of a child`.
+    pub from: &'static str,
+    /// At every step; of a tree along every edge, with the depth of its lower end.
+    pub radii: Vec<(usize, f64)>,
 }
 
 /// How gradients travel through a model on one example.
@@ -82,7 +86,7 @@ pub struct Flow {
     pub model: String,
     /// States in their order.
     pub states: Vec<StateFlow>,
-    /// Loops along sequences.
+    /// Loops that have a square Jacobian.
     pub loops: Vec<Radius>,
     /// Whether only the loss of the last position counts.
     pub last: bool,
@@ -115,9 +119,7 @@ pub fn flow(
     let states = norms(graph, example, feeds, &cycles, last)?;
     let mut loops = Vec::new();
     for cycle in &cycles {
-        if graph.axis_kind(cycle.axis) != AxisKind::Tree {
-            loops.extend(radius(graph, example, feeds, cycle, stop)?);
-        }
+        loops.extend(radius(graph, example, feeds, cycle, stop)?);
     }
     Ok(Flow { model: graph.name.clone(), states, loops, last })
 }
@@ -179,26 +181,25 @@ fn norms(
     let mut states = Vec::new();
     let mut number = 0;
     for cycle in cycles {
-        for (state, name) in cycle.states.iter().zip(names(graph, &cycle.states)) {
-            let ty = graph.ty(*state);
-            let positions = example.positions(graph, AxisSet::one(cycle.axis));
+        let sets: Vec<AxisSet> = cycle.states.iter().map(|&state| graph.ty(state).axes).collect();
+        let rows = Rows::of(graph, feeds, cycle.axis, &sets)?;
+        let positions = example.positions(graph, AxisSet::one(cycle.axis));
+        for ((state, name), rows) in cycle.states.iter().zip(names(graph, &cycle.states)).zip(rows) {
             let adjoint = match found.contains_key(state) {
                 true => native.values(&number.to_string())?,
                 false => Vec::new(),
             };
             number += 1;
-            let size = adjoint.len() / positions.max(1);
-            let norm = |at: usize| {
-                let own = adjoint.get(at * size..(at + 1) * size).unwrap_or(&[]);
-                own.iter().map(|x| x * x).sum::<f64>().sqrt()
+            let size = graph.ty(*state).size();
+            let norm = |rows: Vec<usize>| {
+                let own = rows.iter().filter_map(|row| adjoint.get(row * size..(row + 1) * size)).flatten();
+                own.map(|x| x * x).sum::<f64>().sqrt()
             };
-            let own: Vec<f64> = (0..positions).map(norm).collect();
+            let own: Vec<f64> = rows.by_position(positions).into_iter().map(norm).collect();
             let axis = graph.axis_name(cycle.axis).to_string();
             let (axis, norms, to_first) = match example.trees.get(&axis) {
-                Some(tree) if ty.axes.contains(cycle.axis) => {
-                    (format!("depth in {axis}"), by_depth(tree, &own), cycle.backward)
-                }
-                _ => (axis, own, !cycle.backward),
+                Some(tree) => (format!("depth in {axis}"), by_depth(tree, &own), cycle.backward),
+                None => (axis, own, !cycle.backward),
             };
             states.push(StateFlow { name, axis, norms, to_first });
         }
@@ -210,7 +211,7 @@ fn norms(
 fn by_depth(tree: &crate::ir::Tree, norms: &[f64]) -> Vec<f64> {
     let mut sums: Vec<(f64, usize)> = Vec::new();
     for (node, norm) in norms.iter().enumerate() {
-        let depth = std::iter::successors(tree.parent(node), |&above| tree.parent(above)).count();
+        let depth = depth(tree, node);
         if sums.len() <= depth {
             sums.resize(depth + 1, (0.0, 0));
         }
@@ -251,160 +252,9 @@ fn seeds(graph: &mut Graph, last: bool) -> Result<Vec<(Operand, Operand)>, FlowE
     if found.is_empty() { Err(FlowError::NoLast(graph.name.clone())) } else { Ok(found) }
 }
 
-/// A value that a cut loop reads from an earlier step.
-struct Read {
-    /// Which of the loop's states, and how far back.
-    state: usize,
-    by: usize,
-    /// As it is read in the whole program.
-    source: Operand,
-    /// Inputs that stand for it and for its direction.
-    leaf: NodeId,
-    direction: NodeId,
-}
-
-fn radius(
-    graph: &Graph,
-    example: &Example,
-    feeds: &Feeds,
-    cycle: &Cycle,
-    stop: &AtomicU32,
-) -> Result<Option<Radius>, FlowError> {
-    // A state on a second axis has a Jacobian for each of its positions: none is shown.
-    let own = AxisSet::BATCH.with(cycle.axis);
-    if cycle.states.iter().any(|&state| graph.ty(state).axes != own) {
-        return Ok(None);
-    }
-    let mut cut = graph.clone();
-    let reads = cut_open(&mut cut, cycle);
-    // What is read is computed once, by the whole program.
-    let mut whole = graph.clone();
-    whole.outputs =
-        reads.iter().enumerate().map(|(number, read)| value(number.to_string(), read.source)).collect();
-    let mut native = Native::new(&whole, &[OutputKind::Value], feeds)?;
-    native.run(&feeds.inputs)?;
-    let mut inputs: BTreeMap<String, InputData> = feeds.inputs.clone();
-    for number in 0..reads.len() {
-        inputs.insert(format!("read.{number}"), InputData::Real(vec![native.values(&number.to_string())?]));
-    }
-    let seeds: Vec<(NodeId, NodeId)> = reads.iter().map(|read| (read.leaf, read.direction)).collect();
-    let found = tangents(&mut cut, &seeds, &cycle.states)?;
-    cut.outputs.clear();
-    for (number, state) in cycle.states.iter().enumerate() {
-        if let Some(&node) = found.get(state) {
-            cut.outputs.push(value(number.to_string(), node.into()));
-        }
-    }
-    let feeds = Feeds { inputs: inputs.clone(), ..feeds.clone() };
-    let mut native = Native::new(&cut, &[OutputKind::Value], &feeds)?;
-    let steps = example.positions(graph, AxisSet::one(cycle.axis));
-    let sizes: Vec<usize> = cycle.states.iter().map(|&state| graph.ty(state).size()).collect();
-    let most = reads.iter().map(|read| read.by).max().unwrap_or(1);
-    // By state and how far back: the vector at every step. Different everywhere, so that none is orthogonal.
-    let start = |number: usize, size: usize| -> Vec<f64> {
-        (0..steps * size).map(|at| 1.0 + 0.5 * ((at * 7 + number * 3) as f64).sin()).collect()
-    };
-    let mut vectors: Vec<Vec<Vec<f64>>> = sizes
-        .iter()
-        .enumerate()
-        .map(|(state, &size)| (0..most).map(|by| start(state + by, size)).collect())
-        .collect();
-    let mut growth = vec![0.0; steps];
-    for turn in 0..TURNS {
-        if stop.load(Ordering::Relaxed) != 0 {
-            return Err(FlowError::Interrupted);
-        }
-        for (number, read) in reads.iter().enumerate() {
-            let vector = vectors[read.state][read.by - 1].clone();
-            inputs.insert(format!("direction.{number}"), InputData::Real(vec![vector]));
-        }
-        native.run(&inputs)?;
-        for (state, kept) in vectors.iter_mut().enumerate() {
-            let next = match found.contains_key(&cycle.states[state]) {
-                true => native.values(&state.to_string())?,
-                false => vec![0.0; steps * sizes[state]],
-            };
-            kept.insert(0, next);
-            kept.truncate(most);
-        }
-        for (step, growth) in growth.iter_mut().enumerate() {
-            let norm = normalise(&mut vectors, &sizes, step);
-            if turn >= TURNS / 2 {
-                *growth += norm.max(f64::MIN_POSITIVE).ln();
-            }
-        }
-    }
-    let radii = growth.into_iter().map(|sum| (sum / (TURNS - TURNS / 2) as f64).exp());
-    let radii = radii.map(|radius| if radius < 1e-200 { 0.0 } else { radius }).collect();
-    let axis = graph.axis_name(cycle.axis).to_string();
-    Ok(Some(Radius { states: names(graph, &cycle.states), axis, radii }))
-}
-
-/// Puts an input in the place of everything that the loop reads of earlier steps.
-fn cut_open(graph: &mut Graph, cycle: &Cycle) -> Vec<Read> {
-    let mut reads: Vec<Read> = Vec::new();
-    for (state, &node) in cycle.states.iter().enumerate() {
-        for (user, index, access) in graph.users(node) {
-            let (Access::Delay { by, .. } | Access::Advance { by, .. }) = access else { continue };
-            if !cycle.nodes.contains(&user) {
-                continue;
-            }
-            let starts = *graph.op(user) == Op::Initially && index == 0;
-            let source = if starts { user.into() } else { Operand { node, access } };
-            let known = reads.iter().find(|read| read.source == source).map(|read| read.leaf);
-            let leaf = known.unwrap_or_else(|| {
-                let number = reads.len();
-                let origin = graph.node(node).origin;
-                let ty = graph.ty(node).clone();
-                let mut input = |name: String| {
-                    graph.inputs.push(InputSpec { name: name.clone(), ty: ty.clone(), observed: false });
-                    graph.leaf(Op::Input(name), ty.clone(), origin, None)
-                };
-                let leaf = input(format!("read.{number}"));
-                let direction = input(format!("direction.{number}"));
-                reads.push(Read { state, by: by as usize, source, leaf, direction });
-                leaf
-            });
-            if starts {
-                graph.replace(user, leaf.into());
-            } else {
-                let mut operands = graph.operands(user);
-                operands[index] = leaf.into();
-                graph.set_operands(user, &operands);
-            }
-        }
-    }
-    reads
-}
-
-/// The norm of the vectors at a step, of which they are freed.
-fn normalise(vectors: &mut [Vec<Vec<f64>>], sizes: &[usize], step: usize) -> f64 {
-    let mut sum = 0.0;
-    for (kept, size) in vectors.iter().zip(sizes) {
-        for vector in kept {
-            sum += vector[step * size..(step + 1) * size].iter().map(|x| x * x).sum::<f64>();
-        }
-    }
-    let norm = sum.sqrt();
-    if norm > 0.0 && norm.is_finite() {
-        for (kept, size) in vectors.iter_mut().zip(sizes) {
-            for vector in kept {
-                vector[step * size..(step + 1) * size].iter_mut().for_each(|x| *x /= norm);
-            }
-        }
-    }
-    norm
-}
-
-fn value(name: String, value: Operand) -> Output {
-    Output { kind: OutputKind::Value, name, value }
-}
-
 impl Flow {
     /// The chart as text, and the numbers that matter in words.
     pub fn text(&self) -> String {
-        use crate::runtime::curve::{Series, curve};
-        let marks = ['*', 'o', '+', 'x', '#', '@'];
         let whose = if self.last { "the loss of the last position" } else { "the loss" };
         let mut text = format!("{}: norm of the gradient of {whose}, log10\n\n", self.model);
         let axes: Vec<&str> = self.states.iter().map(|state| state.axis.as_str()).collect();
@@ -416,12 +266,8 @@ impl Flow {
             done.push(axis);
             let own: Vec<&StateFlow> = self.states.iter().filter(|state| state.axis == axis).collect();
             let points: Vec<Vec<(f64, f64)>> = own.iter().map(|state| logarithms(&state.norms)).collect();
-            let series: Vec<Series> = own
-                .iter()
-                .zip(&points)
-                .zip(marks.iter().cycle())
-                .map(|((state, points), &mark)| Series { name: &state.name, mark, points })
-                .collect();
+            let series: Vec<Series> =
+                own.iter().zip(&points).map(|(state, points)| Series { name: &state.name, points }).collect();
             text += &curve(&series, axis, 60, 12);
             text.push('\n');
         }
@@ -476,14 +322,30 @@ impl StateFlow {
 }
 
 impl Radius {
+    /// The radius at each step or depth: of several edges the mean.
+    pub fn points(&self) -> Vec<(f64, f64)> {
+        let mut found: Vec<(usize, f64, usize)> = Vec::new();
+        for &(at, radius) in &self.radii {
+            match found.last_mut() {
+                Some((known, sum, count)) if *known == at => (*sum, *count) = (*sum + radius, *count + 1),
+                _ => found.push((at, radius, 1)),
+            }
+        }
+        found.into_iter().map(|(at, sum, count)| (at as f64, sum / count as f64)).collect()
+    }
+
     fn words(&self) -> String {
-        let low = self.radii.iter().copied().fold(f64::INFINITY, f64::min);
-        let high = self.radii.iter().copied().fold(0.0, f64::max);
-        let mean = self.radii.iter().sum::<f64>() / self.radii.len().max(1) as f64;
-        format!(
-            "spectral radius of the Jacobian of {} by the step before: {mean:.3} in the mean, {low:.3} to {high:.3}",
-            self.states.join(", ")
-        )
+        let radii = || self.radii.iter().map(|(_, radius)| *radius);
+        let states = self.states.join(", ");
+        let what = format!("spectral radius of the Jacobian of {states} by {}", self.from);
+        if self.radii.is_empty() {
+            return format!("{what}: there is no such step");
+        }
+        let low = radii().fold(f64::INFINITY, f64::min);
+        let high = radii().fold(0.0, f64::max);
+        let mean = radii().sum::<f64>() / self.radii.len() as f64;
+        let means: Vec<f64> = self.points().into_iter().map(|(_, radius)| radius).collect();
+        format!("{what}: {mean:.3} in the mean, {low:.3} to {high:.3}\n  {}", bars(&means, 60))
     }
 }
 
@@ -526,7 +388,7 @@ mod tests {
             let expected = 2f64.sqrt() * 0.5f64.powi(8 - i32::try_from(step).unwrap());
             assert!((norm - expected).abs() < 1e-12, "{step}: {norm}, not {expected}");
         }
-        assert!(found.loops[0].radii.iter().all(|radius| (radius - 0.5).abs() < 1e-9), "{found:?}");
+        assert!(found.loops[0].radii.iter().all(|(_, radius)| (radius - 0.5).abs() < 1e-9), "{found:?}");
         assert!(found.text().contains("a factor of 0.500 a step"), "{}", found.text());
     }
 
@@ -544,7 +406,7 @@ mod tests {
           loss l = sum(h[last])
         }";
         let found = of(source, 6, &[]);
-        assert!(found.loops[0].radii.iter().all(|radius| (radius - 1.0).abs() < 0.02), "{found:?}");
+        assert!(found.loops[0].radii.iter().all(|(_, radius)| (radius - 1.0).abs() < 0.02), "{found:?}");
     }
 
     /// The gates of a GRU read a matrix whole and in parts in one program.
@@ -556,7 +418,85 @@ mod tests {
             );
             let found = of(&source, 5, &[]);
             assert!(found.states.iter().any(|state| state.norms.iter().all(|norm| *norm > 0.0)), "{found:?}");
-            assert!(found.loops.iter().all(|radius| radius.radii.iter().all(|radius| radius.is_finite())));
+            assert!(
+                found.loops.iter().all(|radius| radius.radii.iter().all(|(_, radius)| radius.is_finite()))
+            );
+        }
+    }
+
+    /// A linear map at every edge: the first children's halves, the second's turns and shortens.
+    #[test]
+    fn trees_have_a_radius_at_every_edge() {
+        let source = "cell Up(H) over tree n {
+          input x: [H]
+          state h: [H]
+          param L, R: [H, H]
+          h[n] = x + L @ h[left] + R @ h[right]
+        }
+        model M(H = 2) {
+          input x: [H] over tree n
+          h = Up(H)(x)
+          loss l = sum(h[root])
+        }";
+        let (half, turn) = ([0.5, 0.0, 0.0, 0.5], [0.0, -0.25, 0.25, 0.0]);
+        let found = of(source, 7, &[("h.L", &half), ("h.R", &turn)]);
+        let radii = &found.loops[0].radii;
+        assert_eq!(radii.iter().map(|(depth, _)| *depth).collect::<Vec<_>>(), [1, 1, 2, 2, 2, 2]);
+        for (at, expected) in [0.5, 0.25, 0.5, 0.5, 0.25, 0.25].into_iter().enumerate() {
+            assert!((radii[at].1 - expected).abs() < 1e-9, "{found:?}");
+        }
+        assert!(found.text().contains("by those of a child: 0.375 in the mean"), "{}", found.text());
+    }
+
+    /// Any number of children, each with a gate of its own, and a state from the root downwards.
+    #[test]
+    fn children_and_parents() {
+        let source = "cell Sum(H) over tree n {
+          input x: [H]
+          state h: [H]
+          h[n] = x + sum(0.5 * h[child] over child)
+        }
+        cell Down(H) over tree n {
+          input x: [H]
+          state d: [H]
+          d[n] = x + 0.25 * d[parent]
+        }
+        model M(H = 2) {
+          input x: [H] over tree n
+          h = Sum(H)(x)
+          d = Down(H)(h)
+          loss l = sum(d[n])
+        }";
+        let found = of(source, 6, &[]);
+        let radii = |of: &str| {
+            let own = found.loops.iter().find(|radius| radius.from == of).map(|radius| radius.radii.clone());
+            own.unwrap_or_default()
+        };
+        for (of, expected) in [("those of a child", 0.5), ("those of the parent", 0.25)] {
+            let radii = radii(of);
+            assert_eq!(radii.len(), 5, "{of}: {found:?}");
+            assert!(radii.iter().all(|(_, radius)| (radius - expected).abs() < 1e-9), "{of}: {found:?}");
+        }
+    }
+
+    /// A state for every pair of positions: its step is a map of all rows on the other axis.
+    #[test]
+    fn states_over_two_axes() {
+        let source = "model M {
+          input x: [] over s
+          input y: [] over t
+          state g: [] over t, s
+          g[t, s] = x + y + 0.5 * g[t-1, s] + 0.25 * mean(g[t-1, s] over s)
+          loss l = mean(g[t.last] over s)
+        }";
+        let found = of(source, 5, &[]);
+        assert_eq!((found.states[0].axis.as_str(), found.states[0].norms.len()), ("t", 5));
+        // All rows alike grow by a half and a quarter.
+        assert_eq!(found.loops[0].radii.len(), 5);
+        assert!(found.loops[0].radii.iter().all(|(_, radius)| (radius - 0.75).abs() < 1e-6), "{found:?}");
+        // Of rows alike the norm falls by that, too.
+        for pair in found.states[0].norms.windows(2) {
+            assert!((pair[0] / pair[1] - 0.75).abs() < 1e-9, "{found:?}");
         }
     }
 }
