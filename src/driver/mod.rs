@@ -30,6 +30,7 @@ mod front;
 pub mod generate;
 pub mod gradcheck;
 mod gradient;
+mod groups;
 pub mod machine;
 mod material;
 pub mod pictures;
