@@ -14,6 +14,8 @@ mod programs;
 mod running;
 #[path = "cli/session.rs"]
 mod session;
+#[path = "cli/tables.rs"]
+mod tables;
 #[path = "cli/training.rs"]
 mod training;
 #[path = "cli/trees.rs"]

@@ -18,6 +18,7 @@ mod inspect;
 mod native;
 mod output;
 mod repl;
+mod sources;
 mod training;
 mod using;
 
@@ -26,7 +27,6 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::driver::corpus::Source;
 use failure::Failure;
 
 /// The stack that commands run on: deep expressions are walked recursively, within the parser's limits.
@@ -63,7 +63,7 @@ enum Command {
     /// Lay out files in the one way
     Fmt(inspect::Fmt),
     /// Train a model
-    Train(training::Train),
+    Train(Box<training::Train>),
     /// Measure a trained model
     Eval(using::Eval),
     /// Write text with a trained model
@@ -112,11 +112,6 @@ fn binding(text: &str) -> Result<(String, usize), String> {
         Ok(0) | Err(_) => Err(format!("`{size}` is not a whole number above 0")),
         Ok(size) => Ok((name.to_string(), size)),
     }
-}
-
-/// The data that one of the flags names.
-fn source(text: Option<PathBuf>, trees: Option<PathBuf>, npz: Option<PathBuf>) -> Option<Source> {
-    text.map(Source::Text).or(trees.map(Source::Trees)).or(npz.map(Source::Npz))
 }
 
 /// A whole number above 0.

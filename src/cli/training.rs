@@ -5,10 +5,11 @@ use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{ArgGroup, Args};
+use clap::Args;
 
 use super::failure::Failure;
 use super::output::print;
+use super::sources::{ReadingFlags, Sources};
 use crate::driver::machine::MachineName;
 use crate::driver::timings::Timings;
 use crate::driver::train::{Ending, Job, Outcome, train};
@@ -17,18 +18,22 @@ use crate::runtime::interrupt::Interrupt;
 use crate::runtime::progress::Display;
 
 #[derive(Debug, Args)]
-#[command(
-    group = ArgGroup::new("data").args(["text", "trees", "npz"]),
-    after_help = "Examples:
+#[command(after_help = "Examples:
   rnnc train examples/charlm.rnn --text book.txt --out run.safetensors
-  rnnc train examples/sentiment.rnn --npz reviews.npz --valid more.npz --epochs 3 --out run.safetensors
+  rnnc train examples/sentiment.rnn --data reviews.csv --valid more.csv --epochs 3 --out run.safetensors
+  rnnc train examples/translate.rnn --lines source=train.de --lines target=train.en --out run.safetensors
   rnnc train examples/treebank.rnn --trees train.txt --valid dev.txt --out run.safetensors
   rnnc train --resume --out run.safetensors --epochs 20
 
+Records have a field for each input, of its name. A field of ids along an axis is a text that is split into words
+(--tokens chars: characters), or a JSON list; numbers along an axis stand between white space, or are a JSON list. An id
+without an axis is a class: a name, or a whole number from 0. Words that the training part does not have (or fewer
+than `min_count` times) are the unknown word, id 0; what a model writes ends with END. With --rows steps the rows are the steps of a
+long sequence. All of this can stand in the `train` block: tokens, columns, rows, group, window, standardize.
+
 Trees are one a line, `(label word)` at a leaf and `(label child child …)` above; labels may be left out, and a node
 above may have a word of its own, `(label word child child …)`. Labels are whole numbers from 0, or names.
-A word that the training part does not have (or fewer than `min_count` times) is the unknown word, id 0."
-)]
+A word that the training part does not have (or fewer than `min_count` times) is the unknown word, id 0.")]
 pub(super) struct Train {
     /// The program (not needed with --resume)
     #[arg(required_unless_present = "resume")]
@@ -39,18 +44,22 @@ pub(super) struct Train {
     /// Bind a dimension (may be repeated)
     #[arg(long, value_name = "DIM=SIZE", value_parser = super::binding)]
     set: Vec<(String, usize)>,
-    /// Train on a text, character by character
-    #[arg(long, value_name = "FILE", required_unless_present_any = ["trees", "npz", "resume"])]
-    text: Option<PathBuf>,
-    /// Train on trees, one a line
-    #[arg(long, value_name = "FILE")]
-    trees: Option<PathBuf>,
-    /// Train on examples: arrays named as the model's inputs, parents of nodes as `n.parent`
-    #[arg(long, value_name = "FILE")]
-    npz: Option<PathBuf>,
+    #[command(flatten)]
+    sources: Sources,
+    #[command(flatten)]
+    reading: ReadingFlags,
+    /// Begin with a matrix from a file: words and vectors as text, .npz or .safetensors (may be repeated)
+    #[arg(long, value_name = "PARAM=FILE", value_parser = super::sources::file)]
+    load: Vec<(String, PathBuf)>,
+    /// Words that occur fewer times are the unknown word
+    #[arg(long, value_name = "N", value_parser = super::count)]
+    min_count: Option<usize>,
     /// Measure by other data after each epoch
     #[arg(long, value_name = "FILE", conflicts_with = "holdout")]
     valid: Option<PathBuf>,
+    /// The same where the data is --lines (may be repeated, one for each input)
+    #[arg(long, value_name = "INPUT=FILE", conflicts_with = "holdout", value_parser = super::sources::file)]
+    valid_lines: Vec<(String, PathBuf)>,
     /// Measure by this part of the data, its end, and do not train on it [default: 0.1]
     #[arg(long, value_name = "FRACTION", value_parser = fraction)]
     holdout: Option<f64>,
@@ -96,7 +105,7 @@ fn fraction(text: &str) -> Result<f64, String> {
 impl Train {
     pub fn run(self) -> Result<(), Failure> {
         let timings = self.timings;
-        let job = self.job();
+        let job = self.job()?;
         let interrupt = Interrupt::install().map_err(Failure::of)?;
         let display = if std::io::stderr().is_terminal() { Display::Bar } else { Display::Lines };
         let outcome = train(&job, display, Box::new(std::io::stdout()), &interrupt)?;
@@ -104,14 +113,24 @@ impl Train {
         if timings { print(&times(&outcome.timings)) } else { Ok(()) }
     }
 
-    fn job(self) -> Job {
-        Job {
+    fn job(self) -> Result<Job, Failure> {
+        let source = self.sources.source()?;
+        if source.is_none() && !self.resume {
+            return Err(Failure::Usage(
+                "there is nothing to train on: give --text, --data, --lines, --trees or --npz".to_string(),
+            ));
+        }
+        Ok(Job {
             file: self.file,
             model: self.model,
             set: self.set,
-            source: super::source(self.text, self.trees, self.npz),
+            source,
             valid: self.valid,
+            valid_lines: self.valid_lines,
             holdout: self.holdout,
+            reading: self.reading.changes(),
+            load: self.load,
+            min_count: self.min_count,
             epochs: self.epochs,
             batch: self.batch,
             truncate: self.truncate,
@@ -122,7 +141,7 @@ impl Train {
             resume: self.resume,
             machine: self.device,
             timings: self.timings,
-        }
+        })
     }
 }
 

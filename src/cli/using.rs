@@ -7,6 +7,8 @@ use clap::{Args, ValueEnum};
 use super::ModelArguments;
 use super::failure::Failure;
 use super::output::print;
+use super::sources::{RecordFlags, Sources};
+use crate::driver::corpus::Source;
 use crate::driver::evaluate::evaluate;
 use crate::driver::generate::{Request, generate};
 use crate::driver::machine::MachineName;
@@ -15,20 +17,14 @@ use crate::driver::summary::thousands;
 
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  rnnc eval run.safetensors\n  rnnc eval run.safetensors --text another.txt\n  rnnc eval run.safetensors --trees test.txt"
+    after_help = "Examples:\n  rnnc eval run.safetensors\n  rnnc eval run.safetensors --text another.txt\n  rnnc eval run.safetensors --trees test.txt\n  rnnc eval run.safetensors --data test.csv\n\n\
+                  Without data it is measured on what was held out in training."
 )]
 pub(super) struct Eval {
     /// A run of `rnnc train`
     run: PathBuf,
-    /// Measure on all of this text [default: what was held out in training]
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["trees", "npz"])]
-    text: Option<PathBuf>,
-    /// Measure on all of these trees
-    #[arg(long, value_name = "FILE", conflicts_with = "npz")]
-    trees: Option<PathBuf>,
-    /// Measure on all of these examples
-    #[arg(long, value_name = "FILE")]
-    npz: Option<PathBuf>,
+    #[command(flatten)]
+    sources: Sources,
     /// Threads [default: one for each core]
     #[arg(long, value_name = "N", value_parser = super::count)]
     threads: Option<usize>,
@@ -39,7 +35,7 @@ pub(super) struct Eval {
 
 impl Eval {
     pub fn run(self) -> Result<(), Failure> {
-        let source = super::source(self.text, self.trees, self.npz);
+        let source = self.sources.source()?;
         let machine = self.device.open()?;
         let found = evaluate(&self.run, source.as_ref(), self.threads.unwrap_or(0), &machine)?;
         let mut text = format!("{}: {} {}\n", found.what, thousands(found.count), found.unit);
@@ -127,11 +123,13 @@ pub(super) struct Run {
     #[arg(long, value_name = "W.safetensors")]
     weights: PathBuf,
     /// The inputs, by their names
-    #[arg(long, value_name = "IN.npz", required_unless_present = "trees")]
+    #[arg(long, value_name = "IN.npz")]
     input: Option<PathBuf>,
     /// Trees in the place of --input, read with the vocabulary of the run in --weights
     #[arg(long, value_name = "FILE", conflicts_with = "input")]
     trees: Option<PathBuf>,
+    #[command(flatten)]
+    records: RecordFlags,
     /// Where every named value goes
     #[arg(long, value_name = "OUT.npz")]
     output: PathBuf,
@@ -151,10 +149,13 @@ pub(super) struct Run {
 
 impl Run {
     pub fn run(self) -> Result<(), Failure> {
-        let model = self.model.read()?;
-        let Some(input) = super::source(None, self.trees, self.input) else {
-            return Err(Failure::Usage("there are no inputs: give --input or --trees".to_string()));
+        let other = self.trees.map(Source::Trees).or(self.input.map(Source::Npz));
+        let Some(input) = self.records.source_or(other)? else {
+            return Err(Failure::Usage(
+                "there are no inputs: give --input, --trees, --data or --lines".to_string(),
+            ));
         };
+        let model = self.model.read()?;
         let request = run::Request {
             weights: self.weights,
             input,

@@ -5,8 +5,8 @@
 //! select [1, 0]                                      7 - - | 4 1 2    padded to the longer one
 //! ```
 //!
-//! Where examples come from is not known here: `arrays` reads them from an archive, `treebank` from a text
-//! of trees.
+//! Where examples come from is not known here: `table` reads them from records, `arrays` from an archive,
+//! `treebank` from a text of trees.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -21,6 +21,10 @@ use crate::plan::Plan;
 use crate::runtime::initializer::Initializer;
 use crate::runtime::layout::Lengths;
 use crate::runtime::program::Real;
+
+/// Batches that are sorted by length together: long enough that they are of like length, short enough that
+/// their make-up differs from epoch to epoch.
+const SORTED: usize = 50;
 
 /// The trees of examples by the name of their axis, one an example.
 pub type Trees = BTreeMap<String, Vec<Arc<Tree>>>;
@@ -170,6 +174,15 @@ impl Dataset {
             data.inputs.push(Input { name: spec.name.clone(), axes, width, starts: None, values });
         }
         data
+    }
+
+    /// The length of each example: the sum of those along its axes; empty where there are trees, whose levels
+    /// are batched whatever their sizes.
+    pub fn sequence_lengths(&self) -> Vec<usize> {
+        if !self.trees.is_empty() {
+            return Vec::new();
+        }
+        (0..self.examples).map(|example| self.lengths.values().map(|all| all[example]).sum()).collect()
     }
 
     /// All examples as the interpreter takes them.
@@ -329,13 +342,37 @@ fn within(length: usize, steps: &Range<usize>) -> usize {
     length.min(steps.end).saturating_sub(steps.start)
 }
 
+/// A shuffled order as one of batches of like length: some batches at once are sorted by `lengths`, and all of
+/// them are shuffled again. Nothing changes where all lengths are equal.
+pub fn of_like_length(order: &[usize], lengths: &[usize], batch: usize, seed: u64, epoch: u64) -> Vec<usize> {
+    let length = |example: usize| lengths.get(example).copied().unwrap_or(0);
+    let mut order = order.to_vec();
+    if order.windows(2).all(|pair| length(pair[0]) == length(pair[1])) {
+        return order;
+    }
+    order
+        .chunks_mut(batch.saturating_mul(SORTED))
+        .for_each(|own| own.sort_by_key(|&example| length(example)));
+    // A last batch that is not full stays the last.
+    let full = order.len() / batch;
+    let batches = shuffle((0..full).collect(), seed, epoch, 0x5F10);
+    let mut sorted: Vec<usize> =
+        batches.iter().flat_map(|&at| &order[at * batch..(at + 1) * batch]).copied().collect();
+    sorted.extend(&order[full * batch..]);
+    sorted
+}
+
 /// The examples `range` in the order of an epoch: a shuffle that seed and epoch alone decide.
 pub fn shuffled(range: Range<usize>, seed: u64, epoch: u64) -> Vec<usize> {
-    let mut order: Vec<usize> = range.collect();
+    shuffle(range.collect(), seed, epoch, 0x5F0F)
+}
+
+/// A shuffle by a stream of random numbers of its own.
+fn shuffle(mut order: Vec<usize>, seed: u64, epoch: u64, stream: u32) -> Vec<usize> {
     let key = [seed as u32, (seed >> 32) as u32];
     // Fisher and Yates, from the end.
     for last in (1..order.len()).rev() {
-        let words = philox4x32([last as u32, (last as u64 >> 32) as u32, epoch as u32, 0x5F0F], key);
+        let words = philox4x32([last as u32, (last as u64 >> 32) as u32, epoch as u32, stream], key);
         let random = u64::from(words[0]) << 32 | u64::from(words[1]);
         // The high half of a product with 2^64 spread evenly.
         let at = (u128::from(random) * (last as u128 + 1)) >> 64;
@@ -357,5 +394,26 @@ mod tests {
         assert_eq!(first, shuffled(3..40, 1, 0));
         assert_ne!(first, shuffled(3..40, 1, 1));
         assert_ne!(first, shuffled(3..40, 2, 0));
+    }
+
+    #[test]
+    fn batches_are_of_like_length() {
+        let lengths: Vec<usize> = (0..103).map(|example| example * 37 % 11).collect();
+        let order = shuffled(0..103, 1, 0);
+        let sorted = of_like_length(&order, &lengths, 10, 1, 0);
+        let mut all = sorted.clone();
+        all.sort_unstable();
+        assert_eq!(all, (0..103).collect::<Vec<_>>());
+        for chosen in sorted.chunks(10) {
+            let own: Vec<usize> = chosen.iter().map(|&example| lengths[example]).collect();
+            assert!(own.iter().max().unwrap() - own.iter().min().unwrap() <= 2, "{own:?}");
+        }
+        // Not the short ones first.
+        let firsts: Vec<usize> = sorted.chunks(10).map(|chosen| lengths[chosen[0]]).collect();
+        assert!(!firsts.is_sorted(), "{firsts:?}");
+        assert_eq!(sorted, of_like_length(&order, &lengths, 10, 1, 0));
+        assert_ne!(sorted, of_like_length(&shuffled(0..103, 1, 1), &lengths, 10, 1, 1));
+        assert_eq!(order, of_like_length(&order, &[7; 103], 10, 1, 0));
+        assert_eq!(order, of_like_length(&order, &[], 10, 1, 0));
     }
 }

@@ -21,7 +21,7 @@ use thiserror::Error;
 use super::batch::{Batch, BatchError, Feed, threads};
 use super::carried::Carried;
 use super::compile::{CompileError, Pipeline};
-use super::corpus::{self, Characters, CorpusError, Examples, Source};
+use super::corpus::{self, CorpusError, Examples, Known, Source, Stream};
 use super::data::Dataset;
 use super::figures::{Figures, Tally};
 use super::machine::Machine;
@@ -66,7 +66,7 @@ pub enum EvaluateError {
     Kind {
         /// The run's file.
         run: PathBuf,
-        /// `a text (--text)`, `examples (--npz)` or `trees (--trees)`.
+        /// `a text (--text)`, `examples (--npz)`, `trees (--trees)` or `records (--data, --lines)`.
         trained: &'static str,
     },
     /// A run that held nothing out.
@@ -83,7 +83,7 @@ pub enum EvaluateError {
 /// The model looks ahead: what does, with its place.
 pub fn chunked(model: &Model, graph: &Graph, input: &TextInput) -> Result<Graph, SessionError> {
     let cure = "a text is one long sequence that is read chunk by chunk; a model that looks at all of a \
-                sequence is trained on examples (--npz)";
+                sequence is trained on examples (--data, --npz)";
     match graph.find_axis(&input.axis) {
         Some(axis) => model.cut(graph, axis, cure),
         None => Ok(graph.clone()),
@@ -227,27 +227,30 @@ pub fn evaluate(
     };
     let whole = source.is_some();
     let source = source.cloned().map_or_else(own, Ok)?;
-    let valid = note("valid").map(Path::new);
+    let valid = note("valid").and_then(|location| source.like_kept(location));
     let fraction = run.meta.settings.holdout.unwrap_or(0.0);
-    let what = match (whole, valid) {
-        (true, _) => source.path().display().to_string(),
-        (false, Some(valid)) => valid.display().to_string(),
-        (false, None) => format!("the held-out part of {}", source.path().display()),
+    let what = match (whole, &valid) {
+        (true, _) => source.describe(),
+        (false, Some(valid)) => valid.describe(),
+        (false, None) => format!("the held-out part of {}", source.describe()),
     };
     let nothing = || EvaluateError::NothingHeldOut { run: path.to_path_buf() };
     let meta = &run.meta;
-    let trained = match (&meta.vocabulary, &meta.words) {
-        (Some(_), _) => ("text", "a text (--text)"),
-        (None, Some(_)) => ("trees", "trees (--trees)"),
-        (None, None) => ("npz", "examples (--npz)"),
+    let (fits, trained) = match (&meta.vocabulary, &meta.words, &meta.fields) {
+        (Some(_), ..) => (matches!(source, Source::Text(_)), "a text (--text)"),
+        (None, Some(_), _) => (matches!(source, Source::Trees(_)), "trees (--trees)"),
+        (None, None, Some(_)) => {
+            (matches!(source, Source::Table(..) | Source::Lines(_)), "records (--data, --lines)")
+        }
+        (None, None, None) => (matches!(source, Source::Npz(_)), "examples (--npz)"),
     };
-    if source.kind() != trained.0 {
-        return Err(EvaluateError::Kind { run: path.to_path_buf(), trained: trained.1 });
+    if !fits {
+        return Err(EvaluateError::Kind { run: path.to_path_buf(), trained });
     }
     if let (Source::Text(file), Some(vocabulary)) = (&source, &meta.vocabulary) {
         let ids = match whole {
             true => corpus::ids(file, vocabulary)?,
-            false => Characters::load(file, valid, fraction, vocabulary)?.held_out,
+            false => Stream::load(file, valid.as_ref().map(Source::path), fraction, vocabulary)?.held_out,
         };
         if ids.is_empty() {
             return Err(nothing());
@@ -255,12 +258,12 @@ pub fn evaluate(
         let input = model.text_input()?;
         let mut evaluator = Evaluator::new(&model, Some(&input), run.weights(), &pool, machine)?;
         let figures = evaluator.stream(run.weights(), &ids)?;
-        return Ok(Evaluation { what, count: ids.len(), unit: "characters", figures });
+        return Ok(Evaluation { what, count: ids.len(), unit: vocabulary.unit(), figures });
     }
     let mut evaluator = Evaluator::new(&model, None, run.weights(), &pool, machine)?;
     let examples = match whole {
-        true => Examples::of(corpus::examples(&source, &graph, meta.words.as_ref())?),
-        false => Examples::load(&source, valid, fraction, &graph, meta.words.as_ref())?,
+        true => Examples::of(corpus::examples(&source, &graph, Known::of(meta))?),
+        false => Examples::load(&source, valid.as_ref(), fraction, &graph, Known::of(meta))?,
     };
     let (data, range) = match whole {
         true => (examples.data(), examples.training()),

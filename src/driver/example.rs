@@ -21,14 +21,18 @@ use thiserror::Error;
 use super::arrays::DataError;
 use super::batch::{Batch, BatchError, Feed, threads};
 use super::compile::{CompileError, program};
+use super::corpus::Source;
 use super::data::Dataset;
 use super::session::{Model, SessionError, parameter_specs};
+use super::table::{Table, TableError, Want};
 use super::treebank::{Roles, Treebank, TreebankError};
 use crate::eval::{Feeds, InputData};
 use crate::ir::{AxisKind, AxisSet, Element, Graph, OutputKind, Tree};
 use crate::runtime::initializer::Initializer;
 use crate::runtime::layout::Lengths;
+use crate::runtime::lexicon::Fields;
 use crate::runtime::program::Real;
+use crate::runtime::reading::Reading;
 use crate::runtime::text::{TextError, Vocabulary, read_text};
 use crate::runtime::words::Vocabularies;
 
@@ -65,6 +69,9 @@ pub enum ExampleError {
     /// The trees.
     #[error(transparent)]
     Treebank(#[from] TreebankError),
+    /// The records.
+    #[error(transparent)]
+    Table(#[from] TableError),
     /// The compiler.
     #[error(transparent)]
     Compile(#[from] CompileError),
@@ -184,6 +191,41 @@ impl Example {
             number,
         })?;
         Ok(Example::of_dataset(&roles.examples(&bank, &trees[at..=at], graph, &vocabularies)?, 0))
+    }
+
+    /// Example `number` (from 1) of records. Tokens have the ids that a run learned, else those that these records by
+    /// themselves would give them.
+    ///
+    /// # Errors
+    /// The records do not fit the model, or there is no such example.
+    pub fn of_records(
+        graph: &Graph,
+        source: &Source,
+        number: usize,
+        learned: Option<(&Fields, &Reading)>,
+    ) -> Result<Example, ExampleError> {
+        let plain = Reading::default();
+        let reading = learned.map_or(&plain, |(_, reading)| reading);
+        let table = Table::read(source, reading)?;
+        let own;
+        let fields = match learned {
+            Some((fields, _)) => fields,
+            None => {
+                own = table.learn(graph, &BTreeMap::new(), table.len(), 1)?;
+                &own
+            }
+        };
+        Table::expect_size(graph, fields)?;
+        let want = Want { training: table.len(), answers_may_be_missing: false };
+        let (data, _) = table.examples(graph, fields, want)?;
+        let at = number.checked_sub(1).filter(|&at| at < data.examples);
+        let at = at.ok_or_else(|| ExampleError::Number {
+            path: source.describe(),
+            count: data.examples,
+            unit: "examples",
+            number,
+        })?;
+        Ok(Example::of_dataset(&data, at))
     }
 
     /// Example `number` (from 1) of an archive.

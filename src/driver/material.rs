@@ -7,8 +7,8 @@
 
 use super::batch::Feed;
 use super::carried::Carried;
-use super::corpus::{Characters, Examples};
-use super::data::shuffled;
+use super::corpus::{Examples, Stream};
+use super::data::{of_like_length, shuffled};
 use super::trainer::{StepError, Trainer};
 use crate::plan::Plan;
 use crate::runtime::checkpoint::{Carried as Saved, Run};
@@ -20,7 +20,7 @@ pub enum Material {
     /// A text in streams.
     Text {
         /// All of it.
-        characters: Characters,
+        stream: Stream,
         /// The model's input.
         input: String,
         /// Streams.
@@ -38,6 +38,8 @@ pub enum Material {
         batch: usize,
         /// This epoch's order.
         order: Vec<usize>,
+        /// Whether the examples of a batch are of like length.
+        like_length: bool,
         /// How long ones are cut, if they are.
         cut: Option<Cut>,
     },
@@ -89,10 +91,10 @@ impl Cut {
 }
 
 impl Material {
-    /// What is counted: `characters`, `trees`, `examples`, or `steps` of examples that are cut.
+    /// What is counted: `characters`, `words`, `trees`, `examples`, or `steps` of examples that are cut.
     pub fn unit(&self) -> &'static str {
         match self {
-            Material::Text { .. } => "characters",
+            Material::Text { stream, .. } => stream.unit,
             Material::Examples { cut: Some(_), .. } => "steps",
             Material::Examples { examples, .. } if !examples.data().trees.is_empty() => "trees",
             Material::Examples { .. } => "examples",
@@ -105,8 +107,8 @@ impl Material {
     /// A text too short for its streams.
     pub fn units(&self) -> Result<u64, TextError> {
         Ok(match self {
-            Material::Text { characters, batch, .. } => {
-                let streams = Streams::new(&characters.training, *batch)?;
+            Material::Text { stream, batch, .. } => {
+                let streams = Streams::new(&stream.training, *batch)?;
                 (streams.batch() * streams.length()) as u64
             }
             Material::Examples { examples, cut: Some(cut), .. } => {
@@ -122,8 +124,8 @@ impl Material {
     /// A text too short for its streams.
     pub fn batches(&self) -> Result<u64, TextError> {
         Ok(match self {
-            Material::Text { characters, batch, truncate, .. } => {
-                Streams::new(&characters.training, *batch)?.chunk_count(*truncate) as u64
+            Material::Text { stream, batch, truncate, .. } => {
+                Streams::new(&stream.training, *batch)?.chunk_count(*truncate) as u64
             }
             Material::Examples { cut: Some(cut), .. } => cut.chunks.len() as u64,
             Material::Examples { examples, batch, .. } => examples.training().len().div_ceil(*batch) as u64,
@@ -136,8 +138,8 @@ impl Material {
     /// A text too short for its streams.
     pub fn units_before(&self, batches: u64) -> Result<u64, TextError> {
         let each = match self {
-            Material::Text { characters, batch, truncate, .. } => {
-                let streams = Streams::new(&characters.training, *batch)?;
+            Material::Text { stream, batch, truncate, .. } => {
+                let streams = Streams::new(&stream.training, *batch)?;
                 truncate.unwrap_or(streams.length()) * streams.batch()
             }
             Material::Examples { cut: Some(cut), .. } => {
@@ -154,8 +156,12 @@ impl Material {
         match self {
             Material::Text { carried, .. } if batch == 0 => carried.reset(),
             Material::Text { .. } => {}
-            Material::Examples { examples, order, batch, cut } => {
+            Material::Examples { examples, order, batch, like_length, cut } => {
                 *order = shuffled(examples.training(), seed, epoch);
+                if *like_length {
+                    let lengths = examples.data().sequence_lengths();
+                    *order = of_like_length(order, &lengths, *batch, seed, epoch);
+                }
                 if let Some(cut) = cut {
                     cut.begin_epoch(lengths(examples, &cut.axis.clone()), order, *batch);
                 }
@@ -199,8 +205,8 @@ impl Material {
     ) -> Result<(f64, u64), StepError> {
         let index = usize::try_from(index).unwrap_or(usize::MAX);
         match self {
-            Material::Text { characters, input, batch, truncate, carried } => {
-                let streams = Streams::new(&characters.training, *batch)?;
+            Material::Text { stream, input, batch, truncate, carried } => {
+                let streams = Streams::new(&stream.training, *batch)?;
                 let Some(chunk) = streams.chunks(*truncate).nth(index) else { return Ok((0.0, 0)) };
                 let ids = chunk.ids();
                 let lengths = Lengths::uniform(chunk.batch(), &[chunk.length()]);
@@ -214,7 +220,7 @@ impl Material {
                 carried.take(trainer.batch())?;
                 Ok((loss, ids.len() as u64))
             }
-            Material::Examples { examples, batch, order, cut: Some(cut) } => {
+            Material::Examples { examples, batch, order, cut: Some(cut), .. } => {
                 let Some(&(number, chunk)) = cut.chunks.get(index) else { return Ok((0.0, 0)) };
                 let Some(chosen) = order.chunks(*batch).nth(number) else { return Ok((0.0, 0)) };
                 let steps = chunk * cut.steps..(chunk + 1).saturating_mul(cut.steps);
@@ -229,7 +235,7 @@ impl Material {
                 cut.carried.take(trainer.batch())?;
                 Ok((loss, cut.before[index + 1] - cut.before[index]))
             }
-            Material::Examples { examples, batch, order, cut: None } => {
+            Material::Examples { examples, batch, order, cut: None, .. } => {
                 let Some(chosen) = order.chunks(*batch).nth(index) else { return Ok((0.0, 0)) };
                 let selected = examples.data().select::<f32>(chosen);
                 let lengths = selected.lengths_for(trainer.batch().plan());
@@ -284,6 +290,7 @@ mod tests {
             dims: dims(graph),
             vocabulary: None,
             words: None,
+            fields: None,
             rate: settings.learning_rate(),
             settings,
             patience: Patience::default(),
@@ -329,7 +336,7 @@ mod tests {
             let mut trainer =
                 Trainer::new(&graph, &run.parameters, &threads(2).unwrap(), &Machine::default()).unwrap();
             let mut material = Material::Text {
-                characters: Characters { training: ids, held_out: vec![] },
+                stream: Stream { unit: "characters", training: ids, held_out: vec![] },
                 input: "text".into(),
                 batch,
                 truncate: Some(5),
@@ -375,7 +382,8 @@ mod tests {
             let mut run = still(text, &graph, settings, parameters.clone());
             let cut = Cut::new("t", steps, trainer.batch().plan());
             let examples = Examples::of(data.clone());
-            let mut material = Material::Examples { examples, batch, order: vec![], cut: Some(cut) };
+            let mut material =
+                Material::Examples { examples, batch, order: vec![], like_length: true, cut: Some(cut) };
             material.begin_epoch(1, 0, 0);
             assert_eq!((material.batches().unwrap(), material.units().unwrap()), (chunks, 38));
             let (mut sum, mut count) = (0.0, 0);

@@ -4,8 +4,8 @@
 //!   `timings`: how long the stages took
 //! - `batch`, `carried`, `figures`: a program run on a batch, on chunk after chunk, and what it measured
 //! - `machine`: what programs run on
-//! - `corpus`, `data`, `arrays`, `treebank`, `material`: what is trained on; `arithmetic`: data of known answers
-//! - `train` with `prepare`, `trainer` and `gradient`; `evaluate`, `generate`, `run`, `gradcheck`
+//! - `corpus`, `data`, `table`, `arrays`, `treebank`, `material`: what is trained on; `arithmetic`: data of known answers
+//! - `train` with `prepare`, `vectors`, `trainer` and `gradient`; `evaluate`, `generate`, `run`, `gradcheck`
 //! - `example`: one example to look at; `flow`: how gradients travel; `cost`: what equations cost;
 //!   `practice`: a few steps of training on it; `pictures`: SVG
 //! - `bench`: how fast programs of known work run
@@ -39,10 +39,12 @@ mod prepare;
 pub mod run;
 pub mod session;
 pub mod summary;
+pub mod table;
 pub mod timings;
 pub mod train;
 mod trainer;
 pub mod treebank;
+pub mod vectors;
 
 pub use compile::{CompileError, Pipeline, optimise, optimised, planned, program};
 pub use front::{front, library};

@@ -58,6 +58,7 @@ pub fn practice(
         dims: dims(&graph),
         vocabulary: None,
         words: None,
+        fields: None,
         rate: settings.learning_rate(),
         patience: Patience::default(),
         position: Position::default(),

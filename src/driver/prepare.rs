@@ -5,16 +5,20 @@
 //! flags that would change them are refused, all but the number of epochs.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::corpus::{self, CorpusError, Source};
 use super::session::{Model, dims, parameter_specs};
+use super::table::{self, Table};
 use super::train::{Job, TrainError};
 use super::treebank::{Roles, Treebank};
+use super::vectors;
 use crate::check::{Checked, Mode};
 use crate::runtime::checkpoint::{Position, Run, RunMeta};
 use crate::runtime::files;
+use crate::runtime::lexicon::{Fields, Lexicon};
 use crate::runtime::parameters::Parameters;
+use crate::runtime::reading::Tokens;
 use crate::runtime::schedule::Patience;
 use crate::runtime::settings::TrainSettings;
 use crate::runtime::text::{Vocabulary, read_text};
@@ -30,7 +34,9 @@ pub(super) struct Prepared {
     pub run: Run,
     pub model: Model,
     pub source: Source,
-    pub valid: Option<PathBuf>,
+    pub valid: Option<Source>,
+    /// What parameters were loaded from files, in words.
+    pub loaded: Vec<String>,
 }
 
 /// Makes a new run or loads the one to resume.
@@ -46,14 +52,15 @@ pub(super) fn prepare(job: &Job) -> Result<Prepared, TrainError> {
 fn begin(job: &Job) -> Result<Prepared, TrainError> {
     let Some(file) = &job.file else { return Err(TrainError::Incomplete("there is no program to train")) };
     let Some(source) = job.source.clone() else {
-        return Err(TrainError::Incomplete("there is nothing to train on: give a text, trees or an archive"));
+        return Err(TrainError::Incomplete("there is nothing to train on: give data of one kind or another"));
     };
+    let valid = valid(job, &source)?;
     let mut model = Model::read(file, job.model.as_deref(), &job.set)?;
-    let mut words = None;
+    let (mut words, mut fields) = (None, None);
     let (vocabulary, checked) = match &source {
         Source::Text(path) => {
             model.without_trees()?;
-            let vocabulary = Vocabulary::of(&corpus::text(path)?);
+            let vocabulary = vocabulary(job, &model, path)?;
             let input = model.bind_vocabulary(&vocabulary)?;
             let checked = model.check(Mode::Train)?;
             model.expect_vocabulary(&checked.graph, &input, &vocabulary)?;
@@ -64,24 +71,94 @@ fn begin(job: &Job) -> Result<Prepared, TrainError> {
             words = Some(vocabularies);
             (None, checked)
         }
+        Source::Table(..) | Source::Lines(_) => {
+            let (learned, checked) = learned(job, &mut model, &source)?;
+            fields = Some(learned);
+            (None, checked)
+        }
         Source::Npz(_) => (None, model.check(Mode::Train)?),
     };
     let settings = settings(job, &model, &checked, vocabulary.is_some())?;
-    let parameters = Parameters::initialize(parameter_specs(&checked.graph), settings.seed)?;
+    let mut parameters = Parameters::initialize(parameter_specs(&checked.graph), settings.seed)?;
     let meta = RunMeta {
         model_text: model.source.clone(),
         model_name: checked.graph.name.clone(),
         dims: dims(&checked.graph),
         vocabulary,
         words,
+        fields,
         rate: settings.learning_rate(),
         patience: Patience::default(),
         position: Position::default(),
         history: Vec::new(),
-        notes: notes(&source, job.valid.as_deref())?,
+        notes: notes(&source, valid.as_ref())?,
         settings,
     };
-    Ok(Prepared { run: Run::new(meta, parameters), model, source, valid: job.valid.clone() })
+    let loaded = vectors::load(&job.load, &checked.graph, &meta, &mut parameters)?;
+    Ok(Prepared { run: Run::new(meta, parameters), model, source, valid, loaded })
+}
+
+/// The vocabulary of a text: all of its characters, or the words of the training part.
+fn vocabulary(job: &Job, model: &Model, path: &Path) -> Result<Vocabulary, TrainError> {
+    let loose = model.check(Mode::Train).or_else(|_| model.check_everything())?;
+    let settings = settings(job, model, &loose, true)?;
+    let text = corpus::text(path)?;
+    Ok(match settings.reading.all_tokens {
+        Some(Tokens::Words) => {
+            Vocabulary::of_words(&text, settings.min_count, settings.holdout.unwrap_or(0.0))
+        }
+        Some(Tokens::Chars) | None => Vocabulary::of(&text),
+        Some(Tokens::Ids) => {
+            return Err(TrainError::Incomplete(
+                "a text is read by characters or by words: --tokens chars or words",
+            ));
+        }
+    })
+}
+
+/// What to measure by in the place of a part of the source.
+fn valid(job: &Job, source: &Source) -> Result<Option<Source>, TrainError> {
+    let lines = matches!(source, Source::Lines(_));
+    match &job.valid {
+        Some(_) if lines => Err(TrainError::Incomplete(
+            "files of --lines are measured by others like them: give --valid-lines for each, not --valid",
+        )),
+        Some(path) => Ok(source.like(path)),
+        None if job.valid_lines.is_empty() => Ok(None),
+        None if lines => Ok(Some(Source::Lines(job.valid_lines.clone()))),
+        None => Err(TrainError::Incomplete("--valid-lines goes with --lines: give --valid here")),
+    }
+}
+
+/// What is learned of the records of the training part, and the model bound to the sizes of its
+/// vocabularies.
+fn learned(job: &Job, model: &mut Model, source: &Source) -> Result<(Fields, Checked), TrainError> {
+    // Dimensions that the words will bind have no number yet.
+    let loose = model.check(Mode::Train).or_else(|_| model.check_everything())?;
+    let settings = settings(job, model, &loose, false)?;
+    let (table, path) = (Table::read(source, &settings.reading).map_err(CorpusError::from)?, source.path());
+    let fraction = settings.holdout.unwrap_or(0.0);
+    let training = table.training(|count| corpus::cut(path, count, fraction))?;
+    let mut dimensions = BTreeMap::new();
+    for input in table::ids(&loose.graph) {
+        if let Some((dimension, _)) = model.dimension_of(input)? {
+            dimensions.insert(input.to_string(), dimension);
+        }
+    }
+    let mut fields =
+        table.learn(&loose.graph, &dimensions, training, settings.min_count).map_err(CorpusError::from)?;
+    for input in table::ids(&loose.graph) {
+        let Some(lexicon) = fields.lexicon(input) else { continue };
+        // A model that says how many labels there are may be right: not each of them need occur.
+        let says = model.dimension_of(input)?.is_some_and(|(_, default)| default);
+        if !(says && matches!(lexicon, Lexicon::Numbers(_))) {
+            model.bind_input(input, lexicon.len())?;
+        }
+    }
+    let checked = model.check(Mode::Train)?;
+    Table::expect_size(&checked.graph, &fields).map_err(CorpusError::from)?;
+    table.standardize(&checked.graph, training, &mut fields).map_err(CorpusError::from)?;
+    Ok((fields, checked))
 }
 
 /// The vocabularies of the training part of a treebank, and the model bound to their sizes.
@@ -122,25 +199,25 @@ fn settings(job: &Job, model: &Model, checked: &Checked, text: bool) -> Result<T
     settings.epochs = job.epochs.unwrap_or(settings.epochs);
     settings.batch = job.batch.unwrap_or(settings.batch);
     settings.seed = job.seed.unwrap_or(settings.seed);
-    settings.holdout = match job.valid {
-        Some(_) => None,
-        None => match job.holdout {
-            Some(fraction) => Some(fraction).filter(|fraction| *fraction > 0.0),
-            None if said("holdout") => settings.holdout,
-            None => Some(HOLDOUT),
-        },
+    settings.min_count = job.min_count.unwrap_or(settings.min_count);
+    settings.reading = job.reading.over(&settings.reading);
+    settings.holdout = match job.holdout {
+        _ if job.valid.is_some() || !job.valid_lines.is_empty() => None,
+        Some(fraction) => Some(fraction).filter(|fraction| *fraction > 0.0),
+        None if said("holdout") => settings.holdout,
+        None => Some(HOLDOUT),
     };
     Ok(settings)
 }
 
-fn notes(source: &Source, valid: Option<&Path>) -> Result<BTreeMap<String, String>, TrainError> {
+fn notes(source: &Source, valid: Option<&Source>) -> Result<BTreeMap<String, String>, TrainError> {
     let mut notes = BTreeMap::from([
         ("data".to_string(), source.kind().to_string()),
-        ("path".to_string(), source.path().display().to_string()),
+        ("path".to_string(), source.location()),
         ("fingerprint".to_string(), source.fingerprint()?),
     ]);
     if let Some(valid) = valid {
-        notes.insert("valid".to_string(), valid.display().to_string());
+        notes.insert("valid".to_string(), valid.location());
     }
     Ok(notes)
 }
@@ -155,6 +232,9 @@ fn resume(job: &Job) -> Result<Prepared, TrainError> {
     }
     if job.model.as_ref().is_some_and(|name| *name != run.meta.model_name) {
         return Err(refuse(format!("it is a run of the model `{}`", run.meta.model_name)));
+    }
+    if !job.load.is_empty() {
+        return Err(refuse("--load is for the beginning of a run".to_string()));
     }
     for (name, size) in &job.set {
         match run.meta.dims.get(name) {
@@ -172,6 +252,10 @@ fn resume(job: &Job) -> Result<Prepared, TrainError> {
     kept("--batch", job.batch.map(|n| n.to_string()), own.batch.to_string())?;
     kept("--truncate", job.truncate.map(|n| n.to_string()), or_none(own.truncate))?;
     kept("--seed", job.seed.map(|n| n.to_string()), own.seed.to_string())?;
+    kept("--min-count", job.min_count.map(|n| n.to_string()), own.min_count.to_string())?;
+    if job.reading.over(&own.reading) != own.reading {
+        return Err(refuse("it was begun with data read in another way".to_string()));
+    }
     kept("--holdout", job.holdout.map(|x| x.to_string()), own.holdout.unwrap_or(0.0).to_string())?;
     let model = Model::of_run(&job.out, &run.meta);
     let checked = model.check(Mode::Train)?;
@@ -184,9 +268,12 @@ fn resume(job: &Job) -> Result<Prepared, TrainError> {
     };
     let Some(source) = source else { return Err(refuse("it does not say what it was trained on".into())) };
     if source.kind() != kind || source.fingerprint()? != note("fingerprint") {
-        return Err(refuse(format!("{} is not the data that it was trained on", source.path().display())));
+        return Err(refuse(format!("{} is not the data that it was trained on", source.describe())));
     }
-    let valid = job.valid.clone().or_else(|| run.meta.notes.get("valid").map(PathBuf::from));
+    let valid = match valid(job, &source)? {
+        None => run.meta.notes.get("valid").and_then(|location| source.like_kept(location)),
+        valid => valid,
+    };
     run.meta.settings.epochs = job.epochs.unwrap_or(run.meta.settings.epochs);
-    Ok(Prepared { run, model, source, valid })
+    Ok(Prepared { run, model, source, valid, loaded: Vec::new() })
 }

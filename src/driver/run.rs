@@ -16,7 +16,7 @@
 //! the lengths are an array `t`. Losses and metrics are `loss:NAME` and `metric:NAME`. Ids are integers,
 //! none is -1. A value over the tree `n` is `[batch, most nodes, …]`, one over its leaves `[batch, most leaves,
 //! …]`, one over the children of its nodes `[batch, most nodes, most children, …]`; `n.parent`, `n` and `n.leaf` are the
-//! trees, as `arrays` reads them. Trees in a text are read with the vocabularies of a run.
+//! trees, as `arrays` reads them. Trees in a text and records are read with the vocabularies of a run.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -26,7 +26,7 @@ use thiserror::Error;
 
 use super::batch::{Batch, BatchError, threads};
 use super::compile::{CompileError, Pipeline};
-use super::corpus::{self, CorpusError, Source};
+use super::corpus::{self, CorpusError, Known, Source};
 use super::machine::Machine;
 use super::session::{Model, SessionError, parameter_specs};
 use super::treebank::TreebankError;
@@ -35,19 +35,18 @@ use crate::check::Mode;
 use crate::grad::{GradError, grad};
 use crate::ir::{AxisKind, OutputKind};
 use crate::plan::{Element, Precision, Role};
-use crate::runtime::checkpoint::{CheckpointError, Run};
+use crate::runtime::checkpoint::{CheckpointError, Run, RunMeta};
 use crate::runtime::npz::{NpzError, Values, write};
 use crate::runtime::parameters::ParameterSpec;
 use crate::runtime::program::Real;
 use crate::runtime::weights::{WeightsError, load_weights_f64};
-use crate::runtime::words::Vocabularies;
 
 /// What to read and where to write.
 #[derive(Clone, Debug)]
 pub struct Request {
     /// A safetensors file with the model's parameters.
     pub weights: PathBuf,
-    /// The model's inputs: an archive or trees.
+    /// The model's inputs: an archive, trees or records.
     pub input: Source,
     /// Where the values go.
     pub output: PathBuf,
@@ -106,11 +105,11 @@ enum Data {
 /// # Errors
 /// Weights or data do not fit the model, or a result cannot be written.
 pub fn run<R: Real>(model: &Model, request: &Request) -> Result<(), RunError> {
-    let (model, vocabularies) = bound(model, request)?;
+    let (model, meta) = bound(model, request)?;
     let mut graph = model.check(Mode::Evaluate)?.graph;
     let specs = parameter_specs(&graph);
     let weights = load_weights_f64(&request.weights, specs.clone())?;
-    let data = corpus::examples(&request.input, &graph, vocabularies.as_ref())?;
+    let data = corpus::examples(&request.input, &graph, meta.as_ref().map(Known::of).unwrap_or_default())?;
     let mut kinds = vec![OutputKind::Value, OutputKind::Loss, OutputKind::Metric];
     if request.gradients.is_some() {
         let names: Vec<String> = graph.params.iter().map(|param| param.name.clone()).collect();
@@ -170,29 +169,31 @@ pub fn run<R: Real>(model: &Model, request: &Request) -> Result<(), RunError> {
     Ok(())
 }
 
-/// The model with its dimensions bound to those of a run, and the run's vocabularies, where trees are read
-/// whose words need them.
-fn bound(model: &Model, request: &Request) -> Result<(Model, Option<Vocabularies>), RunError> {
+/// The model with its dimensions bound to those of a run, and what the run knows, where data are read
+/// that need its vocabularies.
+fn bound(model: &Model, request: &Request) -> Result<(Model, Option<RunMeta>), RunError> {
     let mut model = model.clone();
-    if !matches!(request.input, Source::Trees(_)) {
-        return Ok((model, None));
-    }
-    let missing = || {
-        let path = request.weights.clone();
-        CorpusError::from(TreebankError::NoVocabulary { path })
+    let path = request.weights.clone();
+    let missing = || match &request.input {
+        Source::Trees(_) => CorpusError::from(TreebankError::NoVocabulary { path }),
+        _ => CorpusError::NoFields { path },
+    };
+    let needs: fn(&RunMeta) -> bool = match request.input {
+        Source::Text(_) | Source::Npz(_) => return Ok((model, None)),
+        Source::Trees(_) => |meta| meta.words.is_some(),
+        Source::Table(..) | Source::Lines(_) => |meta| meta.fields.is_some(),
     };
     let meta = match Run::load(&request.weights) {
-        Ok(run) => run.meta,
-        Err(CheckpointError::NotARun { .. }) => return Err(missing().into()),
+        Ok(run) if needs(&run.meta) => run.meta,
+        Ok(_) | Err(CheckpointError::NotARun { .. }) => return Err(missing().into()),
         Err(error) => return Err(error.into()),
     };
-    let vocabularies = meta.words.ok_or_else(missing)?;
-    for (name, size) in meta.dims {
-        if !model.set.iter().any(|(own, _)| *own == name) {
-            model.set.push((name, size));
+    for (name, size) in &meta.dims {
+        if !model.set.iter().any(|(own, _)| own == name) {
+            model.set.push((name.clone(), *size));
         }
     }
-    Ok((model, Some(vocabularies)))
+    Ok((model, Some(meta)))
 }
 
 /// All parameters, in one array of the program's type.

@@ -73,10 +73,12 @@ pub enum SessionError {
         axis: String,
     },
     /// A vocabulary that does not fit.
-    #[error("the text has {characters} different characters, but `{input}` is {size} wide ({place})")]
+    #[error("the text has {tokens} different {unit}, but `{input}` is {size} wide ({place})")]
     Vocabulary {
-        /// Characters in the text.
-        characters: usize,
+        /// Ids of the text.
+        tokens: usize,
+        /// `characters` or `words`.
+        unit: &'static str,
         /// The input.
         input: String,
         /// How many ids it takes.
@@ -198,7 +200,10 @@ impl Model {
             let reason = match names.len() {
                 0 => "it has no input".to_string(),
                 _ => {
-                    format!("a text is one input, this model has {} (--npz feeds them all)", names.join(", "))
+                    format!(
+                        "a text is one input, this model has {} (--data and --npz feed them all)",
+                        names.join(", ")
+                    )
                 }
             };
             return Err(not_of_text(&block.name.text, &reason));
@@ -222,17 +227,28 @@ impl Model {
         }
     }
 
+    /// The dimension `V` of an input `id(V)` of the model, if it has a name, and whether it has a number already
+    /// (from `--set` or as its default).
+    ///
+    /// # Errors
+    /// Syntax errors.
+    pub fn dimension_of(&self, input: &str) -> Result<Option<(String, bool)>, SessionError> {
+        let file = parse(&self.source).map_err(|diagnostics| self.mistakes(diagnostics))?;
+        Ok(self.block(&file).and_then(|block| {
+            let (_, declaration) = inputs(block).into_iter().find(|(name, _)| name.text == input)?;
+            let name = dimension(block, declaration)?;
+            let default = block.dims.iter().any(|dim| dim.name.text == name && dim.default.is_some());
+            let bound = default || self.set.iter().any(|(own, _)| *own == name);
+            Some((name, bound))
+        }))
+    }
+
     /// Binds the dimension `V` of an input `id(V)` of the model, unless `--set` has bound it.
     ///
     /// # Errors
     /// Syntax errors.
     pub fn bind_input(&mut self, input: &str, size: usize) -> Result<(), SessionError> {
-        let file = parse(&self.source).map_err(|diagnostics| self.mistakes(diagnostics))?;
-        let declared = self.block(&file).and_then(|block| {
-            let (_, declaration) = inputs(block).into_iter().find(|(name, _)| name.text == input)?;
-            dimension(block, declaration)
-        });
-        if let Some(dimension) = declared
+        if let Some((dimension, _)) = self.dimension_of(input)?
             && !self.set.iter().any(|(name, _)| *name == dimension)
         {
             self.set.push((dimension, size));
@@ -254,10 +270,10 @@ impl Model {
         Ok(input)
     }
 
-    /// That every character of the vocabulary has an id.
+    /// That every character or word of the vocabulary has an id.
     ///
     /// # Errors
-    /// If there are more characters than ids.
+    /// If there are more of them than ids.
     pub fn expect_vocabulary(
         &self,
         graph: &Graph,
@@ -276,7 +292,8 @@ impl Model {
             Some(name) => format!("--set {name}={} or more, or leave it out", vocabulary.len()),
             None => "the model fixes it".to_string(),
         };
-        Err(SessionError::Vocabulary { characters: vocabulary.len(), input: input.name.clone(), size, place })
+        let (tokens, unit) = (vocabulary.len(), vocabulary.unit());
+        Err(SessionError::Vocabulary { tokens, unit, input: input.name.clone(), size, place })
     }
 
     /// The program for one chunk of a sequence along `axis` (see [`carry`]); `cure` is what to do where

@@ -25,7 +25,7 @@ use thiserror::Error;
 use super::batch::{BatchError, threads};
 use super::carried::Carried;
 use super::compile::CompileError;
-use super::corpus::{Characters, CorpusError, Examples, Source, in_text};
+use super::corpus::{CorpusError, Examples, Known, Source, Stream, in_text};
 use super::evaluate::{EvaluateError, Evaluator, chunked};
 use super::figures::Figures;
 use super::machine::{Machine, MachineName};
@@ -34,6 +34,7 @@ use super::prepare::{Prepared, prepare};
 use super::session::{Model, SessionError};
 use super::timings::Timings;
 use super::trainer::{StepError, Trainer};
+use super::vectors::LoadError;
 use crate::check::Mode;
 use crate::grad::{GradError, grad_of_losses};
 use crate::ir::{AxisId, AxisKind, Graph, OutputKind};
@@ -43,6 +44,7 @@ use crate::runtime::interrupt::Interrupt;
 use crate::runtime::opencl::OpenClError;
 use crate::runtime::parameters::ParametersError;
 use crate::runtime::progress::{Display, Progress};
+use crate::runtime::reading::Changes;
 use crate::runtime::schedule::Verdict;
 use crate::runtime::text::TextError;
 use crate::runtime::weights::WeightsError;
@@ -61,10 +63,18 @@ pub struct Job {
     pub set: Vec<(String, usize)>,
     /// The data; not needed to resume.
     pub source: Option<Source>,
-    /// Other data to measure by.
+    /// Another file to measure by.
     pub valid: Option<PathBuf>,
+    /// Other files of lines to measure by.
+    pub valid_lines: Vec<(String, PathBuf)>,
     /// The part of the data to measure by.
     pub holdout: Option<f64>,
+    /// How records are read.
+    pub reading: Changes,
+    /// Parameters that begin with values from a file.
+    pub load: Vec<(String, PathBuf)>,
+    /// How often a word is needed to have an id of its own.
+    pub min_count: Option<usize>,
     /// Passes over the data, those of a resumed run included.
     pub epochs: Option<usize>,
     /// Streams or examples of a step.
@@ -96,7 +106,11 @@ impl Job {
             set: Vec::new(),
             source: None,
             valid: None,
+            valid_lines: Vec::new(),
             holdout: None,
+            reading: Changes::default(),
+            load: Vec::new(),
+            min_count: None,
             epochs: None,
             batch: None,
             truncate: None,
@@ -120,6 +134,9 @@ pub enum TrainError {
     /// The data.
     #[error(transparent)]
     Corpus(#[from] CorpusError),
+    /// A parameter's file.
+    #[error(transparent)]
+    Load(#[from] LoadError),
     /// The text in its streams.
     #[error(transparent)]
     Text(#[from] TextError),
@@ -212,9 +229,11 @@ pub fn train(
     if prepared.run.meta.position.epoch >= epochs || stopped {
         return Ok(Outcome { run: prepared.run, ending: Ending::Nothing, timings: watch });
     }
+    let loaded = prepared.loaded.clone();
     let mut session = compile(job, prepared, &machine, &mut watch)?;
     let unit = session.material.unit();
     let mut progress = Progress::new(display, out, unit, epochs, session.material.units()?);
+    loaded.iter().for_each(|line| progress.note(line));
     let result = session.epochs(job, &mut progress, interrupt, &mut watch);
     progress.finish();
     let ending = result?;
@@ -238,7 +257,7 @@ fn compile(
     machine: &Machine,
     watch: &mut Timings,
 ) -> Result<Session, TrainError> {
-    let Prepared { run, model, source, valid } = prepared;
+    let Prepared { run, model, source, valid, .. } = prepared;
     let settings = &run.meta.settings;
     let pool = threads(job.threads)?;
     let checked = model.check(Mode::Train)?;
@@ -272,21 +291,22 @@ fn compile(
     })?;
     let trainer =
         watch.time("compile for training", || Trainer::new(&graph, &run.parameters, &pool, machine))?;
-    let (path, valid, batch) = (source.path(), valid.as_deref(), settings.batch);
+    let (path, valid, batch) = (source.path(), valid.as_ref(), settings.batch);
     let mut material = watch.time("read data", || -> Result<_, TrainError> {
         Ok(match (&input, &run.meta.vocabulary) {
             (Some(input), Some(vocabulary)) => {
-                let characters = Characters::load(path, valid, fraction, vocabulary)?;
+                let stream = Stream::load(path, valid.map(Source::path), fraction, vocabulary)?;
                 let carried = Carried::new(trainer.batch().plan(), batch);
                 let (input, truncate) = (input.name.clone(), settings.truncate);
-                Material::Text { characters, input, batch, truncate, carried }
+                Material::Text { stream, input, batch, truncate, carried }
             }
             _ => {
-                let words = run.meta.words.as_ref();
-                let examples = Examples::load(&source, valid, fraction, &checked.graph, words)?;
+                let known = Known::of(&run.meta);
+                let examples = Examples::load(&source, valid, fraction, &checked.graph, known)?;
                 let plan = trainer.batch().plan();
                 let cut = axis.map(|(axis, steps)| Cut::new(checked.graph.axis_name(axis), steps, plan));
-                Material::Examples { examples, batch, order: Vec::new(), cut }
+                let like_length = settings.reading.like_length;
+                Material::Examples { examples, batch, order: Vec::new(), like_length, cut }
             }
         })
     })?;
@@ -299,7 +319,7 @@ fn compile(
     // A text may be too short for its streams.
     material.batches().map_err(|error| in_text(path, error))?;
     let measured = match &material {
-        Material::Text { characters, .. } => !characters.held_out.is_empty(),
+        Material::Text { stream, .. } => !stream.held_out.is_empty(),
         Material::Examples { examples, .. } => !examples.held_out().1.is_empty(),
     };
     let evaluator = match measured {
@@ -417,9 +437,7 @@ impl Session {
     fn measure(&mut self) -> Result<Option<Figures>, TrainError> {
         let Some(evaluator) = &mut self.evaluator else { return Ok(None) };
         let figures = match &self.material {
-            Material::Text { characters, .. } => {
-                evaluator.stream(&self.run.parameters, &characters.held_out)?
-            }
+            Material::Text { stream, .. } => evaluator.stream(&self.run.parameters, &stream.held_out)?,
             Material::Examples { examples, .. } => {
                 let (data, range) = examples.held_out();
                 evaluator.examples(&self.run.parameters, data, range)?

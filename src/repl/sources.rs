@@ -7,12 +7,14 @@ use crate::driver::corpus::Source;
 use crate::driver::example::{Example, ExampleError};
 use crate::driver::session::Model;
 use crate::ir::{AxisKind, Graph};
+use crate::runtime::records::Format;
 
-/// What a file holds for a model: an archive by its ending, trees for a model over trees, else a text.
+/// What a file holds for a model: an archive or records by its ending, trees for a model over trees, else a text.
 pub(super) fn source(graph: &Graph, path: PathBuf) -> Source {
     let is_tree = graph.axes.iter().any(|axis| axis.kind == AxisKind::Tree);
     match path.extension().and_then(|extension| extension.to_str()) {
         Some("npz") => Source::Npz(path),
+        _ if let Some(format) = Format::of_path(&path) => Source::Table(path, format),
         _ if is_tree => Source::Trees(path),
         _ => Source::Text(path),
     }
@@ -38,6 +40,10 @@ impl Session {
             Source::Text(path) => {
                 let known = meta.and_then(|meta| meta.vocabulary.as_ref());
                 (Example::line(model, graph, &path, number, known), "line")
+            }
+            records => {
+                let learned = meta.and_then(|meta| Some((meta.fields.as_ref()?, &meta.settings.reading)));
+                (Example::of_records(graph, &records, number, learned), "example")
             }
         };
         match found {

@@ -25,6 +25,7 @@ use thiserror::Error;
 
 use super::exact;
 use super::files::{self, FileError};
+use super::lexicon::Fields;
 use super::optimizer::{Optimizer, StateError};
 use super::parameters::{ParameterSpec, Parameters};
 use super::schedule::{LearningRate, Patience};
@@ -90,6 +91,9 @@ pub struct RunMeta {
     /// Words and labels, where the data is trees in a text.
     #[serde(default)]
     pub words: Option<Vocabularies>,
+    /// Tokens and standards of each field, where the data is records.
+    #[serde(default)]
+    pub fields: Option<Fields>,
     /// How it is trained, flags included; the seed is in it.
     pub settings: TrainSettings,
     /// The learning rate with the state of its schedule.
@@ -399,6 +403,7 @@ fn header(path: &Path, bytes: &[u8]) -> Result<Header, CheckpointError> {
 mod tests {
     use super::*;
     use crate::runtime::initializer::Initializer;
+    use crate::runtime::lexicon::{Field, Lexicon, Standard};
     use crate::runtime::optimizer::Algorithm;
     use crate::runtime::schedule::Schedule;
 
@@ -429,6 +434,17 @@ mod tests {
             dims: BTreeMap::from([("V".to_string(), 65), ("H".to_string(), 128)]),
             vocabulary: Some(Vocabulary::of("abc\n\"\\ü")),
             words: Some(Vocabularies::default()),
+            fields: Some(Fields {
+                inputs: BTreeMap::from([(
+                    "x".to_string(),
+                    Field {
+                        lexicon: Some("V".to_string()),
+                        end: true,
+                        standard: Some(Standard { mean: vec![0.1 + 0.2], deviation: vec![1.0 / 3.0] }),
+                    },
+                )]),
+                lexicons: BTreeMap::from([("V".to_string(), Lexicon::Numbers(3))]),
+            }),
             settings,
             rate,
             patience: Patience::default(),

@@ -2,7 +2,7 @@
 //!
 //! JSON has no NaN and no infinity, and a reader of JSON numbers may be off by one unit in the last
 //! place. A run that resumes bit for bit can afford neither, so `0.002` is written as `"0.002"`, and
-//! `f64::NAN` as `"NaN"`. Used as `#[serde(with = "exact")]` and `#[serde(with = "exact::option")]`.
+//! `f64::NAN` as `"NaN"`. Used as `#[serde(with = "exact")]`, `exact::option` and `exact::list`.
 
 use serde::{Deserialize, Deserializer, Serializer, de::Error};
 
@@ -35,6 +35,24 @@ pub mod option {
     /// Reads what [`serialize`] wrote.
     pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<f64>, D::Error> {
         Option::<String>::deserialize(deserializer)?.map(|text| super::parse(&text)).transpose()
+    }
+}
+
+/// The same for several.
+pub mod list {
+    use serde::ser::SerializeSeq;
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    /// Writes a list of texts.
+    pub fn serialize<S: Serializer>(values: &[f64], serializer: S) -> Result<S::Ok, S::Error> {
+        let mut list = serializer.serialize_seq(Some(values.len()))?;
+        values.iter().try_for_each(|value| list.serialize_element(&format!("{value:?}")))?;
+        list.end()
+    }
+
+    /// Reads what [`serialize`] wrote.
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<f64>, D::Error> {
+        Vec::<String>::deserialize(deserializer)?.iter().map(|text| super::parse(text)).collect()
     }
 }
 

@@ -11,8 +11,9 @@
 //! | `layout`, `program`, `tables` | rows and memory of a batch; a compiled plan and runs of it; outputs of few rows |
 //! | `opencl` | the same on OpenCL devices: kernels, memory, parameters that stay there |
 //! | `optimizer`, `clip`, `schedule`, `settings` | a step of training, and what a `train` block says of it |
-//! | `text`, `treebank`, `words`, `npz`, `npy` | data |
-//! | `checkpoint`, `weights`, `files`, `exact` | runs and weights on disk |
+//! | `records`, `text`, `treebank`, `npz`, `npy` | data in files; `reading`: how records are read |
+//! | `words`, `lexicon` | tokens as ids |
+//! | `checkpoint`, `weights`, `vectors`, `files`, `exact` | runs and weights on disk |
 //! | `progress`, `curve`, `interrupt` | the person who waits |
 //!
 //! The driver and the command line call all of it; nothing below this layer may.
@@ -25,6 +26,7 @@ pub mod files;
 pub mod initializer;
 pub mod interrupt;
 pub mod layout;
+pub mod lexicon;
 pub mod npy;
 pub mod npz;
 pub mod opencl;
@@ -32,10 +34,13 @@ pub mod optimizer;
 pub mod parameters;
 pub mod program;
 pub mod progress;
+pub mod reading;
+pub mod records;
 pub mod schedule;
 pub mod settings;
 pub mod tables;
 pub mod text;
 pub mod treebank;
+pub mod vectors;
 pub mod weights;
 pub mod words;

@@ -22,6 +22,7 @@ use thiserror::Error;
 use super::clip::Clip;
 use super::exact;
 use super::optimizer::{AdamConstants, Algorithm};
+use super::reading::{self, Reading};
 use super::schedule::{EarlyStopping, LearningRate, Schedule};
 
 /// A value in a `train` block: `5`, `none`, `adam(lr = 0.002)`.
@@ -117,6 +118,13 @@ pub const KEYS: &[&str] = &[
     "holdout",
     "min_count",
     "seed",
+    "tokens",
+    "columns",
+    "rows",
+    "group",
+    "window",
+    "standardize",
+    "like_length",
 ];
 
 /// Everything that a `train` block can say.
@@ -148,11 +156,14 @@ pub struct TrainSettings {
     /// `holdout = 0.1`: the part of the data that is not trained on.
     #[serde(with = "exact::option")]
     pub holdout: Option<f64>,
-    /// `min_count = 2`: words of a treebank that are trained on fewer times are the unknown word.
+    /// `min_count = 2`: words that are trained on fewer times are the unknown word.
     #[serde(default = "once")]
     pub min_count: usize,
     /// `seed = 1`.
     pub seed: u64,
+    /// `tokens = chars`, `rows = steps` and the like: how records are read.
+    #[serde(default)]
+    pub reading: Reading,
 }
 
 /// Runs of before there was this setting.
@@ -176,6 +187,7 @@ impl Default for TrainSettings {
             holdout: None,
             min_count: 1,
             seed: 1,
+            reading: Reading::default(),
         }
     }
 }
@@ -214,6 +226,7 @@ impl TrainSettings {
             "holdout" => self.holdout = if absent { None } else { Some(Kind::Fraction.read(key, value)?) },
             "min_count" => self.min_count = count()? as usize,
             "seed" => self.seed = Kind::Whole.read(key, value)? as u64,
+            _ if reading::KEYS.contains(&key) => self.reading.set(key, value)?,
             _ => return Err(unknown("setting", key, KEYS)),
         }
         Ok(())

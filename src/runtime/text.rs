@@ -1,4 +1,4 @@
-//! Text as training data: a vocabulary of characters, the held-out part, and parallel streams.
+//! Text as training data: a vocabulary of characters or words, the held-out part, and parallel streams.
 //!
 //! ```
 //! use rnnc::runtime::text::{Streams, Vocabulary};
@@ -11,7 +11,7 @@
 //! ```
 //!
 //! A chunk holds the ids alone: that position `t` is predicted from those before it is what the model
-//! says (`text[t-1]`). Words, sub-words and other segmentations are not here.
+//! says (`text[t-1]`). Sub-words and other segmentations are not here.
 
 use std::path::{Path, PathBuf};
 
@@ -19,6 +19,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use super::files::{self, FileError};
+use super::words::Words;
 
 /// Why a text cannot be used.
 #[derive(Debug, Error)]
@@ -27,10 +28,12 @@ pub enum TextError {
     #[error(transparent)]
     File(#[from] FileError),
     /// Not UTF-8.
-    #[error("{} is not UTF-8: the byte at offset {offset} begins no character", path.display())]
+    #[error("{} is not UTF-8: the byte at offset {offset}, in line {line}, begins no character", path.display())]
     NotUtf8 {
         /// The file.
         path: PathBuf,
+        /// Its line, from 1.
+        line: usize,
         /// Offset of the first bad byte.
         offset: usize,
     },
@@ -78,56 +81,101 @@ pub enum TextError {
 /// # Errors
 /// The file cannot be read, or is not UTF-8.
 pub fn read_text(path: &Path) -> Result<String, TextError> {
-    String::from_utf8(files::read(path)?).map_err(|error| TextError::NotUtf8 {
-        path: path.to_path_buf(),
-        offset: error.utf8_error().valid_up_to(),
+    String::from_utf8(files::read(path)?).map_err(|error| {
+        let offset = error.utf8_error().valid_up_to();
+        let line = error.as_bytes()[..offset].iter().filter(|&&byte| byte == b'\n').count() + 1;
+        TextError::NotUtf8 { path: path.to_path_buf(), line, offset }
     })
 }
 
-/// The characters of a text in the order of their code points; a character's id is its place.
+/// The characters of a text in the order of their code points, or its words in that of the alphabet; the id of a
+/// character is its place, that of a word as [`Words`] has it.
 ///
-/// Written to files as one string.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+/// Written to files as one string, or as a list of words.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "Stored", into = "Stored")]
 pub struct Vocabulary {
-    characters: Vec<char>,
+    tokens: Tokens,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Tokens {
+    Characters(Vec<char>),
+    /// White space divides them, and the end of a line is one.
+    Words(Words),
+}
+
+/// A vocabulary in a file.
+#[derive(Serialize, Deserialize)]
+#[serde(untagged)]
+enum Stored {
+    Characters(String),
+    Words(Words),
 }
 
 impl Vocabulary {
     /// The distinct characters of `text`.
     pub fn of(text: &str) -> Vocabulary {
         let distinct: std::collections::BTreeSet<char> = text.chars().collect();
-        Vocabulary { characters: distinct.into_iter().collect() }
+        Vocabulary { tokens: Tokens::Characters(distinct.into_iter().collect()) }
     }
 
-    /// Number of characters: the `V` of a model.
+    /// The words that `text` without its last `fraction` has at least `times` times.
+    pub fn of_words(text: &str, times: usize, fraction: f64) -> Vocabulary {
+        let training = training_length(words(text).count(), fraction);
+        Vocabulary { tokens: Tokens::Words(Words::of(words(text).take(training), times)) }
+    }
+
+    /// Number of ids: the `V` of a model.
     pub fn len(&self) -> usize {
-        self.characters.len()
+        match &self.tokens {
+            Tokens::Characters(characters) => characters.len(),
+            Tokens::Words(words) => words.len(),
+        }
     }
 
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
-        self.characters.is_empty()
+        self.len() == 0
     }
 
-    /// The id of a character.
-    pub fn id(&self, character: char) -> Option<u32> {
-        self.characters.binary_search(&character).ok().map(|id| id as u32)
+    /// What an id stands for: `characters` or `words`.
+    pub fn unit(&self) -> &'static str {
+        match &self.tokens {
+            Tokens::Characters(_) => "characters",
+            Tokens::Words(_) => "words",
+        }
     }
 
-    /// The character of an id.
-    pub fn character(&self, id: u32) -> Option<char> {
-        self.characters.get(id as usize).copied()
+    /// The id of a word or of a character; none of a character that is not known.
+    pub fn id(&self, token: &str) -> Option<u32> {
+        match &self.tokens {
+            Tokens::Characters(known) => {
+                let mut characters = token.chars();
+                let only = characters.next().filter(|_| characters.next().is_none())?;
+                place(known, only)
+            }
+            Tokens::Words(words) => Some(words.id(token)),
+        }
     }
 
-    /// The ids of a text's characters.
+    /// The id of the unknown word, where there is one.
+    pub fn unknown(&self) -> Option<u32> {
+        matches!(self.tokens, Tokens::Words(_)).then_some(0)
+    }
+
+    /// The ids of a text's characters or words.
     ///
     /// # Errors
     /// The first character that is not in the vocabulary, with its place.
     pub fn encode(&self, text: &str) -> Result<Vec<u32>, TextError> {
+        let known = match &self.tokens {
+            Tokens::Characters(known) => known,
+            Tokens::Words(known) => return Ok(words(text).map(|word| known.id(word)).collect()),
+        };
         // ASCII by table: a text has millions of characters and a vocabulary few.
-        let table: Vec<Option<u32>> = (0..128u8).map(|byte| self.id(char::from(byte))).collect();
-        let id = |c: char| table.get(c as usize).copied().unwrap_or_else(|| self.id(c));
+        let table: Vec<Option<u32>> = (0..128u8).map(|byte| place(known, char::from(byte))).collect();
+        let id = |c: char| table.get(c as usize).copied().unwrap_or_else(|| place(known, c));
         let mut ids = Vec::with_capacity(text.len());
         for (offset, character) in text.char_indices() {
             ids.push(id(character).ok_or_else(|| unknown(text, offset, character))?);
@@ -135,27 +183,65 @@ impl Vocabulary {
         Ok(ids)
     }
 
-    /// The text of ids; an id that has no character becomes U+FFFD.
+    /// The text of ids; an id that has no character becomes U+FFFD, the unknown word `<unknown>`. A blank is before
+    /// each word that is not the first of a line, so that texts can be put together from pieces.
     pub fn decode(&self, ids: &[u32]) -> String {
-        ids.iter().map(|&id| self.character(id).unwrap_or(char::REPLACEMENT_CHARACTER)).collect()
+        let known = match &self.tokens {
+            Tokens::Characters(known) => {
+                let character = |id: &u32| known.get(*id as usize).copied();
+                return ids.iter().map(|id| character(id).unwrap_or(char::REPLACEMENT_CHARACTER)).collect();
+            }
+            Tokens::Words(known) => known,
+        };
+        let mut text = String::new();
+        for &id in ids {
+            let word = known.word(id).unwrap_or("<unknown>");
+            if word != LINE_END && !text.ends_with(LINE_END) {
+                text.push(' ');
+            }
+            text += word;
+        }
+        text
     }
 }
 
-impl From<Vocabulary> for String {
-    fn from(vocabulary: Vocabulary) -> String {
-        vocabulary.characters.into_iter().collect()
+/// The token of the end of a line, where a text is read by words.
+const LINE_END: &str = "\n";
+
+/// The words of a text, the ends of lines among them.
+fn words(text: &str) -> impl Iterator<Item = &str> {
+    text.split_inclusive('\n').flat_map(|line| {
+        let end = line.ends_with('\n').then_some(LINE_END);
+        line.split_whitespace().chain(end)
+    })
+}
+
+fn place(known: &[char], character: char) -> Option<u32> {
+    known.binary_search(&character).ok().map(|id| id as u32)
+}
+
+impl From<Vocabulary> for Stored {
+    fn from(vocabulary: Vocabulary) -> Stored {
+        match vocabulary.tokens {
+            Tokens::Characters(characters) => Stored::Characters(characters.into_iter().collect()),
+            Tokens::Words(words) => Stored::Words(words),
+        }
     }
 }
 
-impl TryFrom<String> for Vocabulary {
+impl TryFrom<Stored> for Vocabulary {
     type Error = TextError;
 
-    fn try_from(text: String) -> Result<Vocabulary, TextError> {
+    fn try_from(stored: Stored) -> Result<Vocabulary, TextError> {
+        let text = match stored {
+            Stored::Characters(text) => text,
+            Stored::Words(words) => return Ok(Vocabulary { tokens: Tokens::Words(words) }),
+        };
         let mut characters: Vec<char> = text.chars().collect();
         characters.sort_unstable();
         match characters.windows(2).find(|pair| pair[0] == pair[1]) {
             Some(pair) => Err(TextError::Twice(pair[0])),
-            None => Ok(Vocabulary { characters }),
+            None => Ok(Vocabulary { tokens: Tokens::Characters(characters) }),
         }
     }
 }
@@ -165,6 +251,12 @@ fn unknown(text: &str, offset: usize, character: char) -> TextError {
     let line = before.matches('\n').count() + 1;
     let column = before.chars().rev().take_while(|&c| c != '\n').count() + 1;
     TextError::Unknown { character, line, column }
+}
+
+/// How many of so many are left if the last `fraction` is held out.
+fn training_length(length: usize, fraction: f64) -> usize {
+    // The sliver makes `0.1` of 10 cut at 9 and not, by rounding, at 8.
+    ((length as f64 * (1.0 - fraction) + 1e-6).floor() as usize).min(length)
 }
 
 /// Cuts ids into the training part and the held-out part, the last `fraction` of them (0: nothing).
@@ -179,9 +271,7 @@ pub fn hold_out(ids: &[u32], fraction: f64) -> Result<(&[u32], &[u32]), TextErro
         return Err(TextError::Empty);
     }
     let length = ids.len();
-    // The sliver makes `0.1` of 10 cut at 9 and not, by rounding, at 8.
-    let cut = (length as f64 * (1.0 - fraction) + 1e-6).floor() as usize;
-    let (training, held_out) = ids.split_at(cut.min(length));
+    let (training, held_out) = ids.split_at(training_length(length, fraction));
     let empty = |part| TextError::EmptyPart { fraction, length, part };
     if training.is_empty() {
         return Err(empty("the training part"));
@@ -298,7 +388,7 @@ mod tests {
     #[test]
     fn vocabulary_is_sorted_and_distinct() {
         let vocabulary = Vocabulary::of("hé ho\n");
-        assert_eq!(String::from(vocabulary.clone()), "\n hoé");
+        assert_eq!(serde_json::to_value(&vocabulary).unwrap(), "\n hoé");
         assert_eq!(vocabulary.len(), 5);
         let ids = vocabulary.encode("hé ho\n").unwrap();
         assert_eq!(ids, [2, 4, 1, 2, 3, 0]);
@@ -308,6 +398,22 @@ mod tests {
         assert_eq!(serde_json::from_str::<Vocabulary>(&text).unwrap(), vocabulary);
         assert!(serde_json::from_str::<Vocabulary>("\"aba\"").is_err());
         assert!(Vocabulary::of("").is_empty());
+    }
+
+    #[test]
+    fn words_and_the_ends_of_lines() {
+        let text = "the cat  sat\n\nthe\tdog sat\n";
+        let vocabulary = Vocabulary::of_words(text, 2, 0.0);
+        // The line's end, `sat`, `the`, and the unknown word.
+        assert_eq!((vocabulary.len(), vocabulary.unit()), (4, "words"));
+        assert_eq!(Vocabulary::of_words(text, 1, 0.4).len(), 5);
+        assert_eq!(vocabulary.id("the"), Some(3));
+        let ids = vocabulary.encode("the cat sat\nso").unwrap();
+        assert_eq!(ids, [3, 0, 2, 1, 0]);
+        assert_eq!(vocabulary.decode(&ids), " the <unknown> sat\n<unknown>");
+        let text = serde_json::to_string(&vocabulary).unwrap();
+        assert_eq!(serde_json::from_str::<Vocabulary>(&text).unwrap(), vocabulary);
+        assert!(serde_json::from_str::<Vocabulary>(r#"["b", "a"]"#).is_err());
     }
 
     #[test]
@@ -388,7 +494,8 @@ mod tests {
         assert_eq!(read_text(&path).unwrap(), "héllo");
         std::fs::write(&path, b"ab\xffcd").unwrap();
         let error = read_text(&path).unwrap_err().to_string();
-        assert!(error.ends_with("text is not UTF-8: the byte at offset 2 begins no character"), "{error}");
+        let words = "text is not UTF-8: the byte at offset 2, in line 1, begins no character";
+        assert!(error.ends_with(words), "{error}");
         assert!(read_text(&folder.path().join("none")).unwrap_err().to_string().starts_with("cannot read"));
     }
 }

@@ -52,6 +52,11 @@ impl Words {
     pub fn id(&self, word: &str) -> u32 {
         self.words.binary_search_by(|own| own.as_str().cmp(word)).map_or(0, |place| place as u32 + 1)
     }
+
+    /// The word of an id; none for the unknown one.
+    pub fn word(&self, id: u32) -> Option<&str> {
+        self.words.get((id as usize).checked_sub(1)?).map(String::as_str)
+    }
 }
 
 /// Names of labels in the order of the alphabet; a label's id is its place, from 0.
@@ -83,6 +88,11 @@ impl Labels {
     /// The id of a label.
     pub fn id(&self, name: &str) -> Option<u32> {
         self.names.binary_search_by(|own| own.as_str().cmp(name)).ok().map(|place| place as u32)
+    }
+
+    /// The label of an id.
+    pub fn name(&self, id: u32) -> Option<&str> {
+        self.names.get(id as usize).map(String::as_str)
     }
 }
 

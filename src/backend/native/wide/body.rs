@@ -425,11 +425,12 @@ impl Writer<'_> {
         let ahead =
             self.body.places.get(&self.at).filter(|place| place.stride == 1).and_then(|place| place.ahead);
         let Some(ahead) = ahead else { return Ok(()) };
-        let displacement = at.displacement as i64 + i64::from(ahead);
+        let displacement = at.displacement + i64::from(ahead);
         if i32::try_from(displacement).is_err() {
             return Ok(());
         }
-        let at = MemoryOperand { displacement, ..at };
+        let index = Some(at.index).filter(|&index| index != Register::None);
+        let at = memory_scaled(at.base, index, at.scale, displacement);
         self.machine.prefetch(asked == Asked::ToWrite, at)
     }
 
