@@ -22,7 +22,7 @@ use super::parts::parts;
 use crate::plan::{Buffer, BufferId, Plan, Role, SpaceId, Steps};
 use crate::runtime::layout::{Layout, Lengths};
 use crate::runtime::memory::Memory;
-use crate::runtime::opencl;
+use crate::runtime::opencl::{self, ahead::Padded};
 use crate::runtime::program::{Direct, Instance, Program, ProgramError, Real};
 use crate::runtime::tables::Table;
 
@@ -80,7 +80,7 @@ pub struct Batch<R: Real> {
 /// What is run: native code, or kernels in the memory of a device.
 enum Code<R: Real> {
     Native(Arc<Program<R>>),
-    Device(opencl::Instance<R>),
+    Device(Box<opencl::Instance<R>>),
 }
 
 /// Where outputs are added up: the ranges of a whole that each takes.
@@ -105,7 +105,7 @@ impl<R: Real> Batch<R> {
         program: &Arc<opencl::Program<R>>,
         pool: Arc<ThreadPool>,
     ) -> Result<Batch<R>, ProgramError> {
-        Ok(Batch::of(Code::Device(opencl::Instance::new(program)?), pool))
+        Ok(Batch::of(Code::Device(Box::new(opencl::Instance::new(program)?)), pool))
     }
 
     fn of(code: Code<R>, pool: Arc<ThreadPool>) -> Batch<R> {
@@ -188,7 +188,7 @@ impl<R: Real> Batch<R> {
             return Ok(());
         }
         let whole = 0..lengths.examples;
-        let parts = if self.plan().splittable { parts(lengths) } else { Vec::from([whole]) };
+        let parts = if self.in_groups() { parts(lengths) } else { Vec::from([whole]) };
         // What fails in the middle is laid out anew.
         self.lengths = Lengths::default();
         match &mut self.code {
@@ -217,6 +217,42 @@ impl<R: Real> Batch<R> {
         }
         self.lengths = lengths.clone();
         Ok(())
+    }
+
+    /// On a device: begins to copy inputs of the batch that will be laid out and run next, while this one runs.
+    /// They are not to change until then. Nothing in native code.
+    ///
+    /// # Errors
+    /// An input of the wrong size, or the device fails.
+    pub fn copy_ahead(&mut self, lengths: &Lengths, feeds: &[(&str, Feed<R>)]) -> Result<(), BatchError> {
+        let whole = 0..lengths.examples;
+        let parts = if self.in_groups() { parts(lengths) } else { Vec::from([whole]) };
+        let same = self.lengths == *lengths && !self.layouts().is_empty();
+        let used: Vec<&(&str, Feed<R>)> = feeds
+            .iter()
+            .filter(|(name, _)| self.has(|role| matches!(role, Role::Input(own) if own == name)))
+            .collect();
+        let Some(instance) = self.device_mut() else { return Ok(()) };
+        let examples = lengths.examples.max(1);
+        Ok(instance.copy_ahead(lengths, &parts, same, |part| {
+            let mut shares = Vec::new();
+            for (name, feed) in &used {
+                shares.push(match feed {
+                    Feed::Real(values) => (*name, Padded::Real(slice(values, part, examples))),
+                    Feed::Ids(ids) => (*name, Padded::Ids(slice(ids, part, examples))),
+                });
+            }
+            shares
+        })?)
+    }
+
+    /// Whether the batch is split.
+    fn in_groups(&self) -> bool {
+        let wanted = match &self.code {
+            Code::Native(_) => true,
+            Code::Device(instance) => instance.program().in_groups(),
+        };
+        wanted && self.plan().splittable
     }
 
     /// Says that all runs from the next one on have the same parameters, until this is said again.
@@ -586,6 +622,9 @@ fn feed<R: Real>(
     for group in 0..instance.layouts().len() {
         let part = instance.layouts()[group].part.clone();
         for (name, feed) in used {
+            if instance.take_ahead(group, name)? {
+                continue;
+            }
             match feed {
                 Feed::Real(values) => instance.set_input(group, name, slice(values, &part, examples))?,
                 Feed::Ids(ids) => instance.set_input_ids(group, name, slice(ids, &part, examples))?,

@@ -238,7 +238,7 @@ pub fn train(
     progress.finish();
     let ending = result?;
     if let (Machine::Device(device), true) = (&machine, job.timings) {
-        device.times()?.iter().for_each(|(kernel, time)| watch.add(&format!("kernel {kernel}"), *time));
+        device.times()?.iter().for_each(|(command, time)| watch.add(&format!("device: {command}"), *time));
     }
     Ok(Outcome { run: session.run, ending, timings: watch })
 }

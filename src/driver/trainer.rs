@@ -97,6 +97,20 @@ impl Trainer {
         lengths: &Lengths,
         feeds: &[(&str, Feed<f32>)],
     ) -> Result<f64, StepError> {
+        self.step_ahead(run, lengths, feeds, |_| Ok(()))
+    }
+
+    /// The same, and while a device works on it `next` may hand over what comes next (see [`Batch::copy_ahead`]).
+    ///
+    /// # Errors
+    /// As [`Trainer::step`].
+    pub fn step_ahead(
+        &mut self,
+        run: &mut Run,
+        lengths: &Lengths,
+        feeds: &[(&str, Feed<f32>)],
+        next: impl FnOnce(&mut Batch<f32>) -> Result<(), BatchError>,
+    ) -> Result<f64, StepError> {
         let position = run.meta.position;
         let batch = self.program.batch_mut();
         batch.lay_out(lengths)?;
@@ -105,7 +119,7 @@ impl Trainer {
         batch.set_progress(epochs, position.step)?;
         let rate = run.meta.rate.at(position.step, epochs);
         let loss = match batch.device() {
-            Some(_) => self.step_on_device(run, feeds, rate)?,
+            Some(_) => self.step_on_device(run, feeds, rate, next)?,
             None => {
                 let loss = self.program.run(&run.parameters, feeds)?;
                 let gradient = self.program.gradient();
@@ -134,6 +148,7 @@ impl Trainer {
         run: &Run,
         feeds: &[(&str, Feed<f32>)],
         rate: f64,
+        next: impl FnOnce(&mut Batch<f32>) -> Result<(), BatchError>,
     ) -> Result<f64, StepError> {
         let losses = self.program.losses().to_vec();
         let batch = self.program.batch_mut();
@@ -142,6 +157,7 @@ impl Trainer {
             self.updates = Some(updates.map_err(BatchError::from)?);
         }
         batch.run_resident(feeds)?;
+        next(batch)?;
         let (Some(updates), Some(instance)) = (&mut self.updates, batch.device()) else { return Ok(0.0) };
         let bounds = run.meta.settings.clip();
         let mut measured = updates.measure(instance, bounds.value).map_err(BatchError::from)?;

@@ -5,6 +5,8 @@
 //! matrix products and what crosses rows. Nothing here knows where a kernel came from but for the
 //! equations it is headed by.
 
+use serde::Serialize;
+
 /// Index of a [`Space`] in [`Plan::spaces`].
 pub type SpaceId = usize;
 /// Index of a [`RowMap`] in [`Plan::maps`].
@@ -281,7 +283,8 @@ pub struct Kernel {
 }
 
 /// Part of the rows of a space, by the steps of its major axis.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Steps {
     /// All of them.
     #[default]
