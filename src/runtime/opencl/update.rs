@@ -143,7 +143,8 @@ impl Updates {
                 queue.write(&memory, 0, bytes_of(ranges, i32::to_ne_bytes))?;
                 Ok(memory)
             };
-            let (mut all, mut ways): (Vec<i32>, Vec<(Treatment, Algorithm, Vec<i32>)>) = Default::default();
+            let mut all = Vec::new();
+            let mut ways: Vec<(Treatment, Algorithm, Vec<i32>)> = Vec::new();
             for &(index, start) in &trained {
                 let own = [start as i32, parameters.range(index).len() as i32];
                 let (treatment, rule) = optimizer.treatment(index);
