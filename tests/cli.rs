@@ -8,6 +8,8 @@ mod bench;
 mod devices;
 #[path = "cli/faults.rs"]
 mod faults;
+#[path = "cli/predicting.rs"]
+mod predicting;
 #[path = "cli/programs.rs"]
 mod programs;
 #[path = "cli/running.rs"]
@@ -16,6 +18,8 @@ mod running;
 mod session;
 #[path = "cli/tables.rs"]
 mod tables;
+#[path = "cli/tasks.rs"]
+mod tasks;
 #[path = "cli/training.rs"]
 mod training;
 #[path = "cli/trees.rs"]

@@ -18,11 +18,12 @@ use rayon::prelude::*;
 use rayon::{ThreadPool, ThreadPoolBuildError, ThreadPoolBuilder};
 use thiserror::Error;
 
-use super::groups::parts;
-use crate::plan::{Buffer, Plan, Role, SpaceId, Steps};
+use super::parts::parts;
+use crate::plan::{Buffer, BufferId, Plan, Role, SpaceId, Steps};
 use crate::runtime::layout::{Layout, Lengths};
+use crate::runtime::memory::Memory;
 use crate::runtime::opencl::{self, ahead::Padded};
-use crate::runtime::program::{Instance, Memory, Program, ProgramError, Real};
+use crate::runtime::program::{Direct, Instance, Program, ProgramError, Real};
 use crate::runtime::tables::Table;
 
 /// Multiply-adds of a group's run from which on several threads are worth waking for it.
@@ -392,12 +393,22 @@ impl<R: Real> Batch<R> {
             }
             Ok(())
         };
+        let dense = sums.iter().zip(&sparse).filter(|(_, sparse)| sparse.is_none());
+        let straight: Vec<(BufferId, Range<usize>)> =
+            dense.filter_map(|((output, range), _)| Some((self.output_id(output)?, range.clone()))).collect();
         let groups = &mut self.groups;
         let workers = self.pool.current_num_threads() / groups.len().max(1);
-        if workers > 1 && !program.is_profiled() && groups.iter().all(|group| group.products() > WORTH_IT) {
+        let together =
+            workers > 1 && !program.is_profiled() && groups.iter().all(|group| group.products() > WORTH_IT);
+        if together || groups.len() == 1 {
             groups.iter_mut().try_for_each(feed)?;
             self.lent.resize_with(self.lent.len().max(groups.len()), Memory::default);
-            Instance::run_together(groups, parameters, &mut self.lent, &self.pool, workers)?;
+            // The sum begins with what the first group has.
+            let direct = Some(Direct { outputs: &straight, total: &mut *total });
+            match &mut groups[..] {
+                [instance] if !together => instance.run_in(parameters, &mut self.lent[0], direct)?,
+                _ => Instance::run_together(groups, parameters, &mut self.lent, direct, &self.pool, workers)?,
+            }
             for lent in &self.lent[..self.groups.len()] {
                 for ((_, range), at) in sums.iter().zip(&sparse) {
                     if let Some(at) = *at {
@@ -405,10 +416,10 @@ impl<R: Real> Batch<R> {
                     }
                 }
             }
-            return self.add_all(sums, &sparse, total);
+            return self.add_others(sums, &sparse, total);
         }
         let run = |instance: &mut Instance<R>, lent: &mut Memory| {
-            feed(instance).and_then(|()| instance.run_in(parameters, lent))
+            feed(instance).and_then(|()| instance.run_in(parameters, lent, None))
         };
         let tasks = self.pool.current_num_threads().min(groups.len()).max(1);
         self.lent.resize_with(self.lent.len().max(tasks), Memory::default);
@@ -479,24 +490,33 @@ impl<R: Real> Batch<R> {
 
     /// An output that is added up is a row of so many elements.
     fn check_sum(&self, output: &str, elements: usize) -> Result<(), BatchError> {
-        match self.output(output).filter(|buffer| buffer.width != elements) {
-            Some(buffer) => Err(ProgramError::Mismatch {
+        match self.output(output) {
+            None => Err(ProgramError::Unknown {
+                program: self.plan().name.clone(),
+                what: "output",
+                name: output.to_string(),
+            }
+            .into()),
+            Some(buffer) if buffer.width != elements => Err(ProgramError::Mismatch {
                 name: buffer.name.clone(),
                 expected: format!("{} elements", buffer.width),
                 given: elements.to_string(),
             }
             .into()),
-            None => Ok(()),
+            Some(_) => Ok(()),
         }
     }
 
-    /// Adds up what all groups have in memory of their own or in the block that each was lent: each element in
-    /// the order of the groups, whoever adds it.
-    fn add_all(&self, sums: Sums, sparse: &[Option<usize>], total: &mut [R]) -> Result<(), BatchError> {
+    /// Adds up what all groups but the first have in memory of their own or in the block that each was lent: each
+    /// element in the order of the groups, whoever adds it.
+    fn add_others(&self, sums: Sums, sparse: &[Option<usize>], total: &mut [R]) -> Result<(), BatchError> {
+        if self.groups.len() < 2 {
+            return Ok(());
+        }
         for ((output, range), _) in sums.iter().zip(sparse).filter(|(_, sparse)| sparse.is_none()) {
             let part = |(number, part): (usize, &mut [R])| -> Result<(), ProgramError> {
-                self.groups.iter().zip(&self.lent).enumerate().try_for_each(|(group, (instance, lent))| {
-                    instance.add_row(output, number * CHUNK, part, group == 0, Some(lent))
+                self.groups.iter().zip(&self.lent).skip(1).try_for_each(|(instance, lent)| {
+                    instance.add_row(output, number * CHUNK, part, false, Some(lent))
                 })
             };
             let total = &mut total[range.clone()];
@@ -569,9 +589,14 @@ impl<R: Real> Batch<R> {
         }
     }
 
+    fn output_id(&self, name: &str) -> Option<BufferId> {
+        let named = |buffer: &Buffer| matches!(&buffer.role, Role::Output(own) if own == name);
+        self.plan().buffers.iter().position(named)
+    }
+
     /// The buffer of an output.
     pub fn output(&self, name: &str) -> Option<&Buffer> {
-        self.plan().buffers.iter().find(|buffer| matches!(&buffer.role, Role::Output(own) if own == name))
+        self.output_id(name).map(|id| &self.plan().buffers[id])
     }
 
     fn has(&self, is: impl Fn(&Role) -> bool) -> bool {

@@ -4,15 +4,16 @@
 //!   `timings`: how long the stages took
 //! - `batch`, `carried`, `figures`: a program run on a batch, on chunk after chunk, and what it measured
 //! - `machine`: what programs run on
-//! - `corpus`, `data`, `table`, `arrays`, `treebank`, `material`: what is trained on; `arithmetic`: data of known answers
+//! - `corpus`, `data`, `table`, `arrays`, `treebank`, `material`: what is trained on; `tasks`: data of known answers
 //! - `train` with `prepare`, `vectors`, `trainer` and `gradient`; `evaluate`, `generate`, `run`, `gradcheck`
+//! - `predict`: what a trained model says of examples; `answer`: of those in a file
 //! - `example`: one example to look at; `flow`: how gradients travel; `cost`: what equations cost;
 //!   `practice`: a few steps of training on it; `pictures`: SVG
 //! - `bench`: how fast programs of known work run
 //! - `summary`, `emit`: a model in words
 
+pub mod answer;
 pub mod aot;
-pub mod arithmetic;
 pub mod arrays;
 pub mod batch;
 pub mod bench;
@@ -30,16 +31,18 @@ mod front;
 pub mod generate;
 pub mod gradcheck;
 mod gradient;
-mod groups;
 pub mod machine;
 mod material;
+mod parts;
 pub mod pictures;
 pub mod practice;
+pub mod predict;
 mod prepare;
 pub mod run;
 pub mod session;
 pub mod summary;
 pub mod table;
+pub mod tasks;
 pub mod timings;
 pub mod train;
 mod trainer;

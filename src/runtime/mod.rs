@@ -14,7 +14,7 @@
 //! | `records`, `text`, `treebank`, `npz`, `npy` | data in files; `reading`: how records are read |
 //! | `words`, `lexicon` | tokens as ids |
 //! | `checkpoint`, `weights`, `vectors`, `files`, `exact` | runs and weights on disk |
-//! | `progress`, `curve`, `interrupt` | the person who waits |
+//! | `progress`, `curve`, `shades`, `interrupt` | the person who waits |
 //!
 //! The driver and the command line call all of it; nothing below this layer may.
 
@@ -27,6 +27,7 @@ pub mod initializer;
 pub mod interrupt;
 pub mod layout;
 pub mod lexicon;
+pub mod memory;
 pub mod npy;
 pub mod npz;
 pub mod opencl;
@@ -38,6 +39,7 @@ pub mod reading;
 pub mod records;
 pub mod schedule;
 pub mod settings;
+pub mod shades;
 pub mod tables;
 pub mod text;
 pub mod treebank;

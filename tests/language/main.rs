@@ -6,6 +6,7 @@ mod diagnostics;
 mod features;
 mod forward;
 mod gradients;
+mod lookups;
 #[path = "../conformance/support.rs"]
 mod native;
 mod passes;

@@ -1,4 +1,4 @@
-//! How a batch is split into groups: by its sizes alone, so that results do not depend on the machine.
+//! How a batch is split into groups: by its sizes alone, so that results depend on nothing else.
 
 use std::ops::Range;
 
@@ -9,8 +9,11 @@ const GROUP: usize = 16;
 /// Examples of a group in a batch of few: full product tiles all the same.
 const SMALL_GROUP: usize = 8;
 
-/// Nodes of a group of trees, about: enough for full product tiles on most levels.
-const NODES: usize = 512;
+/// Nodes of a group of trees at most, about: enough for full product tiles on most levels and for words to occur
+/// again, few enough for caches.
+const NODES: usize = 1024;
+/// Nodes of a batch of trees that is one group.
+const FEW: usize = 512;
 
 /// The examples of each group. Trees go by their nodes, since they differ much in size.
 pub(super) fn parts(lengths: &Lengths) -> Vec<Range<usize>> {
@@ -28,7 +31,7 @@ pub(super) fn parts(lengths: &Lengths) -> Vec<Range<usize>> {
         })
         .collect();
     let total = ends.last().copied().unwrap_or(0);
-    let count = if total <= NODES { 1 } else { 2 * total.div_ceil(2 * NODES) };
+    let count = if total <= FEW { 1 } else { 2 * total.div_ceil(2 * NODES) };
     // A tree belongs to the group in which its middle lies.
     let middle = |example: usize| ends[example] * 2 - nodes(example);
     let first = |group: usize| {
