@@ -142,8 +142,8 @@ fn commands_of_a_device_are_timed() {
     let ran = workspace.train("--out run.safetensors --device opencl --timings");
     assert_eq!(ran.status, Some(0), "{ran:#?}");
     for command in ["Tiny_train", "adam", "copies ahead", "copies to the device", "copies from the device"] {
-        let line = ran.err.lines().find(|line| line.trim_start().starts_with(&format!("device: {command}")));
-        assert!(line.is_some_and(|line| line.ends_with(" s")), "no {command} in {}", ran.err);
+        let line = ran.out.lines().find(|line| line.trim_start().starts_with(&format!("device: {command}")));
+        assert!(line.is_some_and(|line| line.ends_with(" s")), "no {command} in {}", ran.out);
     }
 }
 

@@ -64,9 +64,9 @@ impl Queue {
     /// The device is gone.
     pub(super) fn allocate(&self, context: &Context, bytes: usize) -> Result<Option<Mem>, OpenClError> {
         let bytes = bytes.max(1);
+        let flags = MemFlags::new().read_write();
         // SAFETY: no host memory is handed over.
-        let made =
-            unsafe { core::create_buffer::<_, u8>(context, MemFlags::new().read_write(), bytes, None) };
+        let made = unsafe { core::create_buffer::<_, u8>(context, flags, bytes, None) };
         // Some drivers look for the memory when it is first used.
         let used = made.and_then(|memory| {
             // SAFETY: the call returns when the byte has been copied.
