@@ -6,6 +6,8 @@ mod bad_input;
 mod bench;
 #[path = "cli/devices.rs"]
 mod devices;
+#[path = "cli/networks.rs"]
+mod networks;
 #[path = "cli/predicting.rs"]
 mod predicting;
 #[path = "cli/programs.rs"]
@@ -16,6 +18,8 @@ mod running;
 mod session;
 #[path = "cli/tables.rs"]
 mod tables;
+#[path = "cli/tasks.rs"]
+mod tasks;
 #[path = "cli/training.rs"]
 mod training;
 #[path = "cli/trees.rs"]

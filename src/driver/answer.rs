@@ -150,7 +150,8 @@ impl Answering {
         if let Some(name) = show {
             expect_map(&model, name)?;
         }
-        let predictor = Predictor::showing(&model, run.weights(), machine, threads, show)?;
+        let mut predictor = Predictor::showing(&model, run.weights(), machine, threads, show)?;
+        predictor.trained_for(run.meta.position);
         Ok(Answering { run, predictor, observes })
     }
 

@@ -147,6 +147,7 @@ pub fn generate(
         }
         other => other?,
     };
+    predictor.trained_for(run.meta.position);
     let written = predictor.open_ended().find(|drawn| drawn.classes().is_some()).cloned();
     let Some(written) = written else {
         model.without_trees()?;

@@ -4,7 +4,7 @@
 //!   `timings`: how long the stages took
 //! - `batch`, `carried`, `figures`: a program run on a batch, on chunk after chunk, and what it measured
 //! - `machine`: what programs run on
-//! - `corpus`, `data`, `table`, `arrays`, `treebank`, `material`: what is trained on; `arithmetic`: data of known answers
+//! - `corpus`, `data`, `table`, `arrays`, `treebank`, `material`: what is trained on; `tasks`: data of known answers
 //! - `train` with `prepare`, `vectors`, `trainer` and `gradient`; `evaluate`, `generate`, `run`, `gradcheck`
 //! - `predict`: what a trained model says of examples; `answer`: of those in a file
 //! - `example`: one example to look at; `flow`: how gradients travel; `cost`: what equations cost;
@@ -14,7 +14,6 @@
 
 pub mod answer;
 pub mod aot;
-pub mod arithmetic;
 pub mod arrays;
 pub mod batch;
 pub mod bench;
@@ -34,6 +33,7 @@ pub mod gradcheck;
 mod gradient;
 pub mod machine;
 mod material;
+mod parts;
 pub mod pictures;
 pub mod practice;
 pub mod predict;
@@ -42,6 +42,7 @@ pub mod run;
 pub mod session;
 pub mod summary;
 pub mod table;
+pub mod tasks;
 pub mod timings;
 pub mod train;
 mod trainer;

@@ -370,6 +370,7 @@ fn setting_value(setting: &Setting) -> SettingValue {
     match setting {
         Setting::Number(number) => SettingValue::Number(*number),
         Setting::Name(name) => SettingValue::Name(name.clone()),
+        Setting::Text(text) => SettingValue::Text(text.clone()),
         Setting::Call(name, arguments) => {
             let argument = |(name, value): &(Option<String>, Setting)| Argument {
                 name: name.clone(),

@@ -10,7 +10,7 @@ use thiserror::Error;
 
 use super::batch::{Batch, BatchError, Feed};
 use super::compile::{CompileError, Pipeline};
-use super::gradient::GradientProgram;
+use super::gradient::{GradientProgram, Update};
 use super::machine::Machine;
 use crate::ir::Graph;
 use crate::runtime::checkpoint::{Position, Run};
@@ -102,6 +102,7 @@ impl Trainer {
         batch.lay_out(lengths)?;
         batch.set_random(run.meta.settings.seed, position.step)?;
         let epochs = position.epoch as f64 + position.batch as f64 / self.batches as f64;
+        batch.set_progress(epochs, position.step)?;
         let rate = run.meta.rate.at(position.step, epochs);
         let loss = match batch.device() {
             Some(_) => self.step_on_device(run, feeds, rate)?,
@@ -115,6 +116,15 @@ impl Trainer {
                 loss
             }
         };
+        for Update { range, values } in self.program.updates()? {
+            // What is not a number would stay so for good.
+            if values.iter().all(|value| value.is_finite()) {
+                if let (Some(updates), Some(instance)) = (&self.updates, self.program.batch().device()) {
+                    updates.set(instance, &run.parameters, &range, &values).map_err(BatchError::from)?;
+                }
+                run.parameters.values_mut()[range].copy_from_slice(&values);
+            }
+        }
         run.meta.position.step += 1;
         Ok(loss)
     }

@@ -226,7 +226,8 @@ impl Session {
     fn adopt(&mut self, run: Run) {
         let name = run.meta.model_name.clone();
         self.weights.insert(name.clone(), by_path(run.weights()));
-        let learned = run.meta.vocabulary.is_some() || run.meta.words.is_some();
+        let meta = &run.meta;
+        let learned = meta.vocabulary.is_some() || meta.words.is_some() || meta.fields.is_some();
         for (dim, size) in &run.meta.dims {
             if !self.dims.iter().any(|(known, _)| known == dim) && learned {
                 self.dims.push((dim.clone(), *size));

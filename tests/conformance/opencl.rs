@@ -164,6 +164,28 @@ const MODELS: &[(&str, &str)] = &[
         "input x: [3] over t  input m: [4] over s  param W: [4, 3], v: [4]
          a = softmax(dot(v, tanh(W @ x + m)) over s)  y = sum(a * m over s)  loss l = sum(sum(y^2) over t)",
     ),
+    (
+        "a stack of new cells",
+        "input x: [5] over t  a = stack(2, sLSTM(5, 5))(x)  b = SRU(5, 6)(a)  c = ResetAfterGRU(6, 5)(b)
+         d = LayerNormGRU(5, 4)(c)  e = Clockwork(4, 2)(d)  loss l = sum(e^2)",
+    ),
+    (
+        "BatchNorm",
+        "input x: [5] over t  h = GRU(5, 7)(BatchNorm(5)(x))  loss l = sum(BatchNorm(7)(h)^3)",
+    ),
+    (
+        "several heads",
+        "input x: [3] over t  input m: [4] over s  y = MultiHeadAttention(3, 4, 2, 3, 5)(x, m)  loss l = sum(y^2)",
+    ),
+    ("NTM", "input x: [3] over t  h = NTM(3, 4, 5, 2)(x)  loss l = sum(h^2)"),
+    (
+        "masks, noise and draws",
+        "input y: id(5) over t  state guess: id(5) over t  param embed: [5, 3], U: [4, 4]
+         chosen = training * mask(0.5 * epoch, along t)  m = mask(0.6, 4)
+         x = embed[where(chosen, guess[t-1], y[t-1])] + noise(0.1, 3, shared)
+         h = GRU(3, 4)(dropout(x, 0.3, once))  logits = Dense(4, 5)(m * (U @ h))
+         guess[t] = draw(categorical(logits))  y[t] ~ categorical(logits, smoothing = 0.1)",
+    ),
     ("RecursiveNN", "input x: [5] over tree n  h = RecursiveNN(5)(x)  loss l = sum(h[root]^2)"),
     ("TreeLSTM", "input x: [5] over tree n  h = TreeLSTM(5, 7)(x)  loss l = sum(h[root]^2)"),
     ("ChildSumTreeLSTM", "input x: [5] over tree n  h = ChildSumTreeLSTM(5, 7)(x)  loss l = sum(h[root]^2)"),

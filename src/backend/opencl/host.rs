@@ -198,6 +198,7 @@ fn role(role: &Role) -> String {
         Role::Length(axis) => format!("length along axis {axis}"),
         Role::Count(axes) => format!("positions of the whole batch along axes {axes:?}"),
         Role::RowKey => "key of random numbers: example and position".into(),
+        Role::Distinct(buffer) => format!("ids that occur in buffer {buffer}"),
         Role::Setting(name) => format!("setting {name}"),
         Role::Temporary => "temporary".into(),
         Role::Output(name) => format!("output {name}"),

@@ -57,6 +57,7 @@ use super::session::{Model, SessionError};
 use crate::check::Mode;
 use crate::ir::Graph;
 use crate::opt::{self, distribution};
+use crate::runtime::checkpoint::Position;
 use crate::runtime::parameters::Parameters;
 
 /// Hypotheses that are run at once, about.
@@ -206,6 +207,19 @@ impl Predictor {
         let builder = Builder { model, open: &open, drawn: &drawn, parameters, pool, pipeline };
         let (stages, shown) = builder.build(&names, show.first().copied())?;
         Ok(Predictor { graph, drawn, stages, shown })
+    }
+
+    /// Says how long the model has been trained, for what follows a schedule.
+    pub fn trained_for(&mut self, position: Position) {
+        for stage in &mut self.stages {
+            match stage {
+                Stage::AtOnce(_, program) => program.position = position,
+                Stage::InSteps(_, decoder, _) => decoder.trained_for(position),
+            }
+        }
+        if let Some(shown) = &mut self.shown {
+            shown.program.position = position;
+        }
     }
 
     /// The program whose inputs are what is to be given.

@@ -14,6 +14,7 @@ use crate::driver::data::{Examples, Trees};
 use crate::driver::evaluate::{parameter_ranges, slices};
 use crate::ir::{Graph, OutputKind};
 use crate::plan::Plan;
+use crate::runtime::checkpoint::Position;
 use crate::runtime::layout::Lengths;
 use crate::runtime::parameters::Parameters;
 
@@ -73,6 +74,8 @@ pub struct Program {
     pub batch: Batch<f32>,
     parameters: Arc<Parameters>,
     ranges: Vec<Range<usize>>,
+    /// How long the model has been trained, for what follows a schedule.
+    pub position: Position,
 }
 
 impl Program {
@@ -92,7 +95,7 @@ impl Program {
         let mut batch = pipeline.batch::<f32>(graph, &kinds, &name, pool)?;
         batch.hold_parameters();
         let ranges = parameter_ranges(&batch, parameters);
-        Ok(Program { batch, parameters: Arc::clone(parameters), ranges })
+        Ok(Program { batch, parameters: Arc::clone(parameters), ranges, position: Position::default() })
     }
 
     /// Runs it; inputs that are not fed keep their values.
@@ -100,6 +103,7 @@ impl Program {
     /// # Errors
     /// An input of the wrong size, or a device fails.
     pub fn run(&mut self, feeds: &[(&str, Feed<f32>)]) -> Result<(), BatchError> {
+        self.batch.set_progress(self.position.epoch as f64, self.position.step)?;
         self.batch.run(feeds, &slices(&self.parameters, &self.ranges))
     }
 

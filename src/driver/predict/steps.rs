@@ -25,6 +25,7 @@ use crate::driver::compile::{CompileError, Pipeline};
 use crate::ir::{AxisId, BATCH, Graph, InputSpec, OutputKind};
 use crate::opt::{Stepwise, distribution, drawn_before};
 use crate::plan::{self, Role};
+use crate::runtime::checkpoint::Position;
 use crate::runtime::parameters::Parameters;
 
 /// One way in which an example may go on.
@@ -100,6 +101,13 @@ struct Work<'a> {
 }
 
 impl Decoder {
+    /// Says how long the model has been trained.
+    pub fn trained_for(&mut self, position: Position) {
+        for program in self.once.iter_mut().chain([&mut self.step]) {
+            program.position = position;
+        }
+    }
+
     /// Compiles the programs.
     ///
     /// # Errors

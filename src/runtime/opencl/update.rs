@@ -14,6 +14,7 @@ use super::program::Form;
 use super::{OpenClError, cache};
 use crate::backend::opencl::UPDATE;
 use crate::plan::{BufferId, Role};
+use crate::runtime::groups::Treatment;
 use crate::runtime::optimizer::{Algorithm, Optimizer, StateError};
 use crate::runtime::parameters::Parameters;
 use crate::runtime::program::ProgramError;
@@ -48,6 +49,9 @@ pub struct Updates {
     partial: Mem,
     /// What is trained: place in the host's flat array, and first element on the device.
     trained: Vec<(Range<usize>, usize)>,
+    /// What is trained in one way: its ranges, how many, and how.
+    parts: Vec<(Mem, usize, Treatment, Algorithm)>,
+    treatments: Vec<Treatment>,
     /// Results that are added up.
     results: usize,
     /// Losses, and where they are in `sums`.
@@ -116,7 +120,25 @@ impl Updates {
         };
         let state =
             algorithm.state_names().iter().map(|_| taken(4 * block)).collect::<Result<Vec<_>, _>>()?;
+        let mut parts: Vec<(Vec<i32>, Treatment, Algorithm)> = Vec::new();
+        for (index, spec) in parameters.specs().iter().enumerate().filter(|(_, spec)| spec.trainable) {
+            let Some(start) = instance.parameter_start(&spec.name) else { continue };
+            let (treatment, rule) = optimizer.treatment(index);
+            let own = [start as i32, parameters.range(index).len() as i32];
+            match parts.iter_mut().find(|(_, known, _)| *known == treatment) {
+                Some((ranges, ..)) => ranges.extend(own),
+                None => parts.push((own.to_vec(), treatment, rule)),
+            }
+        }
+        let put_part = |(ranges, treatment, rule): (Vec<i32>, Treatment, Algorithm)| {
+            let memory = taken(4 * ranges.len())?;
+            queue.write(&memory, 0, bytes_of(&ranges, i32::to_ne_bytes))?;
+            Ok::<_, OpenClError>((memory, ranges.len() / 2, treatment, rule))
+        };
+        let parts = parts.into_iter().map(put_part).collect::<Result<Vec<_>, _>>()?;
         let mut updates = Updates {
+            parts,
+            treatments: optimizer.treatments().to_vec(),
             add_up: kernel("add_up")?,
             squares: kernel("squares")?,
             update: kernel(update_name)?,
@@ -225,9 +247,25 @@ impl Updates {
     ) -> Result<(), ProgramError> {
         self.steps += 1;
         let bound = bound.map_or(f32::INFINITY, |bound| bound.abs() as f32);
-        let mut numbers = vec![bound, factor as f32];
+        for (ranges, count, treatment, rule) in &self.parts {
+            let numbers = [bound, factor as f32, treatment.l1 as f32];
+            self.move_part(instance, (ranges, *count), *rule, rate * treatment.factor, numbers)?;
+        }
+        Ok(())
+    }
+
+    /// Moves what is trained in one way; `numbers` are those that all rules begin with.
+    fn move_part(
+        &self,
+        instance: &Instance<f32>,
+        (ranges, count): (&Mem, usize),
+        rule: Algorithm,
+        rate: f64,
+        numbers: [f32; 3],
+    ) -> Result<(), ProgramError> {
+        let mut numbers = numbers.to_vec();
         let mut nesterov = None;
-        match self.algorithm {
+        match rule {
             Algorithm::Sgd { momentum, nesterov: ahead, weight_decay } => {
                 numbers.extend([rate as f32, weight_decay as f32]);
                 if momentum != 0.0 {
@@ -237,7 +275,7 @@ impl Updates {
             }
             Algorithm::Adam(constants) | Algorithm::AdamW(constants) => {
                 let step = constants.step(rate, self.steps);
-                let decoupled = matches!(self.algorithm, Algorithm::AdamW(_));
+                let decoupled = matches!(rule, Algorithm::AdamW(_));
                 let decay = constants.weight_decay;
                 let (inside, kept) = if decoupled { (0.0, 1.0 - rate * decay) } else { (decay, 1.0) };
                 let keeps = [constants.beta1, 1.0 - constants.beta1, constants.beta2, 1.0 - constants.beta2];
@@ -251,16 +289,32 @@ impl Updates {
                 }
             }
         }
-        let mut arguments = vec![
-            ArgVal::mem(instance.parameter_memory()),
-            ArgVal::mem(&self.sums),
-            ArgVal::mem(&self.ranges),
-        ];
+        let mut arguments =
+            vec![ArgVal::mem(instance.parameter_memory()), ArgVal::mem(&self.sums), ArgVal::mem(ranges)];
         arguments.extend(self.state.iter().map(ArgVal::mem));
         arguments.extend(numbers.iter().map(ArgVal::scalar));
         arguments.extend(nesterov.iter().map(ArgVal::scalar));
-        let size = (self.items, self.team);
-        run(instance, self.update_name, &self.update, &arguments, size, self.trained.len())
+        run(instance, self.update_name, &self.update, &arguments, (self.items, self.team), count)
+    }
+
+    /// Sets a parameter that is not trained, by its place in the host's flat array.
+    ///
+    /// # Errors
+    /// The device fails.
+    pub fn set(
+        &self,
+        instance: &Instance<f32>,
+        parameters: &Parameters,
+        range: &Range<usize>,
+        values: &[f32],
+    ) -> Result<(), ProgramError> {
+        let specs = parameters.specs().iter().enumerate();
+        let found = specs.filter(|(index, _)| parameters.range(*index) == *range).map(|(_, spec)| &spec.name);
+        for start in found.filter_map(|name| instance.parameter_start(name)) {
+            let bytes = bytes_of(values, f32::to_ne_bytes);
+            instance.program().device().queue.write(instance.parameter_memory(), 4 * start, bytes)?;
+        }
+        Ok(())
     }
 
     /// The gradient last measured, laid out as the host's parameters are.
@@ -295,7 +349,7 @@ impl Updates {
             found.map(|(_, values)| values.clone())
         };
         match Optimizer::restore(self.algorithm, parameters, self.steps, vector) {
-            Ok(restored) => *optimizer = restored,
+            Ok(restored) => *optimizer = restored.with_treatments(self.treatments.clone()),
             // The vectors are those that the optimiser itself has listed.
             Err(StateError::Missing(_) | StateError::Length { .. }) => {}
         }

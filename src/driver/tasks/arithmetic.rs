@@ -1,14 +1,14 @@
 //! Random arithmetic as trees with known answers: data for examples and tests that need no file from elsewhere.
 //!
 //! ```
-//! use rnnc::driver::arithmetic::expression;
+//! use rnnc::driver::tasks::arithmetic::expression;
 //! assert_eq!(expression(1, 2, 3), "(4 + (6 6) (8 - (7 7) (9 9)))");
 //! ```
 //!
 //! Digits at the leaves, `+`, `-` or `*` above two operands, and every node labelled by its value modulo 10: `7 - 9`
 //! is 8. The expressions of a seed do not depend on how many are asked for.
 
-use crate::base::philox::philox4x32;
+use super::draws::Draws;
 
 /// Answers are taken modulo this.
 pub const MODULUS: u32 = 10;
@@ -16,26 +16,9 @@ pub const MODULUS: u32 = 10;
 const OPERATORS: [&str; 3] = ["+", "-", "*"];
 const DIGITS: [&str; 10] = ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"];
 
-/// Draws of one expression.
-struct Draws {
-    key: [u32; 2],
-    number: u64,
-    next: u32,
-}
-
-impl Draws {
-    /// A number below `limit`.
-    fn below(&mut self, limit: usize) -> usize {
-        let counter = [self.next, self.number as u32, (self.number >> 32) as u32, 0xA217];
-        self.next += 1;
-        // The high half of a product with 2^32 spread evenly.
-        ((u64::from(philox4x32(counter, self.key)[0]) * limit as u64) >> 32) as usize
-    }
-}
-
 /// Expression `number` of a seed as a line without its end, with 1 to `most` operators.
 pub fn expression(seed: u64, number: u64, most: usize) -> String {
-    let mut draws = Draws { key: [seed as u32, (seed >> 32) as u32], number, next: 0 };
+    let mut draws = Draws::new(seed, number, 0xA217);
     // Words in the order of the text: an operator before its operands.
     let mut words: Vec<(&str, bool)> = Vec::new();
     let mut open = vec![1 + draws.below(most.max(1))];
