@@ -175,7 +175,7 @@ fn classes_and_numbers_come_with_what_they_are() {
     );
     workspace.run("predict run --input new.npz --beam 3").fails(1, &["--beam"]);
     workspace.run("predict run --input new.npz --ahead 3").fails(1, &["--ahead"]);
-    workspace.run("eval run --decode").fails(2, &["--npz"]);
+    workspace.run("eval run --decode").fails(2, &["--data"]);
 }
 
 #[test]
