@@ -22,6 +22,7 @@
 #ifdef DOUBLE
 #pragma OPENCL EXTENSION cl_khr_fp64 : enable
 typedef double real;
+typedef double4 real4;
 typedef double16 real16;
 typedef long bits;
 #define as_bits as_long
@@ -31,6 +32,7 @@ typedef long bits;
 #define REAL(x) x
 #else
 typedef float real;
+typedef float4 real4;
 typedef float16 real16;
 typedef int bits;
 #define as_bits as_int
@@ -41,6 +43,7 @@ typedef int bits;
 #endif
 
 #define GLOBAL __global
+#define LOCAL __local
 #define ARGUMENTS __global char *restrict memory, __global const char *restrict parameters, __global const int *restrict tables
 #define CONTEXT __global char *const memory, __global const char *const parameters, __global const int *const tables, __global const int *const context
 #define SAME memory, parameters, tables, context
@@ -60,6 +63,7 @@ typedef int bits;
 #define INDEPENDENT
 #endif
 #define UNROLL _Pragma("unroll")
+#define LARGER(a, b) ((a) > (b) ? (a) : (b))
 
 #define TEAM __attribute__((reqd_work_group_size(LANES, 1, 1)))
 #if LANES == 1

@@ -1,8 +1,7 @@
 // Products of rows with a packed matrix, and sums of outer products over rows, tile by tile.
 //
 // A packed matrix of K rows lies in panels of 16 columns, each K vectors one after the other. A tile is
-// TILE_ROWS rows by TILE_PANELS panels whose sums stay in registers. What becomes of a sum before it is stored
-// is EPILOGUE(sum): nothing, where it is not defined.
+// TILE_ROWS rows by TILE_PANELS panels whose sums stay in registers.
 
 // Compiled without the prelude: 32-bit numbers.
 #ifndef REAL
@@ -24,10 +23,6 @@ typedef float16 real16;
 #endif
 
 #define TILE_COLUMNS (16 * TILE_PANELS)
-
-#ifndef EPILOGUE
-#define EPILOGUE(sum) (sum)
-#endif
 
 // A tile's sums one after the other, for one that is not whole.
 static inline void spill(real16 sum[TILE_ROWS][TILE_PANELS], real *const rest) {
@@ -54,7 +49,7 @@ static inline void product_tile(__global const real *const *a, __global const re
   if (rows >= TILE_ROWS && columns >= TILE_COLUMNS) {
     UNROLL for (int i = 0; i < TILE_ROWS; ++i)
       UNROLL for (int p = 0; p < TILE_PANELS; ++p) {
-        vstore16(EPILOGUE(add ? sum[i][p] + vload16(p, out[i]) : sum[i][p]), p, out[i]);
+        vstore16(add ? sum[i][p] + vload16(p, out[i]) : sum[i][p], p, out[i]);
       }
   } else {
     real rest[TILE_ROWS * TILE_COLUMNS];
@@ -62,7 +57,7 @@ static inline void product_tile(__global const real *const *a, __global const re
     for (int i = 0; i < min(rows, TILE_ROWS); ++i)
       for (int column = 0; column < min(columns, TILE_COLUMNS); ++column) {
         const real own = rest[i * TILE_COLUMNS + column];
-        out[i][column] = EPILOGUE(add ? own + out[i][column] : own);
+        out[i][column] = add ? own + out[i][column] : own;
       }
   }
 }

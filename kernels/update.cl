@@ -27,8 +27,8 @@ typedef float total;
 #define RANGE                                                                                      \
   const int first = ranges[2 * get_global_id(1)], count = ranges[2 * get_global_id(1) + 1];
 
-// The gradient as it is used: clamped, then scaled.
-#define CLIPPED(g) (clamp(g, -bound, bound) * factor)
+// The gradient as it is used: clamped, then scaled, and that of the L1 penalty added.
+#define CLIPPED(g, p) (clamp(g, -bound, bound) * factor + l1 * sign(p))
 
 // sums[…] = the results of all groups, added in their order. An entry is the slot of a buffer of one row in the
 // context, the first element in `sums`, and a count.
@@ -63,22 +63,22 @@ __kernel void squares(__global const float *restrict gradient, __global const in
 }
 
 __kernel void sgd(__global float *restrict p, __global const float *restrict gradient,
-                  __global const int *restrict ranges, const float bound, const float factor, const float rate,
+                  __global const int *restrict ranges, const float bound, const float factor, const float l1, const float rate,
                   const float decay) {
   RANGE
   EACH(first, count) {
-    const float g = CLIPPED(gradient[i]);
+    const float g = CLIPPED(gradient[i], p[i]);
     p[i] -= rate * (g + decay * p[i]);
   }
 }
 
 __kernel void momentum(__global float *restrict p, __global const float *restrict gradient,
                        __global const int *restrict ranges, __global float *restrict b, const float bound,
-                       const float factor, const float rate, const float decay, const float momentum,
+                       const float factor, const float l1, const float rate, const float decay, const float momentum,
                        const int nesterov) {
   RANGE
   EACH(first, count) {
-    const float g = CLIPPED(gradient[i]) + decay * p[i];
+    const float g = CLIPPED(gradient[i], p[i]) + decay * p[i];
     const float next = momentum * b[i] + g;
     b[i] = next;
     p[i] -= rate * (nesterov ? g + momentum * next : next);
@@ -88,13 +88,13 @@ __kernel void momentum(__global float *restrict p, __global const float *restric
 // Adam, and with kept < 1 AdamW: `size` is rate / (1 - beta1^t), `root` the square root of 1 - beta2^t.
 __kernel void adam(__global float *restrict p, __global const float *restrict gradient,
                    __global const int *restrict ranges, __global float *restrict m, __global float *restrict v,
-                   const float bound, const float factor, const float size, const float root, const float keep1,
+                   const float bound, const float factor, const float l1, const float size, const float root, const float keep1,
                    const float take1, const float keep2, const float take2, const float eps, const float decay,
                    const float kept) {
   RANGE
   EACH(first, count) {
     const float before = p[i] * kept;
-    const float g = CLIPPED(gradient[i]) + decay * before;
+    const float g = CLIPPED(gradient[i], before) + decay * before;
     const float mean = keep1 * m[i] + take1 * g;
     const float square = keep2 * v[i] + take2 * g * g;
     m[i] = mean;
@@ -105,11 +105,11 @@ __kernel void adam(__global float *restrict p, __global const float *restrict gr
 
 __kernel void rmsprop(__global float *restrict p, __global const float *restrict gradient,
                       __global const int *restrict ranges, __global float *restrict v, const float bound,
-                      const float factor, const float rate, const float keep, const float take, const float eps,
+                      const float factor, const float l1, const float rate, const float keep, const float take, const float eps,
                       const float decay) {
   RANGE
   EACH(first, count) {
-    const float g = CLIPPED(gradient[i]) + decay * p[i];
+    const float g = CLIPPED(gradient[i], p[i]) + decay * p[i];
     const float square = keep * v[i] + take * g * g;
     v[i] = square;
     p[i] -= rate * (g / (sqrt(square) + eps));
@@ -118,12 +118,12 @@ __kernel void rmsprop(__global float *restrict p, __global const float *restrict
 
 __kernel void rmsprop_momentum(__global float *restrict p, __global const float *restrict gradient,
                                __global const int *restrict ranges, __global float *restrict v,
-                               __global float *restrict b, const float bound, const float factor,
+                               __global float *restrict b, const float bound, const float factor, const float l1,
                                const float rate, const float keep, const float take, const float eps,
                                const float decay, const float momentum) {
   RANGE
   EACH(first, count) {
-    const float g = CLIPPED(gradient[i]) + decay * p[i];
+    const float g = CLIPPED(gradient[i], p[i]) + decay * p[i];
     const float square = keep * v[i] + take * g * g;
     const float next = momentum * b[i] + g / (sqrt(square) + eps);
     v[i] = square;

@@ -6,6 +6,12 @@ mod bad_input;
 mod bench;
 #[path = "cli/devices.rs"]
 mod devices;
+#[path = "cli/faults.rs"]
+mod faults;
+#[path = "cli/networks.rs"]
+mod networks;
+#[path = "cli/predicting.rs"]
+mod predicting;
 #[path = "cli/programs.rs"]
 mod programs;
 #[path = "cli/running.rs"]

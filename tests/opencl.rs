@@ -1,6 +1,8 @@
 //! What is written for OpenCL: the kernels of small models, and the templates as a driver takes them.
 
-use rnnc::backend::opencl::{PHILOX, PRELUDE, PRODUCT, PROGRAM, ROWS, UPDATE, emit, emit_all, host};
+use rnnc::backend::opencl::{
+    BLOCKS, PHILOX, PRELUDE, PRODUCT, PROGRAM, ROWS, TEAMS, UPDATE, emit, emit_all, host,
+};
 use rnnc::check::{Mode, Request};
 use rnnc::driver::{front, planned};
 use rnnc::grad::grad;
@@ -73,9 +75,11 @@ fn every_template_compiles_alone() {
         return;
     };
     let small = emit(&plan(SMALL, true), Precision::F32).unwrap().source;
-    let sources = [PRELUDE, ROWS, PRODUCT, PHILOX, UPDATE, &small];
+    let sources = [PRELUDE, ROWS, PRODUCT, TEAMS, BLOCKS, PHILOX, UPDATE, &small];
     for (number, source) in sources.into_iter().enumerate() {
-        for options in ["", "-DLANES=64 -DCHUNK=4", "-DTILE_ROWS=8 -DTILE_PANELS=2 -DWHOLE"] {
+        let forms =
+            ["", "-DLANES=64 -DCHUNK=4", "-DLANES=256 -DSTEPPED", "-DTILE_ROWS=8 -DTILE_PANELS=2 -DWHOLE"];
+        for options in forms {
             // A source without a kernel is no program to some drivers.
             let source = format!("{source}\n__kernel void nothing_{number}(void) {{}}\n");
             device.compiles(&source, options).unwrap();

@@ -14,6 +14,17 @@ use crate::syntax::ast::{self, Arg, Expr, ExprKind, Statement};
 use super::frame::{Frame, Instance, Start, Symbol, Thing, join};
 use super::{Checker, nearest};
 
+/// The arguments of an application, worked out.
+#[derive(Clone)]
+pub(super) struct Given<'a> {
+    /// Inputs by name, with their places in the text.
+    pub bound: HashMap<&'a str, (Operand, Span)>,
+    /// Initial states.
+    pub starts: Vec<(&'a ast::Ident, Operand)>,
+    pub along: Option<AxisId>,
+    pub backward: bool,
+}
+
 impl<'a> Checker<'a> {
     /// True if a definition of this name is a cell.
     pub(super) fn is_cell(&self, name: &str) -> bool {
@@ -66,7 +77,7 @@ impl<'a> Checker<'a> {
             self.frames.pop();
             dims.insert(dim.name.text.clone(), value?);
         }
-        Some(Rc::new(Instance { block, dims, path, library: definition.library }))
+        Some(Rc::new(Instance { block, dims, path, library: definition.library, layers: None }))
     }
 
     /// Opens a frame for an application: its states exist, its inputs are not bound.
@@ -77,6 +88,9 @@ impl<'a> Checker<'a> {
         path: String,
         span: Span,
     ) -> Option<usize> {
+        if let Some(layers) = instance.layers {
+            return self.open_layers(frame, instance, layers, path, span);
+        }
         let block = instance.block;
         if self.active.contains(&block.name.text.as_str()) {
             let mut names: Vec<&str> =
@@ -123,20 +137,20 @@ impl<'a> Checker<'a> {
     /// Binds the arguments of an opened frame and works out its equations.
     pub(super) fn close(&mut self, caller: usize, applied: usize, args: &'a [Arg], span: Span) -> Option<()> {
         let block = self.frames[applied].block;
-        let inputs: Vec<(&'a ast::Ident, &'a ast::Declaration)> = block
-            .statements
-            .iter()
-            .filter_map(|statement| match statement {
-                Statement::Input(list) => Some(list),
-                _ => None,
-            })
-            .flatten()
-            .flat_map(|declaration| declaration.names.iter().map(move |name| (name, declaration)))
-            .collect();
-        let mut bound: HashMap<&'a str, (Operand, Span)> = HashMap::new();
-        let mut starts: Vec<(&'a ast::Ident, Operand)> = Vec::new();
-        let mut along: Option<AxisId> = None;
-        let mut backward = false;
+        let Some(given) = self.arguments(caller, block, args) else {
+            self.fail(applied);
+            return None;
+        };
+        match self.frames[applied].layers.is_empty() {
+            true => self.bind(caller, applied, given, span),
+            false => self.bind_layers(caller, applied, given, span),
+        }
+    }
+
+    /// The arguments of an application of `block`, in the frame of the caller.
+    fn arguments(&mut self, caller: usize, block: &'a ast::Block, args: &'a [Arg]) -> Option<Given<'a>> {
+        let inputs = inputs(block);
+        let mut given = Given { bound: HashMap::new(), starts: Vec::new(), along: None, backward: false };
         let mut positional = inputs.iter();
         let mut sound = true;
         for arg in args {
@@ -144,9 +158,9 @@ impl<'a> Checker<'a> {
                 Arg::Value(Expr { kind: ExprKind::Name(word), .. })
                     if word == "backward" && self.resolve(caller, word).is_none() =>
                 {
-                    backward = true;
+                    given.backward = true;
                 }
-                Arg::Along(name) => along = self.axis_named(caller, name),
+                Arg::Along(name) => given.along = self.axis_named(caller, name),
                 Arg::Value(value) => {
                     let Some((name, _)) = positional.next() else {
                         let names: Vec<String> =
@@ -162,7 +176,7 @@ impl<'a> Checker<'a> {
                     };
                     match self.value(caller, value) {
                         Some(operand) => {
-                            bound.insert(&name.text, (operand, value.span));
+                            given.bound.insert(&name.text, (operand, value.span));
                         }
                         None => sound = false,
                     }
@@ -173,10 +187,10 @@ impl<'a> Checker<'a> {
                         sound = false;
                         continue;
                     };
-                    if inputs.iter().any(|(name, _)| name.text == key.text) {
-                        bound.insert(&key.text, (operand, value.span));
+                    if let Some((name, _)) = inputs.iter().find(|(name, _)| name.text == key.text) {
+                        given.bound.insert(&name.text, (operand, value.span));
                     } else {
-                        starts.push((key, operand));
+                        given.starts.push((key, operand));
                     }
                 }
                 Arg::Over(value, _) => {
@@ -186,10 +200,14 @@ impl<'a> Checker<'a> {
                 }
             }
         }
-        if !sound {
-            self.fail(applied);
-            return None;
-        }
+        sound.then_some(given)
+    }
+
+    /// As [`Self::close`], with arguments that have been worked out.
+    pub(super) fn bind(&mut self, caller: usize, applied: usize, given: Given<'a>, span: Span) -> Option<()> {
+        let block = self.frames[applied].block;
+        let inputs = inputs(block);
+        let Given { mut bound, starts, along, backward } = given;
         for (name, declaration) in &inputs {
             if !bound.contains_key(name.text.as_str()) {
                 let message = format!("`{}` needs its input `{}`", block.name.text, name.text);
@@ -542,6 +560,17 @@ impl<'a> Checker<'a> {
         };
         join(&this.path, &local)
     }
+}
+
+/// The inputs of a block, in order.
+pub(super) fn inputs(block: &ast::Block) -> Vec<(&ast::Ident, &ast::Declaration)> {
+    let mut inputs = Vec::new();
+    for statement in &block.statements {
+        if let Statement::Input(list) = statement {
+            inputs.extend(list.iter().flat_map(|it| it.names.iter().map(move |name| (name, it))));
+        }
+    }
+    inputs
 }
 
 pub(super) fn primary_name(block: &ast::Block) -> Option<&str> {

@@ -104,6 +104,7 @@ impl<'a> Checker<'a> {
                 | Statement::Observe { .. }
                 | Statement::Loss { .. }
                 | Statement::Metric { .. }
+                | Statement::Update { .. }
                 | Statement::Train { .. } => {}
             }
         }
@@ -287,6 +288,7 @@ impl<'a> Checker<'a> {
                 Statement::Metric { name, value } => {
                     self.loss(frame, name, value, crate::ir::OutputKind::Metric)
                 }
+                Statement::Update { name, value } => self.update(frame, name, value),
                 Statement::Gradient(_) => {}
                 Statement::Train { settings, .. } => self.settings(frame, settings),
             }
@@ -333,7 +335,11 @@ impl<'a> Checker<'a> {
             return;
         }
         self.check_target_index(frame, target, node.into());
-        let Some(operand) = self.value(frame, value) else {
+        let own = self.target_axes(frame, target);
+        let outer = self.random_over.replace(own);
+        let operand = self.value(frame, value);
+        self.random_over = outer;
+        let Some(operand) = operand else {
             // Any operand of the right type will do: the mistake has been reported.
             self.frames[frame].symbols.insert(target.name.text.clone(), Symbol::Failed);
             return;
@@ -553,81 +559,6 @@ impl<'a> Checker<'a> {
             self.graph.outputs.push(crate::ir::Output { kind, name, value });
         }
     }
-
-    /// Names applications that are part of a larger expression, in the order of the text: `dense`, `dense2`.
-    fn name_applications(&mut self, frame: usize) {
-        let block = self.frames[frame].block;
-        let mut found: Vec<(u32, String)> = Vec::new();
-        for statement in &block.statements {
-            match statement {
-                Statement::Equation { value, .. } => {
-                    // The outermost application of an equation has the equation's name.
-                    let mut own = value;
-                    while let ExprKind::Call(callee, args) = &own.kind {
-                        args.iter().for_each(|arg| self.find_applications(arg_value(arg), &mut found));
-                        own = callee;
-                    }
-                    if !matches!(own.kind, ExprKind::Name(_)) {
-                        self.find_applications(Some(own), &mut found);
-                    }
-                }
-                Statement::Observe { args, .. } => {
-                    args.iter().for_each(|arg| self.find_applications(arg_value(arg), &mut found));
-                }
-                Statement::Loss { value, .. } | Statement::Metric { value, .. } => {
-                    self.find_applications(Some(value), &mut found);
-                }
-                Statement::State(list) => {
-                    list.iter().for_each(|declaration| {
-                        self.find_applications(declaration.init.as_ref(), &mut found)
-                    });
-                }
-                Statement::Input(_)
-                | Statement::Param(_)
-                | Statement::Gradient(_)
-                | Statement::Train { .. } => {}
-            }
-        }
-        found.sort();
-        let mut count: HashMap<String, usize> = HashMap::new();
-        for (place, cell) in found {
-            let number = count.entry(cell.clone()).or_default();
-            *number += 1;
-            let name = if *number == 1 { cell } else { format!("{cell}{number}") };
-            self.frames[frame].anonymous.insert(place, name);
-        }
-    }
-
-    fn find_applications(&self, expr: Option<&'a Expr>, found: &mut Vec<(u32, String)>) {
-        let mut stack: Vec<&'a Expr> = expr.into_iter().collect();
-        while let Some(expr) = stack.pop() {
-            match &expr.kind {
-                ExprKind::Number(_) | ExprKind::Text(_) | ExprKind::Name(_) => {}
-                ExprKind::Field(inner, _) | ExprKind::Transpose(inner) | ExprKind::Negate(inner) => {
-                    stack.push(inner)
-                }
-                ExprKind::Index(inner, entries) => {
-                    stack.push(inner);
-                    for entry in entries {
-                        if let ast::Index::At(at) = entry {
-                            stack.push(at);
-                        }
-                    }
-                }
-                ExprKind::Call(callee, args) => {
-                    if let ExprKind::Name(name) = &callee.kind
-                        && self.is_cell(name)
-                    {
-                        found.push((callee.span.start, name.to_lowercase()));
-                    }
-                    stack.push(callee);
-                    stack.extend(args.iter().filter_map(arg_value));
-                }
-                ExprKind::Binary(_, a, b) => stack.extend([&**a, &**b]),
-                ExprKind::Concat(parts) => stack.extend(parts),
-            }
-        }
-    }
 }
 
 pub(super) fn arg_value(arg: &Arg) -> Option<&Expr> {
@@ -641,7 +572,7 @@ fn is_frozen(declaration: &ast::Declaration) -> bool {
     matches!(&declaration.init, Some(Expr { kind: ExprKind::Name(name), .. }) if name == "frozen")
 }
 
-fn is_declared_state(block: &ast::Block, name: &str) -> bool {
+pub(super) fn is_declared_state(block: &ast::Block, name: &str) -> bool {
     block.statements.iter().any(|statement| match statement {
         Statement::State(list) => list.iter().flat_map(|d| &d.names).any(|ident| ident.text == name),
         _ => false,

@@ -6,15 +6,15 @@ use crate::base::{Diagnostic, Span};
 use crate::ir::{Along, AxisSet, BATCH, Binary, Element, Op, Operand, Reduction, Unary, ValueType};
 use crate::syntax::ast::{self, Arg, Expr, ExprKind};
 
+use super::Checker;
 use super::block::arg_value;
 use super::expression::dotted;
 use super::frame::{Frame, Symbol, Thing};
-use super::{Checker, Mode};
 
 /// Names of functions beside the elementwise ones of [`Unary::ALL`], with how to call them.
-const OTHERS: [(&str, &str); 24] = [
-    ("sum", "sum(x), sum(x over t)"),
-    ("mean", "mean(x), mean(x over t)"),
+const OTHERS: [(&str, &str); 27] = [
+    ("sum", "sum(x), sum(x over t), sum(x over all)"),
+    ("mean", "mean(x), mean(x over t), mean(x over all)"),
     ("max", "max(x), max(x over t), max(a, b)"),
     ("min", "min(a, b)"),
     ("softmax", "softmax(x), softmax(x over s)"),
@@ -26,7 +26,10 @@ const OTHERS: [(&str, &str); 24] = [
     ("where", "where(condition, a, b)"),
     ("onehot", "onehot(id, V)"),
     ("argmax", "argmax(x)"),
-    ("dropout", "dropout(x, p)"),
+    ("dropout", "dropout(x, p), dropout(x, p, once), dropout(W, p, shared)"),
+    ("mask", "mask(p, H), mask(p, H, along t), mask(p, H, shared)"),
+    ("noise", "noise(s, H), noise(s, H, along t), noise(s, H, shared)"),
+    ("draw", "draw(categorical(logits)), draw(bernoulli(logit)), draw(normal(mean))"),
     ("stop", "stop(x)"),
     ("initially", "initially(x[t-1], start)"),
     ("zeros", "zeros(H)"),
@@ -90,6 +93,7 @@ impl<'a> Checker<'a> {
             "concat" => self.concat_call(frame, args, span),
             "where" => {
                 let operands: [(Operand, Span); 3] = self.values(frame, name, args, span)?;
+                self.refuse_mask(frame, operands[0].0, operands[0].1)?;
                 self.apply(frame, Op::Select, &operands, span)
             }
             "onehot" => match args {
@@ -120,6 +124,9 @@ impl<'a> Checker<'a> {
                 self.apply(frame, Op::Initially, &operands, span)
             }
             "dropout" => self.dropout(frame, args, span),
+            "mask" => self.mask(frame, args, span),
+            "noise" => self.noise(frame, args, span),
+            "draw" => self.draw_call(frame, args, span),
             "zeros" | "ones" => {
                 let shape = self.shape_args(frame, args)?;
                 self.fits_memory(frame, &shape, span)?;
@@ -187,7 +194,7 @@ impl<'a> Checker<'a> {
         }
     }
 
-    fn usage(&mut self, frame: usize, name: &str, span: Span) -> Option<Operand> {
+    pub(super) fn usage(&mut self, frame: usize, name: &str, span: Span) -> Option<Operand> {
         let form = OTHERS
             .iter()
             .find(|(known, _)| *known == name)
@@ -259,7 +266,11 @@ impl<'a> Checker<'a> {
         match args {
             [Arg::Value(value)] => Some(((self.value(frame, value)?, value.span), Along::Last)),
             [Arg::Over(value, names)] => {
-                let axes: Vec<_> = names.iter().map(|name| self.axis_named(frame, name)).collect();
+                let all = names.iter().any(|name| name.text == "all" && self.axis_in(frame, "all").is_none());
+                let axes: Vec<_> = match all {
+                    true => vec![Some(BATCH)],
+                    false => names.iter().map(|name| self.axis_named(frame, name)).collect(),
+                };
                 let outer = self.inside_reduction;
                 self.inside_reduction = true;
                 let operand = self.value(frame, value);
@@ -271,6 +282,9 @@ impl<'a> Checker<'a> {
                     over = over.with(BATCH);
                 }
                 let has = self.graph.type_at(operand).axes;
+                if all {
+                    over = over.union(has);
+                }
                 self.whole_trees(frame, has, over, span)?;
                 if !has.covers(over) && reduces {
                     let wide = self.graph.closed(over.with(BATCH));
@@ -317,41 +331,6 @@ impl<'a> Checker<'a> {
         self.random_over.unwrap_or_else(|| {
             self.frames[frame].axis.map_or(AxisSet::BATCH, |axis| AxisSet::BATCH.with(axis))
         })
-    }
-
-    /// Uniform numbers like `x`, of a stream of their own.
-    pub(super) fn random_like(&mut self, frame: usize, x: Operand, span: Span) -> Operand {
-        let mut ty = self.graph.type_at(x);
-        ty.axes = ty.axes.with(BATCH);
-        ty.element = Element::Real;
-        let stream = self.streams;
-        self.streams += 1;
-        let origin = self.origin(frame, span);
-        self.graph.leaf(Op::Random(stream), ty, origin, None).into()
-    }
-
-    /// Inverted dropout (Srivastava et al. 2014): x / (1 - p) with probability 1 - p, else 0.
-    fn dropout(&mut self, frame: usize, args: &'a [Arg], span: Span) -> Option<Operand> {
-        let [Arg::Value(value), Arg::Value(rate)] = args else { return self.usage(frame, "dropout", span) };
-        let x = self.value(frame, value);
-        let p = self.number(frame, rate, true)?;
-        if !(0.0..1.0).contains(&p) {
-            let message = format!("a dropout probability lies in 0..1 (1 excluded), not {p}");
-            self.report(frame, Diagnostic::error("out-of-range", rate.span, message));
-            return None;
-        }
-        let x = x?;
-        if self.mode != Mode::Train || p == 0.0 {
-            return Some(x);
-        }
-        let origin = self.origin(frame, span);
-        let uniform = self.random_like(frame, x, span);
-        let [p, scale, zero] =
-            [p, 1.0 / (1.0 - p), 0.0].map(|number| self.graph.constant(number, &[], origin));
-        let at = |operand: Operand| (operand, span);
-        let kept = self.apply(frame, Op::Binary(Binary::GreaterEqual), &[at(uniform), at(p.into())], span)?;
-        let mask = self.apply(frame, Op::Select, &[at(kept), at(scale.into()), at(zero.into())], span)?;
-        self.apply(frame, Op::Binary(Binary::Multiply), &[(x, value.span), at(mask)], span)
     }
 
     /// The body of a function of the file with its parameters bound.

@@ -7,8 +7,8 @@ use crate::ir::{
 };
 use crate::syntax::ast::{self, Arg, BinaryOp, Expr, ExprKind};
 
-use super::Checker;
 use super::frame::{Start, Symbol, Thing};
+use super::{Checker, Mode};
 
 impl<'a> Checker<'a> {
     /// What an expression stands for; an application takes the name `hint` if it is given one.
@@ -123,10 +123,15 @@ impl<'a> Checker<'a> {
             "inf" => Some(f64::INFINITY),
             "nan" => Some(f64::NAN),
             "pi" => Some(std::f64::consts::PI),
+            "training" => Some(f64::from(u8::from(self.mode == Mode::Train))),
             _ => None,
         };
         if let Some(value) = constant {
             return Some(Thing::Value(self.graph.constant(value, &[], origin).into()));
+        }
+        if matches!(name, "epoch" | "step") && self.resolve(frame, name).is_none() {
+            let ty = ValueType::real(Vec::new(), AxisSet::NONE);
+            return Some(Thing::Value(self.graph.leaf(Op::Setting(name.into()), ty, origin, None).into()));
         }
         if self.resolve(frame, name).is_some() {
             return self.lookup(frame, name, span);
@@ -192,7 +197,8 @@ impl<'a> Checker<'a> {
         let ExprKind::Call(callee, _) = &value.kind else { return None };
         let ExprKind::Call(cell, dims) = &callee.kind else { return None };
         let ExprKind::Name(cell_name) = &cell.kind else { return None };
-        let definition = *self.definitions.get(cell_name.as_str())?;
+        let stacked = self.stacked(frame, cell_name, dims);
+        let definition = *self.definitions.get(stacked.unwrap_or(cell_name))?;
         let ast::Item::Cell(block) = definition.item else { return None };
         let is_state = |field: &str| {
             block.statements.iter().any(|statement| match statement {
@@ -202,11 +208,15 @@ impl<'a> Checker<'a> {
                 _ => false,
             })
         };
-        if !field.or(super::apply::primary_name(block)).is_some_and(is_state) {
+        let of_layer = stacked.is_some() && field.is_some_and(super::stack::is_layer);
+        if !of_layer && !field.or(super::apply::primary_name(block)).is_some_and(is_state) {
             return None;
         }
         let path = super::frame::join(&self.frames[frame].param_path, &full);
-        let instance = self.instantiate(frame, cell_name, dims, value.span, path)?;
+        let instance = match stacked {
+            Some(_) => self.stack(frame, dims, value.span, path)?,
+            None => self.instantiate(frame, cell_name, dims, value.span, path)?,
+        };
         let path = super::frame::join(&self.frames[frame].path, &full);
         let applied = self.open(frame, &instance, path, value.span)?;
         // The equation stays pending: its arguments wait until its own turn.
@@ -243,6 +253,12 @@ impl<'a> Checker<'a> {
                 && let ast::Item::Function(function) = definition.item
             {
                 return self.inline(frame, function, args, span, definition.library).map(Thing::Value);
+            }
+            if name == "stack" {
+                let known = self.frames[frame].anonymous.get(&callee.span.start).cloned();
+                let local = hint.map(str::to_string).or(known).unwrap_or_else(|| name.clone());
+                let path = super::frame::join(&self.frames[frame].param_path, &local);
+                return self.stack(frame, args, span, path).map(Thing::Instance);
             }
             return self.builtin(frame, name, args, span, callee.span).map(Thing::Value);
         }

@@ -216,7 +216,7 @@ impl<'a> Checker<'a> {
             dims.insert(dim.name.text.clone(), distinct.next().unwrap_or(7));
         }
         let outer = self.push_frame(Frame::new(block, String::new(), String::new(), dims.clone()));
-        let instance = Instance { block, dims, path: String::new(), library: false };
+        let instance = Instance { block, dims, path: String::new(), library: false, layers: None };
         let Some(applied) = self.open(outer, &instance, String::new(), block.name.span) else { return };
         let is_tree = block.axis.as_ref().is_some_and(|axis| axis.tree);
         let local = block.axis.as_ref().map_or("t", |axis| axis.name.text.as_str());

@@ -17,6 +17,16 @@ pub(super) struct Instance<'a> {
     /// Path of its parameters.
     pub path: String,
     pub library: bool,
+    /// For `stack(L, …)`: how many cells of this kind are one on the other.
+    pub layers: Option<Layers>,
+}
+
+/// The layers of a stack.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Layers {
+    pub count: usize,
+    /// Whether all have the same parameters.
+    pub shared: bool,
 }
 
 /// What an expression can stand for.
@@ -81,6 +91,8 @@ pub(super) struct Frame<'a> {
     pub order: Vec<String>,
     /// Applications whose states have been asked for before their arguments.
     pub opened: HashMap<String, usize>,
+    /// For a stack: the frames of its layers, lowest first.
+    pub layers: Vec<usize>,
     /// Already-made starts of states, by node and access, so that equal reads are one node.
     pub starts: HashMap<(NodeId, Access), NodeId>,
 }
@@ -106,6 +118,7 @@ impl<'a> Frame<'a> {
             site: None,
             order: Vec::new(),
             opened: HashMap::new(),
+            layers: Vec::new(),
             starts: HashMap::new(),
         }
     }

@@ -5,22 +5,26 @@
 //! whose type is declared. Cells are inlined where they are applied, each application a
 //! `Frame` with a path of its own. Mistakes are collected; the walk goes on with the rest.
 //!
-//! - `frame`: names of one application; `block`: its statements; `apply`: applying a cell
-//! - `expression`, `index`, `builtins`: values; `dims`: static arithmetic; `alone`: functions that nothing calls
+//! - `frame`: names of one application; `block`: its statements; `apply`: applying a cell; `stack`: cells on cells
+//! - `applications`: names of what is applied inside expressions
+//! - `expression`, `index`, `builtins`, `draws`: values; `dims`: static arithmetic; `alone`: functions that nothing calls
 //! - `trees`: axes that are trees and positions on them
 //! - `observe`: `~`, losses and metrics; `finish`: what is asked of the whole graph
 
 mod alone;
+mod applications;
 mod apply;
 mod block;
 mod builtins;
 mod dims;
+mod draws;
 mod expression;
 mod finish;
 mod frame;
 mod index;
 mod observe;
 mod settings;
+mod stack;
 mod trees;
 
 use std::collections::{HashMap, HashSet};
@@ -134,6 +138,8 @@ struct Checker<'a> {
     /// Cells that were applied, and functions that were called, somewhere.
     applied: Vec<&'a str>,
     streams: u32,
+    /// Nodes that are masks, which are no conditions.
+    masks: HashSet<NodeId>,
     depth: usize,
     /// Inside the equation of a gradient, and inside a reduction of it.
     in_gradient: bool,
@@ -195,6 +201,7 @@ impl<'a> Checker<'a> {
             active: Vec::new(),
             applied: Vec::new(),
             streams: 0,
+            masks: HashSet::new(),
             depth: 0,
             in_gradient: false,
             inside_reduction: false,

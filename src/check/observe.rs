@@ -13,6 +13,12 @@ use super::{Checker, Mode};
 
 const DISTRIBUTIONS: [&str; 3] = ["categorical", "bernoulli", "normal"];
 
+/// How an observation counts.
+struct Counting<'a> {
+    weight: Option<&'a Expr>,
+    smoothing: f64,
+}
+
 impl<'a> Checker<'a> {
     /// `y ~ categorical(logits)`.
     pub(super) fn observe(
@@ -23,27 +29,8 @@ impl<'a> Checker<'a> {
         args: &'a [Arg],
         span: Span,
     ) {
-        let value = match args {
-            [Arg::Value(value)] => value,
-            _ => {
-                let message = format!("`{}` takes one argument", distribution.text);
-                self.report(frame, Diagnostic::error("arguments", distribution.span, message));
-                return;
-            }
-        };
-        let known = DISTRIBUTIONS.contains(&distribution.text.as_str());
-        if !known {
-            let mut diagnostic = Diagnostic::error(
-                "unknown-name",
-                distribution.span,
-                format!("`{}` is not a distribution", distribution.text),
-            );
-            diagnostic = match super::nearest(&distribution.text, DISTRIBUTIONS) {
-                Some(near) => diagnostic.help(format!("did you mean `{near}`?")),
-                None => diagnostic.help("distributions: categorical(logits), bernoulli(logit), normal(mean)"),
-            };
-            self.report(frame, diagnostic);
-        }
+        let Some((value, options)) = self.observed_with(frame, distribution, args) else { return };
+        let known = self.is_distribution(frame, &distribution.text, distribution.span);
         let parameter = self.value(frame, value);
         let observed = self.lookup(frame, &target.name.text, target.name.span);
         let (Some(parameter), Some(observed), true) = (parameter, observed, known) else { return };
@@ -56,7 +43,12 @@ impl<'a> Checker<'a> {
         };
         match drawn {
             Some((node, declared)) => {
-                let draw = self.draw(frame, &distribution.text, observed, parameter, value.span);
+                let element = self.graph.type_at(observed).element;
+                let ty = ValueType::real(Vec::new(), AxisSet::NONE);
+                let origin = Origin::forward(value.span);
+                let temperature = self.graph.leaf(Op::Setting("temperature".into()), ty, origin, None);
+                let given = (parameter, value.span);
+                let draw = self.draw(frame, &distribution.text, element, given, Some(temperature.into()));
                 match draw {
                     Some(draw) => self.close_state(frame, node, draw, declared, target.span, value.span),
                     None => {
@@ -67,11 +59,105 @@ impl<'a> Checker<'a> {
             }
             None => {
                 let nll = self.surprise(frame, &distribution.text, observed, parameter, span, value.span);
+                let nll = nll.and_then(|nll| self.weighed(frame, nll, parameter, &options, span));
                 if let Some(nll) = nll {
                     self.mean_output(frame, OutputKind::Loss, &target.name.text, nll, span);
                 }
             }
         }
+    }
+
+    /// The arguments of a distribution: its parameter, and how an observation counts.
+    fn observed_with(
+        &mut self,
+        frame: usize,
+        distribution: &'a ast::Ident,
+        args: &'a [Arg],
+    ) -> Option<(&'a Expr, Counting<'a>)> {
+        let mut value = None;
+        let mut options = Counting { weight: None, smoothing: 0.0 };
+        let mut sound = true;
+        for arg in args {
+            match arg {
+                Arg::Value(given) if value.is_none() => value = Some(given),
+                Arg::Named(key, given) if key.text == "weight" => options.weight = Some(given),
+                Arg::Named(key, given) if key.text == "smoothing" && distribution.text == "categorical" => {
+                    let amount = self.number(frame, given, true)?;
+                    if !(0.0..1.0).contains(&amount) {
+                        let message = format!("label smoothing lies in 0..1 (1 excluded), not {amount}");
+                        self.report(frame, Diagnostic::error("out-of-range", given.span, message));
+                        return None;
+                    }
+                    options.smoothing = amount;
+                }
+                _ => sound = false,
+            }
+        }
+        match value {
+            Some(value) if sound => Some((value, options)),
+            _ => {
+                let message = format!("these are not the arguments of `{}`", distribution.text);
+                let diagnostic = Diagnostic::error("arguments", distribution.span, message).help(
+                    "it takes one, and by name `weight`, a number that an observation counts; `categorical` also \
+                     `smoothing`, the part of a label that goes to all classes alike",
+                );
+                self.report(frame, diagnostic);
+                None
+            }
+        }
+    }
+
+    /// A negative log-likelihood as it counts. Smoothing (Szegedy et al., "Rethinking the Inception architecture for
+    /// computer vision", CVPR 2016, section 7) is for training alone.
+    fn weighed(
+        &mut self,
+        frame: usize,
+        nll: Operand,
+        logits: Operand,
+        options: &Counting<'a>,
+        span: Span,
+    ) -> Option<Operand> {
+        let origin = self.origin(frame, span);
+        let at = |operand: Operand| (operand, span);
+        let times = Op::Binary(Binary::Multiply);
+        let mut nll = nll;
+        if options.smoothing > 0.0 && self.mode == Mode::Train {
+            // (1 - e) nll + e (the mean over all classes of theirs).
+            let total = self.apply(frame, Op::LogSumExp, &[at(logits)], span)?;
+            let middle = self.apply(frame, Op::Reduce(Reduction::Mean, Along::Last), &[at(logits)], span)?;
+            let even = self.subtract(frame, total, middle, span)?;
+            let [kept, shared] = [1.0 - options.smoothing, options.smoothing]
+                .map(|number| at(self.graph.constant(number, &[], origin).into()));
+            let own = self.apply(frame, times.clone(), &[kept, at(nll)], span)?;
+            let even = self.apply(frame, times.clone(), &[shared, at(even)], span)?;
+            nll = self.apply(frame, Op::Binary(Binary::Add), &[at(own), at(even)], span)?;
+        }
+        let Some(weight) = options.weight else { return Some(nll) };
+        let by = self.value(frame, weight)?;
+        let found = self.graph.type_at(by);
+        if !found.shape.is_empty() || found.element != Element::Real {
+            let message = format!("a weight is one number, this is {}", self.type_text(frame, &found));
+            let diagnostic = Diagnostic::error("shape-mismatch", weight.span, message)
+                .help("that of a class is looked up by the label: `weight = w[label]`");
+            self.report(frame, diagnostic);
+            return None;
+        }
+        self.apply(frame, times, &[(by, weight.span), at(nll)], span)
+    }
+
+    /// That a name is that of a distribution; reports if it is not.
+    pub(super) fn is_distribution(&mut self, frame: usize, name: &str, span: Span) -> bool {
+        if DISTRIBUTIONS.contains(&name) {
+            return true;
+        }
+        let message = format!("`{name}` is not a distribution");
+        let mut diagnostic = Diagnostic::error("unknown-name", span, message);
+        diagnostic = match super::nearest(name, DISTRIBUTIONS) {
+            Some(near) => diagnostic.help(format!("did you mean `{near}`?")),
+            None => diagnostic.help("distributions: categorical(logits), bernoulli(logit), normal(mean)"),
+        };
+        self.report(frame, diagnostic);
+        false
     }
 
     fn offer_distribution(&mut self, name: &str, value: Operand) {
@@ -172,31 +258,31 @@ impl<'a> Checker<'a> {
         Some(value)
     }
 
-    /// A draw from a distribution, by the temperature that the run sets.
-    fn draw(
+    /// A draw from a distribution; with a temperature, from a sharper or a flatter one. An id is drawn where
+    /// one of two is observed as an id.
+    pub(super) fn draw(
         &mut self,
         frame: usize,
         distribution: &str,
-        observed: Operand,
-        parameter: Operand,
-        span: Span,
+        element: Element,
+        (parameter, span): (Operand, Span),
+        temperature: Option<Operand>,
     ) -> Option<Operand> {
-        let origin = Origin::forward(span);
+        let origin = self.origin(frame, span);
         let at = |operand: Operand| (operand, span);
-        let ty = ValueType::real(Vec::new(), AxisSet::NONE);
-        let temperature = at(self.graph.leaf(Op::Setting("temperature".into()), ty, origin, None).into());
         let uniform = self.random_like(frame, parameter, span);
-        let minus = Op::Unary(Unary::Negate);
         let log = Op::Unary(Unary::Log);
         match distribution {
             "categorical" => {
                 // The Gumbel-max trick: the largest of logits + temperature * Gumbel noise.
+                let minus = Op::Unary(Unary::Negate);
                 let inner = self.apply(frame, log.clone(), &[at(uniform)], span)?;
-                let inner = self.apply(frame, minus.clone(), &[at(inner)], span)?;
+                let inner = self.apply(frame, minus, &[at(inner)], span)?;
                 let inner = self.apply(frame, log, &[at(inner)], span)?;
-                let scaled =
-                    self.apply(frame, Op::Binary(Binary::Multiply), &[temperature, at(inner)], span)?;
+                let scaled = self.scaled(frame, temperature, inner, span)?;
                 let noisy = self.subtract(frame, parameter, scaled, span)?;
+                // Which id is drawn has no derivative.
+                let noisy = self.apply(frame, Op::Stop, &[at(noisy)], span)?;
                 self.apply(frame, Op::ArgMax, &[at(noisy)], span)
             }
             "bernoulli" => {
@@ -205,13 +291,11 @@ impl<'a> Checker<'a> {
                 let rest = self.apply(frame, Op::Binary(Binary::Subtract), &[one, at(uniform)], span)?;
                 let odds = self.apply(frame, Op::Binary(Binary::Divide), &[at(uniform), at(rest)], span)?;
                 let noise = self.apply(frame, log, &[at(odds)], span)?;
-                let noise =
-                    self.apply(frame, Op::Binary(Binary::Multiply), &[temperature, at(noise)], span)?;
-                let noisy =
-                    self.apply(frame, Op::Binary(Binary::Add), &[(parameter, span), at(noise)], span)?;
+                let noise = self.scaled(frame, temperature, noise, span)?;
+                let noisy = self.apply(frame, Op::Binary(Binary::Add), &[at(parameter), at(noise)], span)?;
                 let zero = at(self.graph.constant(0.0, &[], origin).into());
                 let drawn = self.apply(frame, Op::Binary(Binary::Greater), &[at(noisy), zero], span)?;
-                match self.graph.type_at(observed).element {
+                match element {
                     Element::Real => Some(drawn),
                     Element::Id(_) => {
                         let rest =
@@ -224,20 +308,18 @@ impl<'a> Checker<'a> {
                 }
             }
             _ => {
-                // Box and Muller 1958.
                 let second = self.random_like(frame, parameter, span);
-                let [minus_two, turn] = [-2.0, 2.0 * std::f64::consts::PI]
-                    .map(|number| at(self.graph.constant(number, &[], origin).into()));
-                let times = Op::Binary(Binary::Multiply);
-                let logs = self.apply(frame, log, &[at(uniform)], span)?;
-                let square = self.apply(frame, times.clone(), &[minus_two, at(logs)], span)?;
-                let radius = self.apply(frame, Op::Unary(Unary::Sqrt), &[at(square)], span)?;
-                let angle = self.apply(frame, times.clone(), &[turn, at(second)], span)?;
-                let cosine = self.apply(frame, Op::Unary(Unary::Cos), &[at(angle)], span)?;
-                let noise = self.apply(frame, times.clone(), &[at(radius), at(cosine)], span)?;
-                let noise = self.apply(frame, times, &[temperature, at(noise)], span)?;
-                self.apply(frame, Op::Binary(Binary::Add), &[(parameter, span), at(noise)], span)
+                let noise = self.box_muller(frame, uniform, second, span)?;
+                let noise = self.scaled(frame, temperature, noise, span)?;
+                self.apply(frame, Op::Binary(Binary::Add), &[at(parameter), at(noise)], span)
             }
+        }
+    }
+
+    fn scaled(&mut self, frame: usize, by: Option<Operand>, x: Operand, span: Span) -> Option<Operand> {
+        match by {
+            Some(by) => self.apply(frame, Op::Binary(Binary::Multiply), &[(by, span), (x, span)], span),
+            None => Some(x),
         }
     }
 
@@ -264,6 +346,59 @@ impl<'a> Checker<'a> {
         }
         let path = super::frame::join(&self.frames[frame].path, &name.text);
         self.mean_output(frame, kind, &path, operand, value.span);
+    }
+
+    /// `update name = value`: a parameter that is not learned, after a step of training.
+    pub(super) fn update(&mut self, frame: usize, name: &'a ast::Ident, value: &'a Expr) {
+        let Some(full) = self.resolve(frame, &name.text) else {
+            self.unknown(frame, &name.text, name.span);
+            return;
+        };
+        let target = match self.frames[frame].symbols.get(&full) {
+            Some(Symbol::Known(Thing::Value(operand))) => Some(*operand),
+            _ => None,
+        };
+        let path = match target.map(|operand| self.graph.op(operand.node)) {
+            Some(Op::Param(path)) => path.clone(),
+            _ => {
+                let message = format!("`{full}` is no parameter: only those are kept from step to step");
+                self.report(frame, Diagnostic::error("update", name.span, message));
+                return;
+            }
+        };
+        let spec = self.graph.params.iter().find(|param| param.name == path);
+        if spec.is_some_and(|param| param.trainable) {
+            let message = format!("`{full}` is learned: it is not updated, too");
+            let diagnostic = Diagnostic::error("update", name.span, message)
+                .help(format!("declare it `param {full}: […] = frozen(zeros)`"));
+            self.report(frame, diagnostic);
+            return;
+        }
+        let (Some(operand), Some(target)) = (self.value(frame, value), target) else { return };
+        let (found, wanted) = (self.graph.type_at(operand), self.graph.type_at(target));
+        if found != wanted {
+            let message = format!(
+                "`{full}` is {}, its update is {}",
+                self.type_text(frame, &wanted),
+                match found.axes.is_empty() {
+                    true => self.type_text(frame, &found),
+                    false => format!("{} for each example", self.type_text(frame, &found)),
+                }
+            );
+            let diagnostic = Diagnostic::error("shape-mismatch", value.span, message)
+                .help("a parameter is one for all examples: reduce the value, `mean(x over all)`");
+            self.report(frame, diagnostic);
+            return;
+        }
+        if self.mode != Mode::Train {
+            return;
+        }
+        if self.graph.output(OutputKind::Update, &path).is_some() {
+            let message = format!("`{full}` is updated twice");
+            self.report(frame, Diagnostic::error("duplicate-name", name.span, message));
+            return;
+        }
+        self.graph.outputs.push(Output { kind: OutputKind::Update, name: path, value: operand });
     }
 
     /// The mean over whatever axes a value has, as an output.

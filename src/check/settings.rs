@@ -12,6 +12,8 @@ pub enum Setting {
     Number(f64),
     /// `cosine`
     Name(String),
+    /// `"enc.*"`
+    Text(String),
     /// `adam(lr = 0.002)`
     Call(String, Vec<(Option<String>, Setting)>),
 }
@@ -32,6 +34,7 @@ impl<'a> Checker<'a> {
         }
         match &expr.kind {
             ExprKind::Name(name) => Some(Setting::Name(name.clone())),
+            ExprKind::Text(text) => Some(Setting::Text(text.clone())),
             ExprKind::Call(callee, args) => {
                 let ExprKind::Name(name) = &callee.kind else { return self.not_a_setting(frame, expr.span) };
                 let mut found = Vec::new();

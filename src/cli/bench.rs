@@ -103,8 +103,9 @@ impl Bench {
             }
             (_, false) => None,
         };
+        let machine = self.device.open()?;
         note("measuring what this machine does at most\n");
-        let bench = bench::Bench::new(self.threads.unwrap_or(0), self.device)?;
+        let bench = bench::Bench::new(self.threads.unwrap_or(0), machine)?;
         print(&heading(&bench))?;
         let mut rows = Vec::new();
         if !workloads.is_empty() {

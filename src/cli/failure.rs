@@ -5,11 +5,13 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use super::output::colour;
+use crate::driver::answer::AnswerError;
 use crate::driver::bench::{BenchError, ChoiceError};
 use crate::driver::emit::EmitError;
 use crate::driver::evaluate::EvaluateError;
 use crate::driver::generate::GenerateError;
 use crate::driver::gradcheck::GradcheckError;
+use crate::driver::predict::PredictError;
 use crate::driver::run::RunError;
 use crate::driver::session::{Report, SessionError};
 use crate::driver::train::TrainError;
@@ -80,7 +82,7 @@ macro_rules! with_session {
         }
     )*};
 }
-with_session!(BenchError, EmitError, EvaluateError, GenerateError, GradcheckError, RunError);
+with_session!(BenchError, EmitError, EvaluateError, GradcheckError, RunError);
 
 impl From<ChoiceError> for Failure {
     fn from(error: ChoiceError) -> Failure {
@@ -91,6 +93,36 @@ impl From<ChoiceError> for Failure {
 impl From<OpenClError> for Failure {
     fn from(error: OpenClError) -> Failure {
         Failure::of(error)
+    }
+}
+
+impl From<PredictError> for Failure {
+    fn from(error: PredictError) -> Failure {
+        match error {
+            PredictError::Session(error) => error.into(),
+            PredictError::Search(error) => Failure::Usage(error.to_string()),
+            other => Failure::of(other),
+        }
+    }
+}
+
+impl From<GenerateError> for Failure {
+    fn from(error: GenerateError) -> Failure {
+        match error {
+            GenerateError::Session(error) => error.into(),
+            GenerateError::Predict(error) => error.into(),
+            other => Failure::of(other),
+        }
+    }
+}
+
+impl From<AnswerError> for Failure {
+    fn from(error: AnswerError) -> Failure {
+        match error {
+            AnswerError::Session(error) => error.into(),
+            AnswerError::Predict(error) => error.into(),
+            other => Failure::of(other),
+        }
     }
 }
 

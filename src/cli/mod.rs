@@ -17,6 +17,7 @@ mod flow;
 mod inspect;
 mod native;
 mod output;
+mod predicting;
 mod repl;
 mod sources;
 mod training;
@@ -66,8 +67,10 @@ enum Command {
     Train(Box<training::Train>),
     /// Measure a trained model
     Eval(using::Eval),
+    /// Say what a trained model makes of examples: classes, numbers, sequences
+    Predict(predicting::Predict),
     /// Write text with a trained model
-    Generate(using::Generate),
+    Generate(predicting::Generate),
     /// Run a model on given weights and data
     Run(using::Run),
     /// Show how gradients travel through the steps of a model
@@ -156,6 +159,7 @@ fn dispatch(command: Command) -> Result<(), Failure> {
         Command::Fmt(arguments) => arguments.run(),
         Command::Train(arguments) => arguments.run(),
         Command::Eval(arguments) => arguments.run(),
+        Command::Predict(arguments) => arguments.run(),
         Command::Generate(arguments) => arguments.run(),
         Command::Run(arguments) => arguments.run(),
         Command::Flow(arguments) => arguments.run(),

@@ -1,4 +1,4 @@
-//! `eval`, `generate`, `run`: commands that use a model with its weights.
+//! `eval`, `run`: commands that measure and run a model with its weights.
 
 use std::path::PathBuf;
 
@@ -7,17 +7,17 @@ use clap::{Args, ValueEnum};
 use super::ModelArguments;
 use super::failure::Failure;
 use super::output::print;
+use super::predicting::DecodeFlags;
 use super::sources::{RecordFlags, Sources};
 use crate::driver::corpus::Source;
 use crate::driver::evaluate::evaluate;
-use crate::driver::generate::{Request, generate};
 use crate::driver::machine::MachineName;
 use crate::driver::run::{self, run};
 use crate::driver::summary::thousands;
 
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  rnnc eval run.safetensors\n  rnnc eval run.safetensors --text another.txt\n  rnnc eval run.safetensors --trees test.txt\n  rnnc eval run.safetensors --data test.csv\n\n\
+    after_help = "Examples:\n  rnnc eval run.safetensors\n  rnnc eval run.safetensors --text another.txt\n  rnnc eval run.safetensors --trees test.txt\n  rnnc eval run.safetensors --data test.csv\n  rnnc eval translate.safetensors --data test.tsv --decode --beam 5\n\n\
                   Without data it is measured on what was held out in training."
 )]
 pub(super) struct Eval {
@@ -25,6 +25,8 @@ pub(super) struct Eval {
     run: PathBuf,
     #[command(flatten)]
     sources: Sources,
+    #[command(flatten)]
+    decode: DecodeFlags,
     /// Threads [default: one for each core]
     #[arg(long, value_name = "N", value_parser = super::count)]
     threads: Option<usize>,
@@ -37,65 +39,19 @@ impl Eval {
     pub fn run(self) -> Result<(), Failure> {
         let source = self.sources.source()?;
         let machine = self.device.open()?;
-        let found = evaluate(&self.run, source.as_ref(), self.threads.unwrap_or(0), &machine)?;
+        let threads = self.threads.unwrap_or(0);
+        let decoded = self.decode.rows(&self.run, source.as_ref(), threads, &machine)?;
+        let found = evaluate(&self.run, source.as_ref(), threads, &machine)?;
         let mut text = format!("{}: {} {}\n", found.what, thousands(found.count), found.unit);
         let mut rows = vec![("loss".to_string(), found.figures.loss())];
         if found.figures.losses.len() > 1 {
             rows.extend(found.figures.losses.iter().map(|(name, value)| (format!("loss {name}"), *value)));
         }
         rows.extend(found.figures.metrics.iter().map(|(name, value)| (format!("metric {name}"), *value)));
+        rows.extend(decoded);
         let width = rows.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0);
         rows.iter().for_each(|(name, value)| text += &format!("  {name:width$}  {value:.6}\n"));
         print(&text)
-    }
-}
-
-#[derive(Debug, Args)]
-#[command(
-    after_help = "Examples:\n  rnnc generate run.safetensors --length 500 --temperature 0.8\n  rnnc generate run.safetensors --prompt 'ROMEO:' --seed 7"
-)]
-pub(super) struct Generate {
-    /// A run of `rnnc train --text`
-    run: PathBuf,
-    /// Characters to write
-    #[arg(long, value_name = "N", default_value_t = 500)]
-    length: usize,
-    /// 1: as the model says; lower: surer; 0: always the likeliest
-    #[arg(long, value_name = "X", default_value_t = 1.0, value_parser = temperature)]
-    temperature: f64,
-    /// Seed of the draws
-    #[arg(long, value_name = "S", default_value_t = 1)]
-    seed: u64,
-    /// What the text begins with
-    #[arg(long, value_name = "TEXT", default_value = "")]
-    prompt: String,
-    /// What to run on: cpu, opencl or opencl:N
-    #[arg(long, value_name = "NAME", default_value_t)]
-    device: MachineName,
-}
-
-fn temperature(text: &str) -> Result<f64, String> {
-    match text.parse::<f64>() {
-        Ok(value) if value.is_finite() && value >= 0.0 => Ok(value),
-        _ => Err("it is not a number of at least 0".to_string()),
-    }
-}
-
-impl Generate {
-    pub fn run(self) -> Result<(), Failure> {
-        let request = Request {
-            length: self.length,
-            temperature: self.temperature,
-            seed: self.seed,
-            prompt: self.prompt,
-        };
-        let mut result = Ok(());
-        generate(&self.run, &request, &self.device.open()?, |piece| {
-            result = print(piece);
-            result.is_ok()
-        })?;
-        result?;
-        print("\n")
     }
 }
 

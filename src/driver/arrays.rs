@@ -84,11 +84,19 @@ impl Dataset {
     /// No archive, an array missing or of the wrong shape or type, a length or id out of range, numbers that
     /// are no tree.
     pub fn load(path: &Path, graph: &Graph) -> Result<Dataset, DataError> {
-        from_arrays(path, &read(path)?, graph)
+        from_arrays(path, &read(path)?, graph, &[])
+    }
+
+    /// The same, without the lengths along the axes `open`, which are not known yet.
+    ///
+    /// # Errors
+    /// As [`Dataset::load`].
+    pub fn load_open(path: &Path, graph: &Graph, open: &[&str]) -> Result<Dataset, DataError> {
+        from_arrays(path, &read(path)?, graph, open)
     }
 }
 
-fn from_arrays(path: &Path, arrays: &Arrays, graph: &Graph) -> Result<Dataset, DataError> {
+fn from_arrays(path: &Path, arrays: &Arrays, graph: &Graph, open: &[&str]) -> Result<Dataset, DataError> {
     let archive = Archive { path, arrays, graph };
     let (examples, extents) = archive.extents()?;
     let mut lengths = BTreeMap::new();
@@ -100,6 +108,7 @@ fn from_arrays(path: &Path, arrays: &Arrays, graph: &Graph) -> Result<Dataset, D
             AxisKind::Tree => {
                 trees.insert(axis.name.clone(), archive.trees(AxisId(number), examples)?);
             }
+            AxisKind::Time if open.contains(&axis.name.as_str()) => {}
             AxisKind::Time => {
                 let own = match (arrays.get(&axis.name), extent) {
                     (None, Some(extent)) => vec![extent; examples],
@@ -348,7 +357,7 @@ mod tests {
     }
 
     fn load(arrays: &BTreeMap<String, Array>) -> Result<Dataset, String> {
-        from_arrays("d.npz".as_ref(), arrays, &graph()).map_err(|error| error.to_string())
+        from_arrays("d.npz".as_ref(), arrays, &graph(), &[]).map_err(|error| error.to_string())
     }
 
     #[test]
@@ -425,7 +434,7 @@ mod tests {
 
     fn load_trees(source: &str, arrays: &BTreeMap<String, Array>) -> Result<Dataset, String> {
         let graph = Model::new("m", source).check(Mode::Evaluate).unwrap().graph;
-        from_arrays("d.npz".as_ref(), arrays, &graph).map_err(|error| error.to_string())
+        from_arrays("d.npz".as_ref(), arrays, &graph, &[]).map_err(|error| error.to_string())
     }
 
     #[test]

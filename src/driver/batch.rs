@@ -18,19 +18,13 @@ use rayon::prelude::*;
 use rayon::{ThreadPool, ThreadPoolBuildError, ThreadPoolBuilder};
 use thiserror::Error;
 
-use crate::plan::{Buffer, Plan, Role, SpaceId, Steps};
+use super::parts::parts;
+use crate::plan::{Buffer, BufferId, Plan, Role, SpaceId, Steps};
 use crate::runtime::layout::{Layout, Lengths};
-use crate::runtime::opencl;
-use crate::runtime::program::{Instance, Memory, Program, ProgramError, Real};
+use crate::runtime::memory::Memory;
+use crate::runtime::opencl::{self, ahead::Padded};
+use crate::runtime::program::{Direct, Instance, Program, ProgramError, Real};
 use crate::runtime::tables::Table;
-
-/// Examples of a group, about: enough for full product tiles, few enough for caches.
-const GROUP: usize = 16;
-/// Examples of a group in a batch of few: full product tiles all the same.
-const SMALL_GROUP: usize = 8;
-
-/// Nodes of a group of trees, about: enough for full product tiles on most levels.
-const NODES: usize = 512;
 
 /// Multiply-adds of a group's run from which on several threads are worth waking for it.
 const WORTH_IT: usize = 1 << 20;
@@ -86,7 +80,7 @@ pub struct Batch<R: Real> {
 /// What is run: native code, or kernels in the memory of a device.
 enum Code<R: Real> {
     Native(Arc<Program<R>>),
-    Device(opencl::Instance<R>),
+    Device(Box<opencl::Instance<R>>),
 }
 
 /// Where outputs are added up: the ranges of a whole that each takes.
@@ -111,7 +105,7 @@ impl<R: Real> Batch<R> {
         program: &Arc<opencl::Program<R>>,
         pool: Arc<ThreadPool>,
     ) -> Result<Batch<R>, ProgramError> {
-        Ok(Batch::of(Code::Device(opencl::Instance::new(program)?), pool))
+        Ok(Batch::of(Code::Device(Box::new(opencl::Instance::new(program)?)), pool))
     }
 
     fn of(code: Code<R>, pool: Arc<ThreadPool>) -> Batch<R> {
@@ -194,7 +188,7 @@ impl<R: Real> Batch<R> {
             return Ok(());
         }
         let whole = 0..lengths.examples;
-        let parts = if self.plan().splittable { parts(lengths) } else { Vec::from([whole]) };
+        let parts = if self.in_groups() { parts(lengths) } else { Vec::from([whole]) };
         // What fails in the middle is laid out anew.
         self.lengths = Lengths::default();
         match &mut self.code {
@@ -223,6 +217,42 @@ impl<R: Real> Batch<R> {
         }
         self.lengths = lengths.clone();
         Ok(())
+    }
+
+    /// On a device: begins to copy inputs of the batch that will be laid out and run next, while this one runs.
+    /// They are not to change until then. Nothing in native code.
+    ///
+    /// # Errors
+    /// An input of the wrong size, or the device fails.
+    pub fn copy_ahead(&mut self, lengths: &Lengths, feeds: &[(&str, Feed<R>)]) -> Result<(), BatchError> {
+        let whole = 0..lengths.examples;
+        let parts = if self.in_groups() { parts(lengths) } else { Vec::from([whole]) };
+        let same = self.lengths == *lengths && !self.layouts().is_empty();
+        let used: Vec<&(&str, Feed<R>)> = feeds
+            .iter()
+            .filter(|(name, _)| self.has(|role| matches!(role, Role::Input(own) if own == name)))
+            .collect();
+        let Some(instance) = self.device_mut() else { return Ok(()) };
+        let examples = lengths.examples.max(1);
+        Ok(instance.copy_ahead(lengths, &parts, same, |part| {
+            let mut shares = Vec::new();
+            for (name, feed) in &used {
+                shares.push(match feed {
+                    Feed::Real(values) => (*name, Padded::Real(slice(values, part, examples))),
+                    Feed::Ids(ids) => (*name, Padded::Ids(slice(ids, part, examples))),
+                });
+            }
+            shares
+        })?)
+    }
+
+    /// Whether the batch is split.
+    fn in_groups(&self) -> bool {
+        let wanted = match &self.code {
+            Code::Native(_) => true,
+            Code::Device(instance) => instance.program().in_groups(),
+        };
+        wanted && self.plan().splittable
     }
 
     /// Says that all runs from the next one on have the same parameters, until this is said again.
@@ -265,6 +295,15 @@ impl<R: Real> Batch<R> {
             Some(instance) => Ok(instance.set_setting_ids("random", &key)?),
             None => Ok(()),
         }
+    }
+
+    /// Sets how far training has come: `epoch`, with its fraction, and `step` in the model's text.
+    ///
+    /// # Errors
+    /// As those of setting any value.
+    pub fn set_progress(&mut self, epoch: f64, step: u64) -> Result<(), BatchError> {
+        self.set_scalar("epoch", epoch)?;
+        self.set_scalar("step", step as f64)
     }
 
     /// Sets a run-time scalar; one that the program does not use is passed over.
@@ -363,12 +402,22 @@ impl<R: Real> Batch<R> {
             }
             Ok(())
         };
+        let dense = sums.iter().zip(&sparse).filter(|(_, sparse)| sparse.is_none());
+        let straight: Vec<(BufferId, Range<usize>)> =
+            dense.filter_map(|((output, range), _)| Some((self.output_id(output)?, range.clone()))).collect();
         let groups = &mut self.groups;
         let workers = self.pool.current_num_threads() / groups.len().max(1);
-        if workers > 1 && !program.is_profiled() && groups.iter().all(|group| group.products() > WORTH_IT) {
+        let together =
+            workers > 1 && !program.is_profiled() && groups.iter().all(|group| group.products() > WORTH_IT);
+        if together || groups.len() == 1 {
             groups.iter_mut().try_for_each(feed)?;
             self.lent.resize_with(self.lent.len().max(groups.len()), Memory::default);
-            Instance::run_together(groups, parameters, &mut self.lent, &self.pool, workers)?;
+            // The sum begins with what the first group has.
+            let direct = Some(Direct { outputs: &straight, total: &mut *total });
+            match &mut groups[..] {
+                [instance] if !together => instance.run_in(parameters, &mut self.lent[0], direct)?,
+                _ => Instance::run_together(groups, parameters, &mut self.lent, direct, &self.pool, workers)?,
+            }
             for lent in &self.lent[..self.groups.len()] {
                 for ((_, range), at) in sums.iter().zip(&sparse) {
                     if let Some(at) = *at {
@@ -376,10 +425,10 @@ impl<R: Real> Batch<R> {
                     }
                 }
             }
-            return self.add_all(sums, &sparse, total);
+            return self.add_others(sums, &sparse, total);
         }
         let run = |instance: &mut Instance<R>, lent: &mut Memory| {
-            feed(instance).and_then(|()| instance.run_in(parameters, lent))
+            feed(instance).and_then(|()| instance.run_in(parameters, lent, None))
         };
         let tasks = self.pool.current_num_threads().min(groups.len()).max(1);
         self.lent.resize_with(self.lent.len().max(tasks), Memory::default);
@@ -450,24 +499,33 @@ impl<R: Real> Batch<R> {
 
     /// An output that is added up is a row of so many elements.
     fn check_sum(&self, output: &str, elements: usize) -> Result<(), BatchError> {
-        match self.output(output).filter(|buffer| buffer.width != elements) {
-            Some(buffer) => Err(ProgramError::Mismatch {
+        match self.output(output) {
+            None => Err(ProgramError::Unknown {
+                program: self.plan().name.clone(),
+                what: "output",
+                name: output.to_string(),
+            }
+            .into()),
+            Some(buffer) if buffer.width != elements => Err(ProgramError::Mismatch {
                 name: buffer.name.clone(),
                 expected: format!("{} elements", buffer.width),
                 given: elements.to_string(),
             }
             .into()),
-            None => Ok(()),
+            Some(_) => Ok(()),
         }
     }
 
-    /// Adds up what all groups have in memory of their own or in the block that each was lent: each element in
-    /// the order of the groups, whoever adds it.
-    fn add_all(&self, sums: Sums, sparse: &[Option<usize>], total: &mut [R]) -> Result<(), BatchError> {
+    /// Adds up what all groups but the first have in memory of their own or in the block that each was lent: each
+    /// element in the order of the groups, whoever adds it.
+    fn add_others(&self, sums: Sums, sparse: &[Option<usize>], total: &mut [R]) -> Result<(), BatchError> {
+        if self.groups.len() < 2 {
+            return Ok(());
+        }
         for ((output, range), _) in sums.iter().zip(sparse).filter(|(_, sparse)| sparse.is_none()) {
             let part = |(number, part): (usize, &mut [R])| -> Result<(), ProgramError> {
-                self.groups.iter().zip(&self.lent).enumerate().try_for_each(|(group, (instance, lent))| {
-                    instance.add_row(output, number * CHUNK, part, group == 0, Some(lent))
+                self.groups.iter().zip(&self.lent).skip(1).try_for_each(|(instance, lent)| {
+                    instance.add_row(output, number * CHUNK, part, false, Some(lent))
                 })
             };
             let total = &mut total[range.clone()];
@@ -540,9 +598,14 @@ impl<R: Real> Batch<R> {
         }
     }
 
+    fn output_id(&self, name: &str) -> Option<BufferId> {
+        let named = |buffer: &Buffer| matches!(&buffer.role, Role::Output(own) if own == name);
+        self.plan().buffers.iter().position(named)
+    }
+
     /// The buffer of an output.
     pub fn output(&self, name: &str) -> Option<&Buffer> {
-        self.plan().buffers.iter().find(|buffer| matches!(&buffer.role, Role::Output(own) if own == name))
+        self.output_id(name).map(|id| &self.plan().buffers[id])
     }
 
     fn has(&self, is: impl Fn(&Role) -> bool) -> bool {
@@ -559,6 +622,9 @@ fn feed<R: Real>(
     for group in 0..instance.layouts().len() {
         let part = instance.layouts()[group].part.clone();
         for (name, feed) in used {
+            if instance.take_ahead(group, name)? {
+                continue;
+            }
             match feed {
                 Feed::Real(values) => instance.set_input(group, name, slice(values, &part, examples))?,
                 Feed::Ids(ids) => instance.set_input_ids(group, name, slice(ids, &part, examples))?,
@@ -594,46 +660,6 @@ impl<T> Turn<T> {
     }
 }
 
-/// The examples of each group. Trees go by their nodes, since they differ much in size.
-fn parts(lengths: &Lengths) -> Vec<Range<usize>> {
-    let examples = lengths.examples;
-    if lengths.trees.is_empty() {
-        let count = groups(examples);
-        return (0..count).map(|group| part(examples, group, count)).collect();
-    }
-    let nodes = |example: usize| lengths.trees.values().map(|trees| trees[example].len()).sum::<usize>();
-    // Where each tree ends among all nodes.
-    let ends: Vec<usize> = (0..examples)
-        .scan(0, |end, example| {
-            *end += nodes(example);
-            Some(*end)
-        })
-        .collect();
-    let total = ends.last().copied().unwrap_or(0);
-    let count = if total <= NODES { 1 } else { 2 * total.div_ceil(2 * NODES) };
-    // A tree belongs to the group in which its middle lies.
-    let middle = |example: usize| ends[example] * 2 - nodes(example);
-    let first = |group: usize| {
-        (0..examples).find(|&example| middle(example) * count >= 2 * total * group).unwrap_or(examples)
-    };
-    let bounds: Vec<usize> = (0..count).map(first).chain([examples]).collect();
-    let parts = bounds.windows(2).map(|pair| pair[0]..pair[1]);
-    let parts: Vec<Range<usize>> = parts.filter(|part| !part.is_empty()).collect();
-    let whole = 0..examples;
-    if parts.is_empty() { Vec::from([whole]) } else { parts }
-}
-
-/// How many groups a batch is split into.
-fn groups(examples: usize) -> usize {
-    let size = if examples < 2 * GROUP { SMALL_GROUP } else { GROUP };
-    examples.div_ceil(size).max(1)
-}
-
-/// The examples of a group, as even as can be.
-fn part(examples: usize, group: usize, groups: usize) -> Range<usize> {
-    examples * group / groups..examples * (group + 1) / groups
-}
-
 /// The part's share of a padded array.
 fn slice<'a, T>(values: &'a [T], part: &Range<usize>, examples: usize) -> &'a [T] {
     let each = values.len() / examples;
@@ -643,39 +669,6 @@ fn slice<'a, T>(values: &'a [T], part: &Range<usize>, examples: usize) -> &'a [T
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn groups_cover_the_batch_evenly() {
-        for examples in 0..100usize {
-            let count = groups(examples);
-            let parts: Vec<_> = (0..count).map(|group| part(examples, group, count)).collect();
-            assert_eq!(parts.iter().map(Range::len).sum::<usize>(), examples);
-            assert!(parts.windows(2).all(|pair| pair[0].end == pair[1].start));
-            let longest = parts.iter().map(Range::len).max().unwrap();
-            assert!(longest <= GROUP && longest - parts.iter().map(Range::len).min().unwrap() <= 1);
-        }
-    }
-
-    #[test]
-    fn trees_go_to_groups_by_their_nodes() {
-        let mut rng = crate::testing::Rng::new(1);
-        for trees in 0..60 {
-            let sizes: Vec<usize> = (0..trees).map(|_| rng.below(90)).collect();
-            let tree = |&nodes: &usize| {
-                let parents: Vec<i64> = (0..nodes as i64).map(|node| node - 1).collect();
-                std::sync::Arc::new(crate::base::Tree::new(&parents).unwrap())
-            };
-            let trees = sizes.iter().map(tree).collect::<Vec<_>>();
-            let lengths = Lengths { examples: trees.len(), trees: [(1, trees)].into(), ..Lengths::default() };
-            let parts = parts(&lengths);
-            assert_eq!(parts.first().map(|part| part.start), Some(0));
-            assert_eq!(parts.last().map(|part| part.end), Some(sizes.len()));
-            assert!(parts.windows(2).all(|pair| pair[0].end == pair[1].start));
-            let nodes: Vec<usize> = parts.iter().map(|part| sizes[part.clone()].iter().sum()).collect();
-            let (most, least) = (nodes.iter().max().unwrap(), nodes.iter().min().unwrap());
-            assert!(*most <= NODES + 90 && most - least <= 2 * 90, "{nodes:?}");
-        }
-    }
 
     #[test]
     fn a_group_gets_its_share() {

@@ -139,6 +139,7 @@ impl Pipeline {
     ) -> Result<Arc<Program<R>>, CompileError> {
         let mut plan = self.planned(graph, kinds, name)?;
         plan::keep_sparse(&mut plan);
+        plan::share_lookups(&mut plan, plan::WORTH_SHARING);
         let (target, profiled) = (self.target, self.profiled);
         Ok(Arc::new(self.timings.time("code", || Program::compile(plan, target, profiled))?))
     }
@@ -153,7 +154,8 @@ impl Pipeline {
         kinds: &[OutputKind],
         name: &str,
     ) -> Result<Arc<Program<R>>, CompileError> {
-        let plan = self.held(graph, kinds, name)?;
+        let mut plan = self.held(graph, kinds, name)?;
+        plan::share_lookups(&mut plan, plan::WORTH_SHARING);
         let (target, profiled) = (self.target, self.profiled);
         Ok(Arc::new(self.timings.time("code", || Program::compile(plan, target, profiled))?))
     }

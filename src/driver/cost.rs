@@ -135,7 +135,10 @@ pub fn buffers(plan: &Plan, layout: &Layout) -> Vec<BufferCost> {
                 (Role::Temporary, Residency::Step) => "kept for a step",
                 (Role::Temporary, Residency::Scratch) => "kept for a row",
                 (Role::Setting(_), _) => "setting",
-                (Role::Position(_) | Role::Length(_) | Role::Count(_) | Role::RowKey, _) => "layout",
+                (
+                    Role::Position(_) | Role::Length(_) | Role::Count(_) | Role::RowKey | Role::Distinct(_),
+                    _,
+                ) => "layout",
             },
         })
         .collect();

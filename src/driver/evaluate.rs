@@ -28,7 +28,7 @@ use super::machine::Machine;
 use super::session::{Model, SessionError, TextInput, parameter_specs};
 use crate::check::Mode;
 use crate::ir::{Graph, OutputKind};
-use crate::runtime::checkpoint::{CheckpointError, Run};
+use crate::runtime::checkpoint::{CheckpointError, Position, Run};
 use crate::runtime::layout::Lengths;
 use crate::runtime::parameters::Parameters;
 use crate::runtime::program::Real;
@@ -103,6 +103,8 @@ pub struct Evaluator {
     ranges: Vec<Range<usize>>,
     /// The text's input, for streams.
     input: Option<TextInput>,
+    /// Epochs and steps that the model has been trained for.
+    progress: (f64, u64),
 }
 
 impl Evaluator {
@@ -118,7 +120,7 @@ impl Evaluator {
         machine: &Machine,
     ) -> Result<Evaluator, EvaluateError> {
         let mut graph = model.check(Mode::Evaluate)?.graph;
-        let tally = Tally::new(&graph, true);
+        let tally = Tally::new(&mut graph, true);
         graph.outputs.retain(|output| output.kind != OutputKind::Value);
         if let Some(input) = input {
             graph = chunked(model, &graph, input)?;
@@ -128,7 +130,12 @@ impl Evaluator {
         let mut pipeline = Pipeline { machine: machine.clone(), ..Pipeline::default() };
         let batch = pipeline.batch::<f32>(&graph, &kinds, &name, pool)?;
         let ranges = parameter_ranges(&batch, parameters);
-        Ok(Evaluator { batch, tally, ranges, input: input.cloned() })
+        Ok(Evaluator { batch, tally, ranges, input: input.cloned(), progress: (0.0, 0) })
+    }
+
+    /// Says how long the model has been trained, for what follows a schedule.
+    pub fn trained_for(&mut self, position: Position) {
+        self.progress = (position.epoch as f64, position.step);
     }
 
     /// Measures on one stream.
@@ -152,8 +159,10 @@ impl Evaluator {
         let mut carried = Carried::new(self.batch.plan(), 1);
         // One stream cannot be too short but by being empty.
         let Ok(streams) = Streams::new(ids, 1) else { return Ok(tally.figures()) };
-        for chunk in streams.chunks(Some(steps)) {
+        for (number, chunk) in (0..).zip(streams.chunks(Some(steps))) {
             self.batch.lay_out(&Lengths::uniform(1, &[chunk.length()]))?;
+            self.batch.set_random(0, number)?;
+            self.batch.set_progress(self.progress.0, self.progress.1)?;
             let mut feeds = carried.feeds();
             feeds.push((&name, Feed::Ids(chunk.row(0))));
             self.batch.run(&feeds, &values)?;
@@ -177,9 +186,11 @@ impl Evaluator {
         self.batch.hold_parameters();
         let mut tally = self.tally.clone();
         let all: Vec<usize> = range.collect();
-        for chosen in all.chunks(EXAMPLES) {
+        for (number, chosen) in (0..).zip(all.chunks(EXAMPLES)) {
             let examples = data.select::<f32>(chosen);
             self.batch.lay_out(&examples.lengths_for(self.batch.plan()))?;
+            self.batch.set_random(0, number)?;
+            self.batch.set_progress(self.progress.0, self.progress.1)?;
             self.batch.run(&examples.feeds(), &values)?;
             tally.add(&self.batch)?;
         }
@@ -257,10 +268,12 @@ pub fn evaluate(
         }
         let input = model.text_input()?;
         let mut evaluator = Evaluator::new(&model, Some(&input), run.weights(), &pool, machine)?;
+        evaluator.trained_for(run.meta.position);
         let figures = evaluator.stream(run.weights(), &ids)?;
         return Ok(Evaluation { what, count: ids.len(), unit: vocabulary.unit(), figures });
     }
     let mut evaluator = Evaluator::new(&model, None, run.weights(), &pool, machine)?;
+    evaluator.trained_for(run.meta.position);
     let examples = match whole {
         true => Examples::of(corpus::examples(&source, &graph, Known::of(meta))?),
         false => Examples::load(&source, valid.as_ref(), fraction, &graph, Known::of(meta))?,
@@ -328,5 +341,48 @@ mod tests {
                 assert!((found - expected).abs() < 1e-5, "{cell} by {steps}: {found}, not {expected}");
             }
         }
+    }
+
+    /// What is made of sums over the data is made of the sums over all batches.
+    #[test]
+    fn metrics_are_over_all_the_data() {
+        let text = "model M(D = 3, C = 4) {
+          input x: [D] over t
+          input label: id(C) over t
+          logits = Dense(D, C)(x)
+          label ~ categorical(logits)
+          metric right = accuracy(logits, label)
+          metric perplexity = perplexity(logits, label)
+          metric macro = mean(f1(onehot(argmax(logits), C), onehot(label, C)))
+          metric exact = precision(argmax(logits) == label, logits[label] > 0) + recall(x[0] > 0, x[1] > 0)
+          metric close = sum(absolute_error(x, 0.5) + root_mean_square(x, 0.5)) + max(max(x over all))
+          metric explained = r_squared(x[0], x[0] + 0.1 * x[1])
+          metric plain = sum(x) + length(t)
+        }";
+        let model = Model::new("m", text);
+        let graph = model.check(Mode::Evaluate).unwrap().graph;
+        let parameters = shaken(&graph);
+        let count = 2 * EXAMPLES + 17;
+        let lengths = BTreeMap::from([("t".to_string(), (0..count).map(|at| at * at % 7).collect())]);
+        let data = Dataset::random(&graph, &lengths, count, 5);
+        let values = |values: &[f32]| values.iter().map(|&value| f64::from(value)).collect();
+        let feeds = Feeds {
+            examples: count,
+            lengths,
+            params: parameters.iter().map(|(spec, own)| (spec.name.clone(), values(own))).collect(),
+            inputs: data.for_interpreter(),
+            ..Feeds::default()
+        };
+        let expected = eval::evaluate(&graph, &feeds).unwrap();
+        let pool = threads(2).unwrap();
+        let mut evaluator = Evaluator::new(&model, None, &parameters, &pool, &Machine::default()).unwrap();
+        let found = evaluator.examples(&parameters, &data, 0..count).unwrap();
+        assert_eq!(found.metrics.len(), 7);
+        for (name, value) in &found.metrics {
+            let wanted = expected.output(OutputKind::Metric, name).unwrap().numbers()[0];
+            assert!((value - wanted).abs() < 1e-5 * wanted.abs().max(1.0), "{name}: {value}, not {wanted}");
+        }
+        let nothing = evaluator.examples(&parameters, &data, 0..0).unwrap();
+        assert!(nothing.metrics.iter().all(|(_, value)| !value.is_infinite()), "{nothing:?}");
     }
 }

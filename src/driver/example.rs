@@ -288,11 +288,17 @@ impl Example {
             trees: self.trees.iter().map(|(axis, tree)| (axis.clone(), vec![tree.clone()])).collect(),
             params,
             inputs: self.inputs.clone(),
-            settings: BTreeMap::from([("temperature".to_string(), 1.0)]),
+            settings: settings(0.0, 0),
             seed,
             step: 0,
         }
     }
+}
+
+/// What a run sets, for the interpreter: a program that was trained so far, drawing as the model says.
+pub fn settings(epoch: f64, step: u64) -> BTreeMap<String, f64> {
+    let settings = [("temperature", 1.0), ("epoch", epoch), ("step", step as f64)];
+    settings.into_iter().map(|(name, value)| (name.to_string(), value)).collect()
 }
 
 /// The tree of so many nodes, each with two children while they last, level by level.

@@ -20,6 +20,7 @@ use thiserror::Error;
 use super::batch::{Batch, BatchError, threads};
 use super::compile::{CompileError, Pipeline};
 use super::data::{Dataset, Trees};
+use super::example::settings;
 use super::machine::Machine;
 use super::session::{Model, SessionError};
 use crate::base::philox::philox4x32;
@@ -215,7 +216,8 @@ fn sample(graph: &Graph, seed: u64) -> Result<Sample, GradcheckError> {
         lengths: data.lengths.clone(),
         trees: data.trees.iter().map(|(axis, trees)| (axis.clone(), owned(trees))).collect(),
         inputs: data.for_interpreter(),
-        settings: BTreeMap::from([("temperature".to_string(), 1.0)]),
+        // In the middle of training, so that what a schedule brings in is there.
+        settings: settings(2.5, 250),
         seed,
         step: 0,
         params,
@@ -297,6 +299,9 @@ fn gradients<R: Real>(
     let examples = data.select::<R>(&all);
     batch.lay_out(&examples.lengths_for(batch.plan()))?;
     batch.set_random(feeds.seed, u64::from(feeds.step))?;
+    for (name, value) in &feeds.settings {
+        batch.set_scalar(name, *value)?;
+    }
     batch.run(&examples.feeds(), &values)?;
     let mut gradients = BTreeMap::new();
     for output in gradient.outputs_of(OutputKind::Gradient) {

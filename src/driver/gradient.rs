@@ -24,10 +24,20 @@ pub(super) struct GradientProgram {
     /// Parameters in the program's order.
     ranges: Vec<Range<usize>>,
     losses: Vec<String>,
+    /// Outputs that parameters become after a step, and where these lie among all.
+    updates: Vec<(String, Range<usize>)>,
     /// Outputs and where they go in the flat gradient.
     places: Vec<(String, Range<usize>)>,
     /// Laid out as the parameters are.
     gradient: Vec<f32>,
+}
+
+/// What a parameter becomes that is not learned.
+pub(super) struct Update {
+    /// Its place among all.
+    pub range: Range<usize>,
+    /// Its values.
+    pub values: Vec<f32>,
 }
 
 impl GradientProgram {
@@ -42,7 +52,7 @@ impl GradientProgram {
         pool: &Arc<ThreadPool>,
     ) -> Result<GradientProgram, CompileError> {
         let name = format!("{}_train", graph.name);
-        let kinds = [OutputKind::Loss, OutputKind::Gradient, OutputKind::Carry];
+        let kinds = [OutputKind::Loss, OutputKind::Gradient, OutputKind::Carry, OutputKind::Update];
         let places: Vec<(String, Range<usize>)> = graph
             .outputs_of(OutputKind::Gradient)
             .filter_map(|output| {
@@ -50,12 +60,18 @@ impl GradientProgram {
                 Some((format!("gradient:{}", output.name), range))
             })
             .collect();
+        let updates = graph.outputs_of(OutputKind::Update).filter_map(|output| {
+            let range = parameters.range(parameters.index(&output.name)?);
+            Some((format!("update:{}", output.name), range))
+        });
+        let updates: Vec<(String, Range<usize>)> = updates.collect();
         let added = places.iter().map(|(name, _)| name.clone()).collect();
         let batch = pipeline.batch_adding::<f32>(graph, &kinds, &name, pool, Some(added))?;
         let losses = graph.outputs_of(OutputKind::Loss).map(|output| format!("loss:{}", output.name));
         Ok(GradientProgram {
             ranges: parameter_ranges(&batch, parameters),
             losses: losses.collect(),
+            updates,
             batch,
             places,
             gradient: vec![0.0; parameters.values().len()],
@@ -75,6 +91,17 @@ impl GradientProgram {
     /// Names of the outputs that are losses.
     pub fn losses(&self) -> &[String] {
         &self.losses
+    }
+
+    /// What parameters become that are not learned, as the batch last run says.
+    ///
+    /// # Errors
+    /// The device fails.
+    pub fn updates(&self) -> Result<Vec<Update>, BatchError> {
+        let value = |(output, range): &(String, Range<usize>)| {
+            Ok(Update { range: range.clone(), values: self.batch.values(output)? })
+        };
+        self.updates.iter().map(value).collect()
     }
 
     /// The gradient last computed, laid out as the parameters are; zero for what is not trained.

@@ -212,7 +212,11 @@ impl Material {
                 let lengths = Lengths::uniform(chunk.batch(), &[chunk.length()]);
                 let mut feeds = carried.feeds();
                 feeds.push((input, Feed::Ids(&ids)));
-                let loss = trainer.step(run, &lengths, &feeds)?;
+                let loss = trainer.step_ahead(run, &lengths, &feeds, |batch| {
+                    let Some(chunk) = streams.chunks(*truncate).nth(index + 1) else { return Ok(()) };
+                    let lengths = Lengths::uniform(chunk.batch(), &[chunk.length()]);
+                    batch.copy_ahead(&lengths, &[(input, Feed::Ids(&chunk.ids()))])
+                })?;
                 carried.take(trainer.batch())?;
                 Ok((loss, ids.len() as u64))
             }
@@ -235,7 +239,12 @@ impl Material {
                 let Some(chosen) = order.chunks(*batch).nth(index) else { return Ok((0.0, 0)) };
                 let selected = examples.data().select::<f32>(chosen);
                 let lengths = selected.lengths_for(trainer.batch().plan());
-                let loss = trainer.step(run, &lengths, &selected.feeds())?;
+                let loss = trainer.step_ahead(run, &lengths, &selected.feeds(), |own| {
+                    let Some(chosen) = order.chunks(*batch).nth(index + 1) else { return Ok(()) };
+                    let next = examples.data().select::<f32>(chosen);
+                    let lengths = next.lengths_for(own.plan());
+                    own.copy_ahead(&lengths, &next.feeds())
+                })?;
                 Ok((loss, selected.count as u64))
             }
         }

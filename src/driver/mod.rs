@@ -6,11 +6,13 @@
 //! - `machine`: what programs run on
 //! - `corpus`, `data`, `table`, `arrays`, `treebank`, `material`: what is trained on; `tasks`: data of known answers
 //! - `train` with `prepare`, `vectors`, `trainer` and `gradient`; `evaluate`, `generate`, `run`, `gradcheck`
+//! - `predict`: what a trained model says of examples; `answer`: of those in a file
 //! - `example`: one example to look at; `flow`: how gradients travel; `cost`: what equations cost;
 //!   `practice`: a few steps of training on it; `pictures`: SVG
 //! - `bench`: how fast programs of known work run
 //! - `summary`, `emit`: a model in words
 
+pub mod answer;
 pub mod aot;
 pub mod arrays;
 pub mod batch;
@@ -31,8 +33,10 @@ pub mod gradcheck;
 mod gradient;
 pub mod machine;
 mod material;
+mod parts;
 pub mod pictures;
 pub mod practice;
+pub mod predict;
 mod prepare;
 pub mod run;
 pub mod session;

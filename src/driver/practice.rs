@@ -43,7 +43,7 @@ pub fn practice(
     stop: &AtomicU32,
 ) -> Result<Practice, TrainError> {
     let mut graph = checked.graph.clone();
-    graph.outputs.retain(|output| output.kind == OutputKind::Loss);
+    graph.outputs.retain(|output| matches!(output.kind, OutputKind::Loss | OutputKind::Update));
     let trainable = graph.params.iter().filter(|param| param.trainable);
     let trainable: Vec<String> = trainable.map(|param| param.name.clone()).collect();
     let specs = parameter_specs(&graph);

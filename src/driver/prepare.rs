@@ -13,11 +13,13 @@ use super::table::{self, Table};
 use super::train::{Job, TrainError};
 use super::treebank::{Roles, Treebank};
 use super::vectors;
+use crate::base::Diagnostic;
 use crate::check::{Checked, Mode};
 use crate::runtime::checkpoint::{Position, Run, RunMeta};
 use crate::runtime::files;
+use crate::runtime::groups::{freeze, idle};
 use crate::runtime::lexicon::{Fields, Lexicon};
-use crate::runtime::parameters::Parameters;
+use crate::runtime::parameters::{ParameterSpec, Parameters};
 use crate::runtime::reading::Tokens;
 use crate::runtime::schedule::Patience;
 use crate::runtime::settings::TrainSettings;
@@ -79,7 +81,10 @@ fn begin(job: &Job) -> Result<Prepared, TrainError> {
         Source::Npz(_) => (None, model.check(Mode::Train)?),
     };
     let settings = settings(job, &model, &checked, vocabulary.is_some())?;
-    let mut parameters = Parameters::initialize(parameter_specs(&checked.graph), settings.seed)?;
+    let mut specs = parameter_specs(&checked.graph);
+    expect_groups(&model, &checked, &settings, &specs)?;
+    freeze(&settings.groups, &mut specs);
+    let mut parameters = Parameters::initialize(specs, settings.seed)?;
     let meta = RunMeta {
         model_text: model.source.clone(),
         model_name: checked.graph.name.clone(),
@@ -159,6 +164,23 @@ fn learned(job: &Job, model: &mut Model, source: &Source) -> Result<(Fields, Che
     Table::expect_size(&checked.graph, &fields).map_err(CorpusError::from)?;
     table.standardize(&checked.graph, training, &mut fields).map_err(CorpusError::from)?;
     Ok((fields, checked))
+}
+
+/// That every group of the `train` block has parameters.
+fn expect_groups(
+    model: &Model,
+    checked: &Checked,
+    settings: &TrainSettings,
+    specs: &[ParameterSpec],
+) -> Result<(), TrainError> {
+    let Some(group) = idle(&settings.groups, specs) else { return Ok(()) };
+    let number = settings.groups.iter().position(|own| own == group).unwrap_or(0);
+    let written = checked.train.iter().filter(|(key, _, _)| key == "parameters").nth(number);
+    let span = written.map(|(_, span, _)| *span).unwrap_or_default();
+    let paths: Vec<&str> = specs.iter().map(|spec| spec.name.as_str()).collect();
+    let diagnostic = Diagnostic::error("setting", span, format!("no parameter fits `{}`", group.pattern))
+        .help(format!("`*` stands for anything; the parameters are: {}", paths.join(", ")));
+    Err(model.mistakes(vec![diagnostic]).into())
 }
 
 /// The vocabularies of the training part of a treebank, and the model bound to their sizes.
@@ -259,7 +281,9 @@ fn resume(job: &Job) -> Result<Prepared, TrainError> {
     kept("--holdout", job.holdout.map(|x| x.to_string()), own.holdout.unwrap_or(0.0).to_string())?;
     let model = Model::of_run(&job.out, &run.meta);
     let checked = model.check(Mode::Train)?;
-    run.expect_model(&job.out, parameter_specs(&checked.graph))?;
+    let mut specs = parameter_specs(&checked.graph);
+    freeze(&run.meta.settings.groups, &mut specs);
+    run.expect_model(&job.out, specs)?;
     let note = |key: &str| run.meta.notes.get(key).map_or("", String::as_str);
     let kind = note("data");
     let source = match &job.source {

@@ -33,7 +33,7 @@ use super::treebank::TreebankError;
 use crate::base::Tree;
 use crate::check::Mode;
 use crate::grad::{GradError, grad};
-use crate::ir::{AxisKind, OutputKind};
+use crate::ir::{AxisKind, Op, OutputKind};
 use crate::plan::{Element, Precision, Role};
 use crate::runtime::checkpoint::{CheckpointError, Run, RunMeta};
 use crate::runtime::npz::{NpzError, Values, write};
@@ -125,6 +125,11 @@ pub fn run<R: Real>(model: &Model, request: &Request) -> Result<(), RunError> {
     let examples = data.select::<R>(&all);
     batch.lay_out(&examples.lengths_for(batch.plan()))?;
     batch.set_random(0, 0)?;
+    if graph.ids().into_iter().any(|node| matches!(graph.op(node), Op::Setting(_)))
+        && let Ok(run) = Run::load(&request.weights)
+    {
+        batch.set_progress(run.meta.position.epoch as f64, run.meta.position.step)?;
+    }
     batch.run(&examples.feeds(), &values)?;
 
     let mut arrays = Vec::new();
@@ -138,7 +143,7 @@ pub fn run<R: Real>(model: &Model, request: &Request) -> Result<(), RunError> {
                 gradients.push(array(&batch, &format!("gradient:{}", output.name), &output.name)?);
                 continue;
             }
-            OutputKind::Carry => continue,
+            OutputKind::Carry | OutputKind::Update => continue,
         };
         let full = format!("{prefix}:{}", output.name);
         let shown = if output.kind == OutputKind::Value { &output.name } else { &full };

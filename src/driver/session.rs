@@ -310,6 +310,22 @@ impl Model {
         })
     }
 
+    /// What the chosen model observes, `y ~ normal(…)`: the input and the distribution, in the order of the text.
+    ///
+    /// # Errors
+    /// Syntax errors.
+    pub fn observed(&self) -> Result<Vec<(String, String)>, SessionError> {
+        let file = parse(&self.source).map_err(|diagnostics| self.mistakes(diagnostics))?;
+        let statements = self.block(&file).map_or(&[][..], |block| &block.statements);
+        let observed = statements.iter().filter_map(|statement| match statement {
+            ast::Statement::Observe { target, distribution, .. } => {
+                Some((target.name.text.clone(), distribution.text.clone()))
+            }
+            _ => None,
+        });
+        Ok(observed.collect())
+    }
+
     /// The `train` block over the defaults.
     ///
     /// # Errors
@@ -354,6 +370,7 @@ fn setting_value(setting: &Setting) -> SettingValue {
     match setting {
         Setting::Number(number) => SettingValue::Number(*number),
         Setting::Name(name) => SettingValue::Name(name.clone()),
+        Setting::Text(text) => SettingValue::Text(text.clone()),
         Setting::Call(name, arguments) => {
             let argument = |(name, value): &(Option<String>, Setting)| Argument {
                 name: name.clone(),

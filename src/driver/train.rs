@@ -38,7 +38,7 @@ use super::vectors::LoadError;
 use crate::check::Mode;
 use crate::grad::{GradError, grad_of_losses};
 use crate::ir::{AxisId, AxisKind, Graph, OutputKind};
-use crate::runtime::checkpoint::{Best, CheckpointError, EpochLosses, Run};
+use crate::runtime::checkpoint::{Best, CheckpointError, EpochLosses, Position, Run};
 use crate::runtime::files::FileError;
 use crate::runtime::interrupt::Interrupt;
 use crate::runtime::opencl::OpenClError;
@@ -238,7 +238,7 @@ pub fn train(
     progress.finish();
     let ending = result?;
     if let (Machine::Device(device), true) = (&machine, job.timings) {
-        device.times()?.iter().for_each(|(kernel, time)| watch.add(&format!("kernel {kernel}"), *time));
+        device.times()?.iter().for_each(|(command, time)| watch.add(&format!("device: {command}"), *time));
     }
     Ok(Outcome { run: session.run, ending, timings: watch })
 }
@@ -279,14 +279,14 @@ fn compile(
     let graph = watch.time("gradient", || -> Result<_, TrainError> {
         // Named values and metrics are not computed in training, whatever they read.
         let mut graph = checked.graph.clone();
-        graph.outputs.retain(|output| output.kind == OutputKind::Loss);
+        graph.outputs.retain(|output| matches!(output.kind, OutputKind::Loss | OutputKind::Update));
         let graph = match (&input, &axis) {
             (Some(input), _) => chunked(&model, &graph, input)?,
             (None, Some((axis, _))) => model.cut(&graph, *axis, "")?,
             (None, None) => graph,
         };
-        let trainable = graph.params.iter().filter(|param| param.trainable);
-        let trainable: Vec<String> = trainable.map(|param| param.name.clone()).collect();
+        let trainable = run.parameters.trainable().map(|(spec, _)| spec.name.clone());
+        let trainable: Vec<String> = trainable.collect();
         Ok(grad_of_losses(&graph, &trainable)?)
     })?;
     let trainer =
@@ -436,6 +436,8 @@ impl Session {
 
     fn measure(&mut self) -> Result<Option<Figures>, TrainError> {
         let Some(evaluator) = &mut self.evaluator else { return Ok(None) };
+        let position = self.run.meta.position;
+        evaluator.trained_for(Position { epoch: position.epoch + 1, ..position });
         let figures = match &self.material {
             Material::Text { stream, .. } => evaluator.stream(&self.run.parameters, &stream.held_out)?,
             Material::Examples { examples, .. } => {

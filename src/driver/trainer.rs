@@ -10,7 +10,7 @@ use thiserror::Error;
 
 use super::batch::{Batch, BatchError, Feed};
 use super::compile::{CompileError, Pipeline};
-use super::gradient::GradientProgram;
+use super::gradient::{GradientProgram, Update};
 use super::machine::Machine;
 use crate::ir::Graph;
 use crate::runtime::checkpoint::{Position, Run};
@@ -97,14 +97,29 @@ impl Trainer {
         lengths: &Lengths,
         feeds: &[(&str, Feed<f32>)],
     ) -> Result<f64, StepError> {
+        self.step_ahead(run, lengths, feeds, |_| Ok(()))
+    }
+
+    /// The same, and while a device works on it `next` may hand over what comes next (see [`Batch::copy_ahead`]).
+    ///
+    /// # Errors
+    /// As [`Trainer::step`].
+    pub fn step_ahead(
+        &mut self,
+        run: &mut Run,
+        lengths: &Lengths,
+        feeds: &[(&str, Feed<f32>)],
+        next: impl FnOnce(&mut Batch<f32>) -> Result<(), BatchError>,
+    ) -> Result<f64, StepError> {
         let position = run.meta.position;
         let batch = self.program.batch_mut();
         batch.lay_out(lengths)?;
         batch.set_random(run.meta.settings.seed, position.step)?;
         let epochs = position.epoch as f64 + position.batch as f64 / self.batches as f64;
+        batch.set_progress(epochs, position.step)?;
         let rate = run.meta.rate.at(position.step, epochs);
         let loss = match batch.device() {
-            Some(_) => self.step_on_device(run, feeds, rate)?,
+            Some(_) => self.step_on_device(run, feeds, rate, next)?,
             None => {
                 let loss = self.program.run(&run.parameters, feeds)?;
                 let gradient = self.program.gradient();
@@ -115,6 +130,15 @@ impl Trainer {
                 loss
             }
         };
+        for Update { range, values } in self.program.updates()? {
+            // What is not a number would stay so for good.
+            if values.iter().all(|value| value.is_finite()) {
+                if let (Some(updates), Some(instance)) = (&self.updates, self.program.batch().device()) {
+                    updates.set(instance, &run.parameters, &range, &values).map_err(BatchError::from)?;
+                }
+                run.parameters.values_mut()[range].copy_from_slice(&values);
+            }
+        }
         run.meta.position.step += 1;
         Ok(loss)
     }
@@ -124,6 +148,7 @@ impl Trainer {
         run: &Run,
         feeds: &[(&str, Feed<f32>)],
         rate: f64,
+        next: impl FnOnce(&mut Batch<f32>) -> Result<(), BatchError>,
     ) -> Result<f64, StepError> {
         let losses = self.program.losses().to_vec();
         let batch = self.program.batch_mut();
@@ -132,6 +157,7 @@ impl Trainer {
             self.updates = Some(updates.map_err(BatchError::from)?);
         }
         batch.run_resident(feeds)?;
+        next(batch)?;
         let (Some(updates), Some(instance)) = (&mut self.updates, batch.device()) else { return Ok(0.0) };
         let bounds = run.meta.settings.clip();
         let mut measured = updates.measure(instance, bounds.value).map_err(BatchError::from)?;

@@ -122,6 +122,8 @@ pub enum OutputKind {
     Gradient,
     /// A value to hand over to the next chunk of the same sequence.
     Carry,
+    /// What the parameter of this name becomes after a step of training.
+    Update,
 }
 
 /// Something the outside may ask for.

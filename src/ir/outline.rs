@@ -47,6 +47,7 @@ pub fn outline(graph: &Graph) -> Vec<Equation> {
             let word = match output.kind {
                 OutputKind::Loss => "loss ",
                 OutputKind::Metric => "metric ",
+                OutputKind::Update => "update ",
                 OutputKind::Value | OutputKind::Gradient | OutputKind::Carry => "",
             };
             equations.push((node, format!("{word}{} = {}", output.name, right_side(graph, node))));

@@ -73,6 +73,11 @@ pub fn print(graph: &Graph) -> String {
         let keyword = match output.kind {
             OutputKind::Loss => "loss",
             OutputKind::Metric => "metric",
+            OutputKind::Update => {
+                let _ =
+                    writeln!(text, "  update {} = {}", output.name, printer.operand(output.value, 0, false));
+                continue;
+            }
             OutputKind::Value | OutputKind::Gradient | OutputKind::Carry => continue,
         };
         let _ = writeln!(text, "  {keyword} {} = {}", output.name, printer.loss(output.value));
@@ -260,7 +265,9 @@ impl<'a> Printer<'a> {
             let repeated = self.aliases.iter().any(|(_, operand)| operand.node == node);
             let moved = moved || self.aliases.iter().any(|(_, x)| x.node == node && x.access != Access::Here);
             let offered = outputs.iter().any(|output| match output.kind {
-                OutputKind::Loss | OutputKind::Metric => output.value.access != Access::Here,
+                OutputKind::Loss | OutputKind::Metric | OutputKind::Update => {
+                    output.value.access != Access::Here
+                }
                 OutputKind::Value | OutputKind::Gradient | OutputKind::Carry => true,
             });
             let spread = self.is_spread(node);

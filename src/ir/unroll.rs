@@ -130,10 +130,9 @@ impl Unroller<'_> {
                 shell.op = Op::Input(self.places.named(name, axes, spot));
             }
             if let Op::Random(stream) = shell.op {
-                let spots = self.places.spots(axes);
-                let at = spots.iter().position(|other| *other == spot).unwrap_or(0);
+                let (count, at) = self.places.number(axes, spot);
                 let word = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
-                shell.op = Op::Random(stream.wrapping_mul(word(spots.len())).wrapping_add(word(at)));
+                shell.op = Op::Random(stream.wrapping_mul(word(count)).wrapping_add(word(at)));
             }
         }
         shell

@@ -32,6 +32,19 @@ pub struct Uncut {
 /// It cannot be cut into chunks because it reads the future, the ends or the whole, or on another axis at
 /// the same time: what does, and where; the first in the source.
 pub fn carry(graph: &Graph, axis: AxisId) -> Result<Graph, Uncut> {
+    chunk(graph, axis, false)
+}
+
+/// The same, where values that lie on other axes too, such as weights of attention that are read a step later, may be
+/// carried: an example's chunks then have the same lengths along those.
+///
+/// # Errors
+/// As [`carry`].
+pub fn carry_wide(graph: &Graph, axis: AxisId) -> Result<Graph, Uncut> {
+    chunk(graph, axis, true)
+}
+
+fn chunk(graph: &Graph, axis: AxisId, wide: bool) -> Result<Graph, Uncut> {
     let mut readers: BTreeMap<NodeId, Vec<(NodeId, u32)>> = BTreeMap::new();
     let mut found: Vec<Uncut> = Vec::new();
     // What no output needs is cut, too: programs of one model that offer different outputs carry the same.
@@ -65,7 +78,7 @@ pub fn carry(graph: &Graph, axis: AxisId) -> Result<Graph, Uncut> {
     if let Some(first) = found.into_iter().min_by_key(place) {
         return Err(first);
     }
-    cut(graph, axis, readers, &live).map_err(|node| {
+    cut(graph, (axis, wide), readers, &live).map_err(|node| {
         let name = graph.axis_name(axis);
         let reason = format!("a value that is read at an earlier `{name}` must have no other axis");
         Uncut { node, reason }
@@ -105,11 +118,11 @@ fn ahead(graph: &Graph, access: Access, axis: AxisId) -> Option<String> {
 /// Cuts at the delayed reads; the node that cannot be carried if there is one.
 fn cut(
     graph: &Graph,
-    axis: AxisId,
+    (axis, wide): (AxisId, bool),
     readers: BTreeMap<NodeId, Vec<(NodeId, u32)>>,
     live: &HashSet<NodeId>,
 ) -> Result<Graph, NodeId> {
-    let mut chunked = Chunked { graph: graph.clone(), axis, steps: None };
+    let mut chunked = Chunked { graph: graph.clone(), axis, wide, steps: None };
     for id in graph.ids() {
         if *graph.op(id) == Op::Position(axis) {
             chunked.count_on(id).ok_or(id)?;
@@ -127,6 +140,8 @@ fn cut(
 struct Chunked {
     graph: Graph,
     axis: AxisId,
+    /// Whether what is carried may lie on other axes, too.
+    wide: bool,
     /// The input that counts the steps before.
     steps: Option<NodeId>,
 }
@@ -136,7 +151,8 @@ impl Chunked {
     fn cut(&mut self, node: NodeId, readers: &[(NodeId, u32)], count: usize) -> Option<()> {
         let axis = self.axis;
         let ty = self.graph.ty(node).clone();
-        if ty.axes != AxisSet::BATCH.with(axis) {
+        let own = AxisSet::BATCH.with(axis);
+        if !(ty.axes == own || self.wide && ty.axes.covers(own)) {
             return None;
         }
         let origin = Origin::forward(self.graph.node(node).origin.span);
@@ -149,7 +165,7 @@ impl Chunked {
         let mut earlier = vec![node];
         for back in 1..=furthest {
             let name = if back == 1 { format!("{base}.carry") } else { format!("{base}.carry{back}") };
-            let carried_type = ValueType { axes: AxisSet::BATCH, ..ty.clone() };
+            let carried_type = ValueType { axes: ty.axes.without(axis), ..ty.clone() };
             self.graph.inputs.push(InputSpec {
                 name: name.clone(),
                 ty: carried_type.clone(),

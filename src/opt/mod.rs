@@ -7,20 +7,27 @@ mod carry;
 mod common;
 mod copies;
 mod dead;
+mod draws;
 mod fold;
 mod hoist;
 mod merge;
 mod reassociate;
 mod recompute;
+mod rejoin;
 mod rewrite;
 mod shift;
 mod simplify;
+mod slices;
 mod split;
 mod tables;
 
 use crate::ir::Graph;
 
-pub use carry::{Uncut, carry};
+pub use carry::{Uncut, carry, carry_wide};
+pub use draws::{
+    Draws, Stepwise, Unstepped, axis_of_steps, distribution, drawn_before, is_drawn_state, opened, order,
+    stepwise,
+};
 
 /// A transformation that keeps the meaning of a graph.
 #[derive(Clone, Copy)]
@@ -61,6 +68,10 @@ const REASSOCIATE: Pass = Pass {
 const SPLIT: Pass = Pass { name: "split", description: "W @ [a, b] as W_a @ a + W_b @ b", run: split::run };
 const MERGE: Pass =
     Pass { name: "merge", description: "products that share an operand as one product", run: merge::run };
+const REJOIN: Pass =
+    Pass { name: "rejoin", description: "joins of sums of outer products as one sum", run: rejoin::run };
+const SLICES: Pass =
+    Pass { name: "slices", description: "slices of arithmetic as arithmetic of slices", run: slices::run };
 const HOIST: Pass =
     Pass { name: "hoist", description: "sum outside a loop what the loop only adds", run: hoist::run };
 const TABLES: Pass = Pass {
@@ -90,13 +101,28 @@ pub const COMPILE: &[Pass] = &[
     COPIES, FOLD, SIMPLIFY, COMMON, DEAD,
     SPLIT, HOIST, SIMPLIFY, COMMON, DEAD,
     MERGE, SIMPLIFY, COMMON, DEAD,
+    REJOIN, SLICES, COMMON, DEAD,
     TABLES, COMMON, DEAD,
     RECOMPUTE,
 ];
 
 /// Every pass once, in the order of first use.
-pub const ALL: &[Pass] =
-    &[COPIES, FOLD, SIMPLIFY, COMMON, SHIFT, REASSOCIATE, DEAD, SPLIT, HOIST, MERGE, TABLES, RECOMPUTE];
+pub const ALL: &[Pass] = &[
+    COPIES,
+    FOLD,
+    SIMPLIFY,
+    COMMON,
+    SHIFT,
+    REASSOCIATE,
+    DEAD,
+    SPLIT,
+    HOIST,
+    MERGE,
+    REJOIN,
+    SLICES,
+    TABLES,
+    RECOMPUTE,
+];
 
 /// One node for equal expressions, none for what no output needs: after a rewriting outside this folder.
 pub fn clean(graph: &mut Graph) {

@@ -596,6 +596,7 @@ pub(super) fn kind_name(kind: ir::OutputKind) -> &'static str {
         ir::OutputKind::Metric => "metric",
         ir::OutputKind::Gradient => "gradient",
         ir::OutputKind::Carry => "carry",
+        ir::OutputKind::Update => "update",
     }
 }
 

@@ -5,6 +5,8 @@
 //! matrix products and what crosses rows. Nothing here knows where a kernel came from but for the
 //! equations it is headed by.
 
+use serde::Serialize;
+
 /// Index of a [`Space`] in [`Plan::spaces`].
 pub type SpaceId = usize;
 /// Index of a [`RowMap`] in [`Plan::maps`].
@@ -39,6 +41,25 @@ pub struct Plan {
     pub splittable: bool,
     /// Outputs that are zero but for some rows, which their owner keeps so.
     pub sparse: Vec<Sparse>,
+    /// Spaces whose rows are the ids that occur among those of an input.
+    pub distinct: Vec<Distinct>,
+}
+
+/// A space that has a row for each id among those of an input, in ascending order: how many is known only when
+/// the input is, and they are no more than the rows of the input, whose space it otherwise equals.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Distinct {
+    /// The input, an id a row.
+    pub of: BufferId,
+    /// The space.
+    pub space: SpaceId,
+    /// The id of each of its rows.
+    pub ids: BufferId,
+    /// Maps into it (-1 where the id is none), each with the map that leads from the same rows to those of the
+    /// input; `None` if they are the same.
+    pub maps: Vec<(MapId, Option<MapId>)>,
+    /// Lists of the rows that have the id of each, in ascending order, likewise.
+    pub lists: Vec<(ListId, Option<MapId>)>,
 }
 
 /// An output whose kernel only adds to the rows that ids name: it is to be zero before a run.
@@ -201,6 +222,8 @@ pub enum Role {
     Count(Vec<usize>),
     /// The layout: an id (two u32: example number in the whole batch, position) that does not depend on packing, for random numbers.
     RowKey,
+    /// Whoever sets this input: the ids that occur in it, see [`Distinct`].
+    Distinct(BufferId),
     /// The caller: a run-time scalar (single row).
     Setting(String),
     /// The program's own.
@@ -260,7 +283,8 @@ pub struct Kernel {
 }
 
 /// Part of the rows of a space, by the steps of its major axis.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Steps {
     /// All of them.
     #[default]

@@ -11,13 +11,14 @@
 //! what shares a kernel, `levels` and `editions` what of it is done at the leaves of trees and what above them,
 //! `phases` what shares a loop over static dimensions, `memory` what needs memory
 //! and how much, `assemble` writes it down in the language of `kernel`,
-//! and `constants` marks what need not be done again and `sparse` what is zero but for a few rows; `spread`
-//! makes room for backends that work on many rows at once.
+//! and `constants` marks what need not be done again, `sparse` what is zero but for a few rows, and `distinct`
+//! what is the same for equal ids; `spread` makes room for backends that work on many rows at once.
 
 mod assemble;
 mod build;
 mod constants;
 mod coverage;
+mod distinct;
 mod editions;
 mod groups;
 mod joins;
@@ -37,6 +38,7 @@ mod views;
 
 pub use build::{PlanError, plan};
 pub use constants::hold_constants;
+pub use distinct::{WORTH_SHARING, share_lookups};
 pub use kernel::*;
 pub use print::{label, print};
 pub use sparse::keep_sparse;

@@ -11,7 +11,7 @@ use super::literals::LITERALS;
 use super::{Done, Failure, Session, of_session, words};
 use crate::base::Span;
 use crate::check::{Checked, Mode, Request, check};
-use crate::driver::example::parameters;
+use crate::driver::example::{parameters, settings};
 use crate::driver::session::Model;
 use crate::eval::{Feeds, Program};
 use crate::ir::{AxisKind, Element, Graph, OutputKind, Tree};
@@ -350,7 +350,7 @@ impl Session {
         }
         let mut feeds =
             Feeds { examples: 1, seed: self.seed, params: parameters(graph, self.seed), ..Feeds::default() };
-        feeds.settings.insert("temperature".into(), 1.0);
+        feeds.settings = settings(0.0, 0);
         feeds.lengths = lengths.into_iter().map(|(axis, (count, _))| (axis, vec![count])).collect();
         feeds.trees = trees.into_iter().map(|(axis, (tree, _))| (axis, vec![tree])).collect();
         for (name, datum) in bound {

@@ -4,12 +4,7 @@ use super::clauses::clauses;
 use super::datum::Datum;
 use super::{Done, Failure, Session, stages::write_svg, words};
 use crate::driver::pictures;
-
-/// From the smallest to the largest.
-const SHADES: [char; 5] = [' ', '░', '▒', '▓', '█'];
-/// Cells of a row and rows that fit on a screen.
-const COLUMNS: usize = 76;
-const ROWS: usize = 40;
+use crate::runtime::shades::{Side, shaded};
 
 /// A field of numbers with what its sides are.
 struct Field {
@@ -27,7 +22,16 @@ impl Session {
             return Err(Failure::new("`:heat` takes a value over two axes, as in `:heat M.a`"));
         }
         let field = field(self.value_of(&parts.head)?)?;
-        let mut text = shaded(&parts.head, &field);
+        let side =
+            |(name, count): &(String, usize)| Side { name: name.clone(), count: *count, labels: vec![] };
+        let (rows, columns) = (side(&field.rows), side(&field.columns));
+        let mut text = match field.numbers.is_empty() {
+            true => format!("{} has no position\n", parts.head),
+            false => {
+                let title = format!("{}: {}", parts.head, words::figures(&field.numbers));
+                shaded(&title, &rows, &columns, &field.numbers, "; `svg FILE` draws all")
+            }
+        };
         if let Some(path) = svg {
             let Field { rows, columns, numbers } = &field;
             let picture = pictures::heat(&parts.head, (&rows.0, rows.1), (&columns.0, columns.1), numbers)?;
@@ -68,57 +72,4 @@ fn field(datum: Datum) -> Result<Field, Failure> {
             words::type_of(&datum)
         ))),
     }
-}
-
-/// The map in block characters, two to a cell where there is room.
-fn shaded(title: &str, field: &Field) -> String {
-    let Field { rows, columns, numbers } = field;
-    let finite: Vec<f64> = numbers.iter().copied().filter(|number| number.is_finite()).collect();
-    let low = finite.iter().copied().fold(f64::INFINITY, f64::min);
-    let high = finite.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-    if numbers.is_empty() {
-        return format!("{title} has no position\n");
-    }
-    let shade = |number: f64| match number {
-        _ if !number.is_finite() => '?',
-        _ if high > low => {
-            let part = (number - low) / (high - low);
-            SHADES[((part * SHADES.len() as f64) as usize).min(SHADES.len() - 1)]
-        }
-        _ => SHADES[2],
-    };
-    let wide = if columns.1 * 2 <= COLUMNS { 2 } else { 1 };
-    let shown = columns.1.min(COLUMNS);
-    let margin = format!("{} = {}", rows.0, rows.1.saturating_sub(1)).len();
-    let mut text = format!("{title}: {}\n", words::figures(numbers));
-    for row in 0..rows.1.min(ROWS) {
-        let cells = &numbers[row * columns.1..row * columns.1 + shown];
-        let line: String =
-            cells.iter().flat_map(|&number| std::iter::repeat_n(shade(number), wide)).collect();
-        text += &format!("{:>margin$} |{line}|\n", format!("{} = {row}", rows.0));
-    }
-    let last = columns.1.saturating_sub(1).to_string();
-    let gap = (shown * wide).saturating_sub(1 + last.len()).max(1);
-    text += &format!("{:>margin$}  0{:gap$}{last}\n", format!("{} =", columns.0), "");
-    let scale: Vec<String> = SHADES
-        .iter()
-        .enumerate()
-        .map(|(at, shade)| {
-            let from = low + (high - low) * at as f64 / SHADES.len() as f64;
-            format!("'{shade}' from {}", words::number(from))
-        })
-        .collect();
-    if high > low {
-        text += &format!("{}\n", scale.join(", "));
-    }
-    if rows.1 > ROWS || columns.1 > shown {
-        text += &format!(
-            "({} x {} of {} x {} cells; `svg FILE` draws all)\n",
-            rows.1.min(ROWS),
-            shown,
-            rows.1,
-            columns.1
-        );
-    }
-    text
 }

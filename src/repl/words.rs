@@ -2,31 +2,13 @@
 
 use super::datum::{Datum, Extent};
 use crate::ir::{AxisKind, BATCH, Element, Graph, ValueType};
+pub(super) use crate::runtime::shades::figure as number;
 
 /// Lines and numbers of a screen.
 const LINES: usize = 24;
 const NUMBERS: usize = 256;
 /// Numbers of an array in a single line of a list.
 const SHORT: usize = 6;
-
-/// A number with four significant digits.
-pub(super) fn number(value: f64) -> String {
-    if value.is_nan() {
-        return "NaN".to_string();
-    }
-    if value.is_infinite() {
-        return if value > 0.0 { "inf" } else { "-inf" }.to_string();
-    }
-    if value == value.trunc() && value.abs() < 1e6 {
-        return format!("{}", value + 0.0);
-    }
-    if !(1e-3..1e6).contains(&value.abs()) {
-        return format!("{value:.3e}");
-    }
-    let places = 4usize.saturating_sub(value.abs().log10().floor().max(0.0) as usize);
-    let text = format!("{value:.places$}");
-    text.trim_end_matches('0').trim_end_matches('.').to_string()
-}
 
 /// An array of one position in a line; of a longer one the beginning.
 pub(super) fn short(numbers: &[f64], shape: &[usize]) -> String {

@@ -218,6 +218,7 @@ impl Run {
     /// A run before its first step.
     pub fn new(meta: RunMeta, parameters: Parameters) -> Run {
         let optimizer = Optimizer::new(meta.settings.algorithm, &parameters);
+        let optimizer = optimizer.with_treatments(meta.settings.treatments(parameters.specs()));
         Run { meta, parameters, optimizer, carried: Vec::new(), best: None }
     }
 
@@ -311,7 +312,8 @@ impl Run {
             return Err(error.into());
         }
         let state = |source| CheckpointError::State { path: path.to_path_buf(), source };
-        let optimizer = optimizer.map_err(state)?;
+        let settings = &header.run.settings;
+        let optimizer = optimizer.map_err(state)?.with_treatments(settings.treatments(parameters.specs()));
         let mut carried = Vec::new();
         for name in header.carried {
             let key = format!("{CARRIED}{name}");

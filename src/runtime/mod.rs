@@ -10,11 +10,11 @@
 //! | `parameters`, `initializer` | values by name, and their first draw |
 //! | `layout`, `program`, `tables` | rows and memory of a batch; a compiled plan and runs of it; outputs of few rows |
 //! | `opencl` | the same on OpenCL devices: kernels, memory, parameters that stay there |
-//! | `optimizer`, `clip`, `schedule`, `settings` | a step of training, and what a `train` block says of it |
+//! | `optimizer`, `groups`, `clip`, `schedule`, `settings` | a step of training, and what a `train` block says of it |
 //! | `records`, `text`, `treebank`, `npz`, `npy` | data in files; `reading`: how records are read |
 //! | `words`, `lexicon` | tokens as ids |
 //! | `checkpoint`, `weights`, `vectors`, `files`, `exact` | runs and weights on disk |
-//! | `progress`, `curve`, `interrupt` | the person who waits |
+//! | `progress`, `curve`, `shades`, `interrupt` | the person who waits |
 //!
 //! The driver and the command line call all of it; nothing below this layer may.
 
@@ -23,10 +23,12 @@ pub mod clip;
 pub mod curve;
 pub mod exact;
 pub mod files;
+pub mod groups;
 pub mod initializer;
 pub mod interrupt;
 pub mod layout;
 pub mod lexicon;
+pub mod memory;
 pub mod npy;
 pub mod npz;
 pub mod opencl;
@@ -38,6 +40,7 @@ pub mod reading;
 pub mod records;
 pub mod schedule;
 pub mod settings;
+pub mod shades;
 pub mod tables;
 pub mod text;
 pub mod treebank;

@@ -19,6 +19,7 @@ use thiserror::Error;
 
 use super::clip::GradientError;
 use super::exact;
+use super::groups::Treatment;
 use super::parameters::Parameters;
 
 /// The rule of an update, with its constants.
@@ -106,6 +107,22 @@ impl Algorithm {
         }
     }
 
+    /// The same with another decay of weights.
+    pub fn with_decay(self, decay: f64) -> Algorithm {
+        match self {
+            Algorithm::Sgd { momentum, nesterov, .. } => {
+                Algorithm::Sgd { momentum, nesterov, weight_decay: decay }
+            }
+            Algorithm::Adam(constants) => Algorithm::Adam(AdamConstants { weight_decay: decay, ..constants }),
+            Algorithm::AdamW(constants) => {
+                Algorithm::AdamW(AdamConstants { weight_decay: decay, ..constants })
+            }
+            Algorithm::RmsProp { alpha, eps, momentum, .. } => {
+                Algorithm::RmsProp { alpha, eps, momentum, weight_decay: decay }
+            }
+        }
+    }
+
     /// The learning rate where none is given: PyTorch's.
     pub fn default_learning_rate(self) -> f64 {
         match self {
@@ -151,6 +168,8 @@ pub struct Optimizer {
     algorithm: Algorithm,
     steps: u64,
     state: Vec<Vec<f32>>,
+    /// How each parameter is trained; empty: all as the algorithm says.
+    treatments: Vec<Treatment>,
 }
 
 impl Optimizer {
@@ -158,7 +177,7 @@ impl Optimizer {
     pub fn new(algorithm: Algorithm, parameters: &Parameters) -> Optimizer {
         let zeros = || vec![0.0; parameters.values().len()];
         let state = algorithm.state_names().iter().map(|_| zeros()).collect();
-        Optimizer { algorithm, steps: 0, state }
+        Optimizer { algorithm, steps: 0, state, treatments: Vec::new() }
     }
 
     /// An optimiser as it was after `steps` steps; `vector` finds a saved vector by its name.
@@ -181,7 +200,25 @@ impl Optimizer {
             }
             state.push(values);
         }
-        Ok(Optimizer { algorithm, steps, state })
+        Ok(Optimizer { algorithm, steps, state, treatments: Vec::new() })
+    }
+
+    /// The same for parameters that are trained in ways of their own, one for each in their order.
+    pub fn with_treatments(mut self, treatments: Vec<Treatment>) -> Optimizer {
+        self.treatments = treatments;
+        self
+    }
+
+    /// How the parameter with this number is trained, and the rule for it.
+    pub fn treatment(&self, parameter: usize) -> (Treatment, Algorithm) {
+        let treatment = self.treatments.get(parameter).copied().unwrap_or_default();
+        let rule = treatment.weight_decay.map_or(self.algorithm, |decay| self.algorithm.with_decay(decay));
+        (treatment, rule)
+    }
+
+    /// How all parameters are trained; empty if they are all alike.
+    pub fn treatments(&self) -> &[Treatment] {
+        &self.treatments
     }
 
     /// The rule in use.
@@ -214,13 +251,19 @@ impl Optimizer {
             return Err(GradientError::Length { expected, found: gradient.len() });
         }
         self.steps += 1;
-        let ranges: Vec<_> = parameters.trainable().map(|(_, range)| range).collect();
-        for range in ranges {
+        let trained = parameters.specs().iter().enumerate().filter(|(_, spec)| spec.trainable);
+        let ranges: Vec<_> = trained.map(|(index, _)| (index, parameters.range(index))).collect();
+        let base = rate;
+        for (index, range) in ranges {
+            let (treatment, rule) = self.treatment(index);
+            let rate = base * treatment.factor;
             let gradient = &gradient[range.clone()];
             let values = &mut parameters.values_mut()[range.clone()];
+            let penalised = (treatment.l1 != 0.0).then(|| with_l1(gradient, values, treatment.l1));
+            let gradient = penalised.as_deref().unwrap_or(gradient);
             let mut state = self.state.iter_mut().map(|vector| &mut vector[range.clone()]);
             let (first, second) = (state.next(), state.next());
-            match (self.algorithm, first, second) {
+            match (rule, first, second) {
                 (Algorithm::Sgd { momentum, nesterov, weight_decay }, buffer, _) => {
                     sgd(values, gradient, buffer, rate, (momentum, nesterov, weight_decay));
                 }
@@ -242,6 +285,21 @@ impl Optimizer {
         }
         Ok(())
     }
+}
+
+/// The gradient with that of an L1 penalty, whose derivative at 0 is taken as 0.
+fn with_l1(gradient: &[f32], values: &[f32], l1: f64) -> Vec<f32> {
+    let l1 = l1 as f32;
+    let sign = |p: f32| {
+        if p > 0.0 {
+            1.0
+        } else if p < 0.0 {
+            -1.0
+        } else {
+            0.0
+        }
+    };
+    gradient.iter().zip(values).map(|(g, &p)| g + l1 * sign(p)).collect()
 }
 
 fn sgd(
@@ -350,6 +408,32 @@ mod tests {
             parameters.values()[0]
         };
         gradients.iter().map(&mut step).collect()
+    }
+
+    #[test]
+    fn a_parameter_in_a_way_of_its_own() {
+        let start = [0.5f32, -0.5, 0.0, 2.0];
+        let specs = ["a", "b"].map(|name| ParameterSpec::new(name, &[2], Initializer::Zeros)).to_vec();
+        for algorithm in [Algorithm::sgd(), Algorithm::adamw(), Algorithm::rmsprop()] {
+            let mut both = Parameters::from_values(specs.clone(), start.to_vec()).unwrap();
+            let own = Treatment { factor: 0.5, weight_decay: Some(0.3), l1: 0.25 };
+            let mut optimizer =
+                Optimizer::new(algorithm, &both).with_treatments(vec![Treatment::default(), own]);
+            let mut first = parameters(&start[..2]);
+            let mut plain = Optimizer::new(algorithm, &first);
+            let mut second = parameters(&start[2..]);
+            let mut other = Optimizer::new(algorithm.with_decay(0.3), &second);
+            for _ in 0..3 {
+                optimizer.step(&mut both, &[1.0, 0.1, 0.2, -1.0], 0.1).unwrap();
+                plain.step(&mut first, &[1.0, 0.1], 0.1).unwrap();
+                let sign = |p: f32| if p == 0.0 { 0.0 } else { p.signum() };
+                let with: Vec<f32> =
+                    second.values().iter().zip([0.2, -1.0]).map(|(&p, g)| g + 0.25 * sign(p)).collect();
+                other.step(&mut second, &with, 0.05).unwrap();
+            }
+            assert_eq!(both.values()[..2], *first.values());
+            assert_eq!(both.values()[2..], *second.values());
+        }
     }
 
     fn close(found: &[f32], expected: &[f64]) {

@@ -20,13 +20,14 @@ use rayon::ThreadPool;
 use thiserror::Error;
 
 use super::layout::{Content, Home, Layout, LayoutError, Lengths};
+use super::memory::Memory;
 use super::tables::Table;
 use crate::backend::native::clock;
 use crate::backend::native::context::{CELL_BYTES, Slots};
 use crate::backend::native::emit::EmitError;
 use crate::backend::native::jit::Jit;
 use crate::backend::native::target::Target;
-use crate::plan::places::kernels;
+use crate::plan::places::{kernels, zeros_needed};
 use crate::plan::{BufferId, Element, GemmRows, Plan, Precision, Residency, Role, SpaceId, Steps, Work};
 
 /// A type that programs calculate in: f32 or f64.
@@ -107,6 +108,8 @@ pub struct Program<R: Real> {
     code: Jit,
     slots: Slots,
     profiled: bool,
+    /// Shared zeros that it reads.
+    zeros: usize,
     parameters: Vec<BufferId>,
     real: PhantomData<R>,
 }
@@ -128,6 +131,7 @@ impl<R: Real> Program<R> {
         Ok(Program {
             slots: Slots::new(&plan),
             profiled,
+            zeros: zeros_needed(&plan),
             parameters: (0..plan.buffers.len()).filter(is_parameter).collect(),
             code,
             plan,
@@ -170,42 +174,12 @@ impl<R: Real> Program<R> {
     }
 }
 
-/// A block of memory whose first byte that is used lies at a multiple of 64 bytes.
-#[derive(Debug, Default)]
-pub struct Memory {
-    bytes: Vec<u8>,
-    /// The sparse outputs of a plan, in its order.
-    tables: Vec<Table>,
-}
-
-impl Memory {
-    /// Makes room for so many bytes; what was there may be lost.
-    fn reserve(&mut self, bytes: usize) {
-        let bytes = bytes + super::layout::ALIGNMENT;
-        if self.bytes.len() < bytes {
-            // The old block goes before there is a new one.
-            self.bytes = Vec::new();
-            self.bytes = vec![0; bytes];
-        }
-    }
-
-    /// The sparse outputs of the last run.
-    pub fn tables(&self) -> &[Table] {
-        &self.tables
-    }
-
-    fn start(&self) -> usize {
-        self.bytes.as_ptr().align_offset(super::layout::ALIGNMENT)
-    }
-
-    fn get(&self) -> &[u8] {
-        &self.bytes[self.start().min(self.bytes.len())..]
-    }
-
-    fn get_mut(&mut self) -> &mut [u8] {
-        let start = self.start().min(self.bytes.len());
-        &mut self.bytes[start..]
-    }
+/// Outputs of a single row that a run writes straight to where they belong.
+pub struct Direct<'a, R> {
+    /// Which, and where in the whole: as many elements as each has.
+    pub outputs: &'a [(BufferId, Range<usize>)],
+    /// The whole.
+    pub total: &'a mut [R],
 }
 
 /// The memory of one group of examples.
@@ -315,7 +289,13 @@ impl<R: Real> Instance<R> {
     pub fn set_input_ids(&mut self, name: &str, padded: &[u32]) -> Result<(), ProgramError> {
         let id = self.program.find("input", name)?;
         self.check_element(id, Element::Id, padded.len())?;
-        self.set_rows(id, padded, write_id)
+        let ids = self.packed(id, padded)?;
+        self.write_packed(id, &ids, write_id);
+        let program = Arc::clone(&self.program);
+        for (buffer, found) in self.layout.take_ids(&program.plan, id, &ids) {
+            self.write_packed(buffer, &found, write_id);
+        }
+        Ok(())
     }
 
     /// Sets a run-time scalar.
@@ -340,36 +320,44 @@ impl<R: Real> Instance<R> {
 
     /// Runs the program. `parameters` are in the order of [`Program::parameters`], row-major.
     pub fn run(&mut self, parameters: &[&[R]]) -> Result<(), ProgramError> {
-        self.run_in(parameters, &mut Memory::default())
+        self.run_in(parameters, &mut Memory::default(), None)
     }
 
-    /// Runs the program in memory that is lent to it, which then holds the outputs that lie there.
-    pub fn run_in(&mut self, parameters: &[&[R]], lent: &mut Memory) -> Result<(), ProgramError> {
+    /// Runs the program in memory that is lent to it, which then holds the outputs that lie there and are not
+    /// written straight to where they belong.
+    pub fn run_in(
+        &mut self,
+        parameters: &[&[R]],
+        lent: &mut Memory,
+        direct: Option<Direct<R>>,
+    ) -> Result<(), ProgramError> {
         self.check_parameters(parameters)?;
-        self.fill_context(parameters, 1, lent);
+        self.fill_context(parameters, 1, lent, direct);
         let entry = self.program.code.entry();
         // SAFETY: the context has the slots that the code was made for; every pointer in it is to memory
-        // of the size that the layout found for the plan, all of it borrowed for the call. The code
-        // writes to the two blocks of memory, the tables and the readings only, which `self` owns or has borrowed.
+        // of the size that the layout found for the plan, all of it borrowed for the call. The code writes to the
+        // two blocks of memory, the tables, `direct` and the readings only, which `self` owns or has borrowed.
         unsafe { entry(self.context.as_ptr(), 0, 1) };
         Ok(())
     }
 
     /// Runs the program on several groups at once, each by `workers` threads of the pool, of which there must
-    /// be enough. The results are those of [`Instance::run`], to the bit.
+    /// be enough. The results are those of [`Instance::run`], to the bit; `direct` is for those of the first group.
     pub fn run_together(
         groups: &mut [Instance<R>],
         parameters: &[&[R]],
         lent: &mut [Memory],
+        direct: Option<Direct<R>>,
         pool: &ThreadPool,
         workers: usize,
     ) -> Result<(), ProgramError> {
         let mut none: Vec<Memory> = Vec::new();
         none.resize_with(groups.len(), Memory::default);
         let lent = if lent.len() < groups.len() { &mut none[..] } else { lent };
+        let mut direct = direct;
         for (instance, lent) in groups.iter_mut().zip(&mut *lent) {
             instance.check_parameters(parameters)?;
-            instance.fill_context(parameters, workers, lent);
+            instance.fill_context(parameters, workers, lent, direct.take());
         }
         let groups = &*groups;
         pool.broadcast(|thread| {
@@ -507,12 +495,17 @@ impl<R: Real> Instance<R> {
         padded: &[T],
         write: impl Fn(T, &mut [u8]),
     ) -> Result<(), ProgramError> {
-        let buffer = &self.program.plan.buffers[id];
-        let (space, width) = (buffer.space, buffer.width);
-        let mut packed = vec![T::default(); self.layout.spaces[space].rows * width];
-        self.layout.pack(space, width, padded, &mut packed)?;
+        let packed = self.packed(id, padded)?;
         self.write_packed(id, &packed, write);
         Ok(())
+    }
+
+    /// A padded array row by row.
+    fn packed<T: Copy + Default>(&self, id: BufferId, padded: &[T]) -> Result<Vec<T>, ProgramError> {
+        let buffer = &self.program.plan.buffers[id];
+        let mut packed = vec![T::default(); self.layout.spaces[buffer.space].rows * buffer.width];
+        self.layout.pack(buffer.space, buffer.width, padded, &mut packed)?;
+        Ok(packed)
     }
 
     fn get_rows<T: Copy>(
@@ -585,7 +578,13 @@ impl<R: Real> Instance<R> {
         }
     }
 
-    fn fill_context(&mut self, parameters: &[&[R]], workers: usize, lent: &mut Memory) {
+    fn fill_context(
+        &mut self,
+        parameters: &[&[R]],
+        workers: usize,
+        lent: &mut Memory,
+        direct: Option<Direct<R>>,
+    ) {
         let program = Arc::clone(&self.program);
         let (slots, plan) = (&program.slots, &program.plan);
         lent.reserve(self.layout.arena.lent_bytes);
@@ -615,6 +614,11 @@ impl<R: Real> Instance<R> {
         }
         for (sparse, table) in plan.sparse.iter().zip(tables) {
             context[slots.buffer(sparse.out)] = table;
+        }
+        if let Some(Direct { outputs, total }) = direct {
+            for (id, range) in outputs.iter().filter(|(id, range)| plan.buffers[*id].width == range.len()) {
+                context[slots.buffer(*id)] = total[range.clone()].as_mut_ptr().expose_provenance() as u64;
+            }
         }
         for (&id, values) in program.parameters.iter().zip(parameters) {
             context[slots.buffer(id)] = values.as_ptr().expose_provenance() as u64;
@@ -660,7 +664,7 @@ fn laid_out<R: Real>(
         Role::Output(name) => lent.is_some_and(|names| names.contains(name)),
         _ => false,
     };
-    Layout::lending(&program.plan, R::PRECISION, whole, part, &is_lent)
+    Layout::lending(&program.plan, R::PRECISION, whole, part, program.zeros, &is_lent)
 }
 
 /// What a worker does now and then while it waits.

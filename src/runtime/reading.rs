@@ -227,7 +227,7 @@ impl Changes {
 fn name(value: &SettingValue) -> Option<&str> {
     match value {
         SettingValue::Name(name) => Some(name),
-        SettingValue::Number(_) | SettingValue::Call(..) => None,
+        SettingValue::Number(_) | SettingValue::Text(_) | SettingValue::Call(..) => None,
     }
 }
 
@@ -236,7 +236,9 @@ fn steps(value: &SettingValue) -> Option<usize> {
         SettingValue::Number(x) if x.fract() == 0.0 && *x >= 1.0 && *x <= f64::from(u32::MAX) => {
             Some(*x as usize)
         }
-        SettingValue::Number(_) | SettingValue::Name(_) | SettingValue::Call(..) => None,
+        SettingValue::Number(_) | SettingValue::Name(_) | SettingValue::Text(_) | SettingValue::Call(..) => {
+            None
+        }
     }
 }
 
@@ -246,7 +248,9 @@ fn flag(value: &SettingValue) -> Option<bool> {
         SettingValue::Name(name) if name == "false" => Some(false),
         SettingValue::Number(1.0) => Some(true),
         SettingValue::Number(0.0) => Some(false),
-        SettingValue::Number(_) | SettingValue::Name(_) | SettingValue::Call(..) => None,
+        SettingValue::Number(_) | SettingValue::Name(_) | SettingValue::Text(_) | SettingValue::Call(..) => {
+            None
+        }
     }
 }
 

@@ -21,7 +21,9 @@ use thiserror::Error;
 
 use super::clip::Clip;
 use super::exact;
+use super::groups::{Group, Treatment, treatments};
 use super::optimizer::{AdamConstants, Algorithm};
+use super::parameters::ParameterSpec;
 use super::reading::{self, Reading};
 use super::schedule::{EarlyStopping, LearningRate, Schedule};
 
@@ -32,6 +34,8 @@ pub enum SettingValue {
     Number(f64),
     /// `adam`
     Name(String),
+    /// `"enc.*"`
+    Text(String),
     /// `adam(lr = 0.002)`
     Call(String, Vec<Argument>),
 }
@@ -50,6 +54,7 @@ impl fmt::Display for SettingValue {
         match self {
             SettingValue::Number(number) => write!(f, "{number}"),
             SettingValue::Name(name) => f.write_str(name),
+            SettingValue::Text(text) => write!(f, "\"{text}\""),
             SettingValue::Call(name, arguments) => {
                 write!(f, "{name}(")?;
                 for (i, Argument { name, value }) in arguments.iter().enumerate() {
@@ -114,6 +119,8 @@ pub const KEYS: &[&str] = &[
     "epochs",
     "schedule",
     "warmup",
+    "l1",
+    "parameters",
     "early_stopping",
     "holdout",
     "min_count",
@@ -151,6 +158,12 @@ pub struct TrainSettings {
     pub schedule: Schedule,
     /// `warmup = 100`: optimiser steps over which the rate grows from 0.
     pub warmup: u64,
+    /// `l1 = 0.00001`: the gradient of this times the sum of all magnitudes is added.
+    #[serde(default, with = "exact")]
+    pub l1: f64,
+    /// `parameters = like("enc.*", lr = 0.0001, weight_decay = 0, l1 = 0)`, as often as wanted.
+    #[serde(default)]
+    pub groups: Vec<Group>,
     /// `early_stopping = patience(3)`, `= 3` or `= patience(epochs = 3, improvement = 0.01)`.
     pub early_stopping: Option<EarlyStopping>,
     /// `holdout = 0.1`: the part of the data that is not trained on.
@@ -183,6 +196,8 @@ impl Default for TrainSettings {
             epochs: 10,
             schedule: Schedule::Constant,
             warmup: 0,
+            l1: 0.0,
+            groups: Vec::new(),
             early_stopping: None,
             holdout: None,
             min_count: 1,
@@ -222,6 +237,8 @@ impl TrainSettings {
             "batch" => self.batch = count()? as usize,
             "epochs" => self.epochs = count()? as usize,
             "warmup" => self.warmup = Kind::Whole.read(key, value)? as u64,
+            "l1" => self.l1 = if absent { 0.0 } else { Kind::Amount.read(key, value)? },
+            "parameters" => self.groups.push(group(value)?),
             "early_stopping" => self.early_stopping = if absent { None } else { Some(patience(value)?) },
             "holdout" => self.holdout = if absent { None } else { Some(Kind::Fraction.read(key, value)?) },
             "min_count" => self.min_count = count()? as usize,
@@ -235,6 +252,14 @@ impl TrainSettings {
     /// The clipping of gradients.
     pub fn clip(&self) -> Clip {
         Clip { value: self.clip_value, norm: self.clip_norm }
+    }
+
+    /// How each of these parameters is trained; nothing where all are alike.
+    pub fn treatments(&self, specs: &[ParameterSpec]) -> Vec<Treatment> {
+        match self.groups.is_empty() && self.l1 == 0.0 {
+            true => Vec::new(),
+            false => treatments(&self.groups, self.l1, self.rate, specs),
+        }
     }
 
     /// The learning rate at its beginning, with a cosine of no given total spanning all epochs.
@@ -337,6 +362,24 @@ fn patience(value: &SettingValue) -> Result<EarlyStopping, SettingsError> {
     })
 }
 
+fn group(value: &SettingValue) -> Result<Group, SettingsError> {
+    let (name, arguments) = call("parameters", "a group such as like(\"enc.*\", lr = 0.0001)", value)?;
+    if name != "like" {
+        return Err(unknown("group of parameters", name, &["like"]));
+    }
+    let given = Arguments::new(name, &["path", "lr", "weight_decay", "l1"], arguments)?;
+    let pattern = match given.get("path") {
+        Some(SettingValue::Text(pattern)) => pattern.clone(),
+        other => {
+            let (expected, found) = ("a path of parameters in quotes, such as \"enc.*\"", other);
+            let found = found.map_or("nothing".to_string(), SettingValue::to_string);
+            return Err(SettingsError::Value { key: "path".to_string(), expected, found });
+        }
+    };
+    let amount = |name| given.get(name).map(|value| Kind::Amount.read(name, value)).transpose();
+    Ok(Group { pattern, rate: amount("lr")?, weight_decay: amount("weight_decay")?, l1: amount("l1")? })
+}
+
 /// A name, or a name with arguments.
 fn call<'a>(
     key: &str,
@@ -346,7 +389,7 @@ fn call<'a>(
     match value {
         SettingValue::Name(name) => Ok((name, &[])),
         SettingValue::Call(name, arguments) => Ok((name, arguments)),
-        SettingValue::Number(_) => {
+        SettingValue::Number(_) | SettingValue::Text(_) => {
             Err(SettingsError::Value { key: key.to_string(), expected, found: value.to_string() })
         }
     }

@@ -1,4 +1,4 @@
-//! The standard library: cells and layers written in the language, embedded in the binary.
+//! The standard library: cells, layers and metrics written in the language, embedded in the binary.
 //!
 //! `LSTM(E, H)(x)` in a user's file means the cell of [`FILES`]' `lstm.rnn`, compiled like the
 //! user's own text. A cell used as a value is its first state; a layer without state is its `y`.
@@ -11,6 +11,10 @@ pub const FILES: &[(&str, &str)] = &[
     ("rnn.rnn", include_str!("rnn.rnn")),
     ("gru.rnn", include_str!("gru.rnn")),
     ("lstm.rnn", include_str!("lstm.rnn")),
+    ("light.rnn", include_str!("light.rnn")),
+    ("attention.rnn", include_str!("attention.rnn")),
+    ("memory.rnn", include_str!("memory.rnn")),
+    ("metrics.rnn", include_str!("metrics.rnn")),
     ("tree.rnn", include_str!("tree.rnn")),
 ];
 
@@ -25,14 +29,22 @@ mod tests {
         let mut names = Vec::new();
         for (file, text) in FILES {
             for item in parse(text).unwrap_or_else(|errors| panic!("{file}: {errors:?}")).items {
-                let Item::Cell(block) = item else { panic!("{file} holds more than cells") };
-                assert!(!names.contains(&block.name.text), "{} is defined twice", block.name.text);
-                names.push(block.name.text);
+                let name = match item {
+                    Item::Cell(block) => block.name.text,
+                    Item::Function(function) => function.name.text,
+                    Item::Model(_) => panic!("{file} holds a model"),
+                };
+                assert!(!names.contains(&name), "{name} is defined twice");
+                names.push(name);
             }
         }
         assert_eq!(
             names.join(" "),
-            "Dense LayerNorm Highway RNN GRU LSTM PeepholeLSTM CoupledLSTM LayerNormLSTM \
+            "Dense LayerNorm Highway DeepOutput BatchNorm RNN SigmoidRNN ReluRNN IndRNN Clockwork DeepTransition \
+             GRU ResetAfterGRU MinimalGRU LayerNormGRU \
+             LSTM PeepholeLSTM CoupledLSTM LayerNormLSTM ProjectedLSTM sLSTM SRU QRNN \
+             AdditiveAttention DotAttention MultiHeadAttention Pointer Head NTM PonderStep ACT \
+             accuracy perplexity precision recall f1 absolute_error root_mean_square r_squared \
              RecursiveNN TreeLSTM ChildSumTreeLSTM TreeGRU TopDown"
         );
     }

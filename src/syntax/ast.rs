@@ -101,6 +101,8 @@ pub enum Statement {
     Loss { name: Ident, value: Expr },
     /// `metric name = value`
     Metric { name: Ident, value: Expr },
+    /// `update name = value`: what a parameter that is not learned becomes after a step of training
+    Update { name: Ident, value: Expr },
     /// `train { key = value, … }`
     Train { settings: Vec<(Ident, Expr)>, span: Span },
 }

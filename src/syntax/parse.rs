@@ -154,6 +154,7 @@ fn is_filler(rule: Rule) -> bool {
             | Rule::gradient_word
             | Rule::loss_word
             | Rule::metric_word
+            | Rule::update_word
             | Rule::train_word
             | Rule::equals
             | Rule::tilde

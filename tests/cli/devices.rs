@@ -26,7 +26,9 @@ fn without_a_driver_there_is_the_processor_and_a_clear_error() {
     let what_to_do = ["there is no OpenCL", "pocl-opencl-icd", "--device opencl"];
     let train = "train tiny.rnn --text text.txt --out run.safetensors --device opencl";
     without_drivers(&workspace, train).fails(1, &what_to_do);
-    without_drivers(&workspace, "bench --only lstm-infer --device opencl:0").fails(1, &what_to_do);
+    let bench =
+        without_drivers(&workspace, "bench --only lstm-infer --device opencl:0").fails(1, &what_to_do);
+    assert!(!bench.err.contains("measuring"), "{}", bench.err);
     assert_eq!(workspace.files(), ["text.txt", "tiny.rnn"]);
     // Kernels are written all the same.
     without_drivers(&workspace, "compile tiny.rnn --target opencl -o out").fine();
@@ -35,6 +37,60 @@ fn without_a_driver_there_is_the_processor_and_a_clear_error() {
     let names: Vec<&str> =
         plans.as_array().unwrap().iter().map(|plan| plan["program"].as_str().unwrap()).collect();
     assert_eq!(names, ["Tiny_forward", "Tiny_loss", "Tiny_gradient"]);
+}
+
+/// Trees and gradients, too: every launch of the host plan is a kernel of the source, and every parameter has a place.
+#[test]
+fn kernels_of_trees_and_gradients() {
+    let workspace = Workspace::new();
+    workspace.write(
+        "tree.rnn",
+        "model Sentences(V = 40, E = 20, H = 24, C = 5) {
+  input word: id(V) over n.leaf
+  input label: id(C) over tree n
+  param embed: [V, E]
+  h = TreeLSTM(E, H)(embed[word])
+  label ~ categorical(Dense(H, C)(h))
+}
+",
+    );
+    without_drivers(&workspace, "compile tree.rnn --target opencl -o out").fine();
+    let source = String::from_utf8(workspace.read("out/Sentences.cl")).unwrap();
+    let plans: serde_json::Value = serde_json::from_slice(&workspace.read("out/Sentences.json")).unwrap();
+    for plan in plans.as_array().unwrap() {
+        let launches = &plan["launches"];
+        let has = |kernel: &serde_json::Value| {
+            let name = kernel.as_str().unwrap();
+            assert!(
+                source.contains(&format!("void {name}(ARGUMENTS, const int held, const int turn)")),
+                "{name}"
+            );
+        };
+        has(&launches["whole"]);
+        let mut loops = 0;
+        for launch in launches["spread"].as_array().unwrap() {
+            has(&launch["kernel"]);
+            if let Some(of) = launch["range"]["loop"].as_object() {
+                loops += 1;
+                of["launches"].as_array().unwrap().iter().for_each(|launch| has(&launch["kernel"]));
+            }
+        }
+        let buffers = plan["buffers"].as_array().unwrap();
+        let roles: Vec<&str> = buffers.iter().map(|buffer| buffer["role"].as_str().unwrap()).collect();
+        let gradient = plan["program"] == "Sentences_gradient";
+        assert_eq!(loops, if gradient { 2 } else { 1 }, "{}", plan["program"]);
+        assert_eq!(roles.contains(&"output gradient:embed"), gradient);
+        for buffer in
+            buffers.iter().filter(|buffer| buffer["role"].as_str().unwrap().starts_with("parameter"))
+        {
+            assert!(
+                buffer["offset"].as_u64().unwrap() < plan["parameter_bytes"].as_u64().unwrap(),
+                "{buffer}"
+            );
+        }
+    }
+    let readable = ["// h.c[n] = ", "// along n", "#ifdef WHOLE", "#ifndef STEPPED"];
+    readable.iter().for_each(|words| assert!(source.contains(words), "no `{words}`"));
 }
 
 #[test]
@@ -74,6 +130,21 @@ fn a_run_on_a_device_is_that_of_the_processor() {
     assert_eq!(text("opencl"), text("cpu"));
     // What the device has learned is in the file: the processor goes on with it.
     workspace.run("train --resume --out opencl.safetensors --epochs 3").fine();
+}
+
+/// What comes next is copied while the device works, and `--timings` shows kernels and copies.
+#[test]
+fn commands_of_a_device_are_timed() {
+    let workspace = Workspace::with_tiny();
+    if !has_device(&workspace, "commands_of_a_device_are_timed") {
+        return;
+    }
+    let ran = workspace.train("--out run.safetensors --device opencl --timings");
+    assert_eq!(ran.status, Some(0), "{ran:#?}");
+    for command in ["Tiny_train", "adam", "copies ahead", "copies to the device", "copies from the device"] {
+        let line = ran.err.lines().find(|line| line.trim_start().starts_with(&format!("device: {command}")));
+        assert!(line.is_some_and(|line| line.ends_with(" s")), "no {command} in {}", ran.err);
+    }
 }
 
 /// More than the device has in one piece: nothing is written, and the bytes are said.

@@ -19,6 +19,7 @@ fn help_and_usage() {
         "fmt",
         "train",
         "eval",
+        "predict",
         "generate",
         "run",
         "flow",

@@ -2,12 +2,14 @@
 //! optimised, and in native code; and the gradient of the gradient.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use rnnc::driver::program;
 use rnnc::eval::{DifferenceOptions, Program, difference, evaluate, worst_errors};
 use rnnc::grad::{grad, grad_of_losses, gradient_norm};
 use rnnc::ir::{Graph, OutputKind, print, verify};
 use rnnc::opt::{COMPILE, TIDY};
+use rnnc::plan::share_lookups;
 use rnnc::testing::{Batch, Options, feeds, sample};
 
 use super::support::{distance, plan_name, run};
@@ -69,11 +71,19 @@ fn holds(seed: u64, options: &Options) -> Result<(), String> {
     }
     let compiled = program::<f64>(&scaled, &[OutputKind::Gradient], "gradient")
         .map_err(|error| format!("seed {seed}: {error}\n{}", text()))?;
-    let native = run(&scaled, &compiled, &feeds);
-    for (name, wanted) in &plain {
-        let worst = distance(&native[&plan_name(OutputKind::Gradient, name)], wanted);
-        if worst > 1e-9 {
-            return Err(format!("seed {seed}: native d{name} is off by {worst:e}\n{}", text()));
+    let mut shared = compiled.plan().clone();
+    share_lookups(&mut shared, 1);
+    let shared = Arc::new(
+        rnnc::runtime::program::Program::new(shared)
+            .map_err(|error| format!("seed {seed}, lookups shared: {error}\n{}", text()))?,
+    );
+    for (way, program) in [("", &compiled), ("with shared lookups, ", &shared)] {
+        let native = run(&scaled, program, &feeds);
+        for (name, wanted) in &plain {
+            let worst = distance(&native[&plan_name(OutputKind::Gradient, name)], wanted);
+            if worst > 1e-9 {
+                return Err(format!("seed {seed}: {way}native d{name} is off by {worst:e}\n{}", text()));
+            }
         }
     }
     Ok(())

@@ -6,7 +6,7 @@ use rnnc::backend::native::Target;
 use rnnc::driver::planned;
 use rnnc::eval::evaluate;
 use rnnc::ir::{OutputKind, print};
-use rnnc::plan::Precision;
+use rnnc::plan::{Precision, share_lookups};
 use rnnc::runtime::program::{Program, Real};
 use rnnc::testing::{Batch, Options, Sample, feeds, sample};
 
@@ -23,6 +23,14 @@ fn holds<R: Real>(seed: u64, options: &Options, tolerance: f64) -> Result<(), St
             .map_err(|error| format!("seed {seed}, {target}: {error}\n{}", print(&sample.graph)))?;
         agrees(seed, &sample, &Arc::new(compiled), tolerance)
             .map_err(|error| format!("{target}, {error}"))?;
+    }
+    let mut shared = plan;
+    share_lookups(&mut shared, 1);
+    if !shared.distinct.is_empty() {
+        let compiled =
+            Program::<R>::new(shared).map_err(|error| format!("seed {seed}, lookups shared: {error}"))?;
+        agrees(seed, &sample, &Arc::new(compiled), tolerance)
+            .map_err(|error| format!("lookups shared, {error}"))?;
     }
     Ok(())
 }

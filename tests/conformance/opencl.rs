@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 
+use rnnc::backend::opencl::{Range, emit};
 use rnnc::check::{Mode, Request};
 use rnnc::driver::corpus::Source;
 use rnnc::driver::machine::MachineName;
@@ -11,8 +12,9 @@ use rnnc::driver::{front, planned, program};
 use rnnc::eval::{Feeds, InputData, evaluate};
 use rnnc::grad::grad;
 use rnnc::ir::{Graph, OutputKind, Unary, print};
+use rnnc::plan::Precision;
 use rnnc::runtime::interrupt::Interrupt;
-use rnnc::runtime::opencl::program::Form;
+use rnnc::runtime::opencl::program::{Form, Loops};
 use rnnc::runtime::opencl::{Device, Program};
 use rnnc::runtime::program::Real;
 use rnnc::runtime::progress::Display;
@@ -164,6 +166,28 @@ const MODELS: &[(&str, &str)] = &[
         "input x: [3] over t  input m: [4] over s  param W: [4, 3], v: [4]
          a = softmax(dot(v, tanh(W @ x + m)) over s)  y = sum(a * m over s)  loss l = sum(sum(y^2) over t)",
     ),
+    (
+        "a stack of new cells",
+        "input x: [5] over t  a = stack(2, sLSTM(5, 5))(x)  b = SRU(5, 6)(a)  c = ResetAfterGRU(6, 5)(b)
+         d = LayerNormGRU(5, 4)(c)  e = Clockwork(4, 2)(d)  loss l = sum(e^2)",
+    ),
+    (
+        "BatchNorm",
+        "input x: [5] over t  h = GRU(5, 7)(BatchNorm(5)(x))  loss l = sum(BatchNorm(7)(h)^3)",
+    ),
+    (
+        "several heads",
+        "input x: [3] over t  input m: [4] over s  y = MultiHeadAttention(3, 4, 2, 3, 5)(x, m)  loss l = sum(y^2)",
+    ),
+    ("NTM", "input x: [3] over t  h = NTM(3, 4, 5, 2)(x)  loss l = sum(h^2)"),
+    (
+        "masks, noise and draws",
+        "input y: id(5) over t  state guess: id(5) over t  param embed: [5, 3], U: [4, 4]
+         chosen = training * mask(0.5 * epoch, along t)  m = mask(0.6, 4)
+         x = embed[where(chosen, guess[t-1], y[t-1])] + noise(0.1, 3, shared)
+         h = GRU(3, 4)(dropout(x, 0.3, once))  logits = Dense(4, 5)(m * (U @ h))
+         guess[t] = draw(categorical(logits))  y[t] ~ categorical(logits, smoothing = 0.1)",
+    ),
     ("RecursiveNN", "input x: [5] over tree n  h = RecursiveNN(5)(x)  loss l = sum(h[root]^2)"),
     ("TreeLSTM", "input x: [5] over tree n  h = TreeLSTM(5, 7)(x)  loss l = sum(h[root]^2)"),
     ("ChildSumTreeLSTM", "input x: [5] over tree n  h = ChildSumTreeLSTM(5, 7)(x)  loss l = sum(h[root]^2)"),
@@ -207,23 +231,96 @@ fn the_library() {
     assert!(failures.is_empty(), "{}", failures.join("\n"));
 }
 
-/// The form of graphics processors: launches over all work-items, loops by teams of several.
-#[test]
-fn the_library_spread() {
-    let Some(device) = device("the_library_spread") else { return };
+/// Models whose rows are wide enough for teams and whose products go through local memory: windows of whole fours and
+/// others, products that are added to, softmax and sums of squares of wide rows, the gradient of a table.
+const WIDE: &[(&str, &str)] = &[
+    ("LSTM of whole panels", "input x: [16] over t  h = LSTM(16, 32)(x)  loss l = sum(sum(h^2) over t)"),
+    (
+        "GRU of text",
+        "input text: id(80) over t  param embed: [80, 18]  h = GRU(18, 19)(embed[text[t-1]])
+         text[t] ~ categorical(Dense(19, 80)(dropout(h, 0.3)))",
+    ),
+    ("LayerNormLSTM", "input x: [20] over t  h = LayerNormLSTM(20, 66)(x)  loss l = sum(sum(h^2) over t)"),
+    ("a layer", "input x: [20] over t  y = tanh(Dense(20, 33)(x))  loss l = sum(sum(y^2) over t)"),
+    ("largest", "input x: [70] over t  param W: [70, 70]  y = max(W @ x)  loss l = sum(y over t)"),
+    (
+        "ChildSumTreeLSTM",
+        "input x: [17] over tree n  h = ChildSumTreeLSTM(17, 18)(x)  loss l = sum(h[root]^2)",
+    ),
+];
+
+/// The forms of graphics processors: launches over all work-items and teams, and loops each way.
+fn spread_forms(device: &Device) -> Vec<(&'static str, Form)> {
+    let form = Form { chunk: 2, ..Form::spread(8, 1 << 14, 64) };
+    let together = |teams| Form { loops: Loops::Together(teams), ..form };
+    // Teams that wait for each other must run at once: a processor has a thread for each unit.
+    let teams = match device.info.units {
+        0 | 1 => {
+            eprintln!("skipped: teams that meet: the device runs one at a time");
+            ("one team", together(1))
+        }
+        _ => ("two teams", together(2)),
+    };
+    vec![("a launch a step", form), teams]
+}
+
+fn agree_spread(test: &str, models: &[(&str, &str)]) {
+    let Some(device) = device(test) else { return };
     let kinds = [OutputKind::Loss, OutputKind::Gradient];
-    let form = Form { whole: false, lanes: 8, chunk: 2, tile_rows: 4, tile_panels: 1, most: 64 };
     let mut failures = Vec::new();
-    for wanted in ["LayerNormLSTM", "text", "both directions and dropout", "attention", "ChildSumTreeLSTM"] {
-        for (name, body) in MODELS.iter().filter(|(name, _)| *name == wanted) {
-            let sample = Sample { graph: trained(name, body), fills: BTreeMap::new() };
-            let batches = [feeds(&sample, 5, Batch::Ragged), feeds(&sample, 6, Batch::Equal(4))];
+    for (name, body) in models {
+        let sample = Sample { graph: trained(name, body), fills: BTreeMap::new() };
+        let batches = [feeds(&sample, 5, Batch::Ragged), feeds(&sample, 6, Batch::Equal(4))];
+        for (loops, form) in spread_forms(&device) {
             if let Err(why) = agrees::<f32>(&device, form, &sample.graph, &kinds, &batches, 1e-5) {
-                failures.push(format!("{name}: {why}"));
+                failures.push(format!("{name}, {loops}: {why}"));
             }
         }
     }
     assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
+
+#[test]
+fn the_library_spread() {
+    let wanted = ["LayerNormLSTM", "text", "both directions and dropout", "attention", "ChildSumTreeLSTM"];
+    let models: Vec<_> = MODELS.iter().filter(|(name, _)| wanted.contains(name)).copied().collect();
+    agree_spread("the_library_spread", &models);
+}
+
+#[test]
+fn products_by_blocks_and_rows_by_teams() {
+    agree_spread("products_by_blocks_and_rows_by_teams", WIDE);
+}
+
+/// Random programs, forward and gradient, in each of these forms.
+#[test]
+fn programs_spread() {
+    let Some(device) = device("programs_spread") else { return };
+    let kinds = [OutputKind::Value, OutputKind::Loss, OutputKind::Gradient];
+    for (seed, trees) in [(500, false), (510, true)] {
+        let sample = sample(seed, &Options { trees, ..Options::differentiable() });
+        let batches = [feeds(&sample, seed, Batch::Ragged)];
+        let names: Vec<String> = sample.graph.params.iter().map(|param| param.name.clone()).collect();
+        let graph =
+            if names.is_empty() { sample.graph.clone() } else { grad(&sample.graph, &names).unwrap() };
+        for (loops, form) in spread_forms(&device) {
+            let found = agrees::<f64>(&device, form, &graph, &kinds, &batches, 1e-9);
+            found.unwrap_or_else(|why| panic!("seed {seed}, {loops}: {why}"));
+        }
+    }
+}
+
+/// What is emitted for an LSTM: a step is one unit, product and gates together, and so is one of the way back.
+#[test]
+fn a_step_of_an_lstm_is_one_launch() {
+    let graph = trained("LSTM", "input x: [16] over t  h = LSTM(16, 32)(x)  loss l = sum(sum(h^2) over t)");
+    let plan = planned(&graph, &[OutputKind::Loss, OutputKind::Gradient], "lstm").unwrap();
+    let emitted = emit(&plan, Precision::F32).unwrap();
+    let loops = emitted.program.launches.spread.iter().filter_map(|launch| match &launch.range {
+        Range::Loop(own) => Some(own.launches.len()),
+        _ => None,
+    });
+    assert_eq!(loops.collect::<Vec<_>>(), [1, 1]);
 }
 
 /// Trains a small model on both machines.
@@ -246,7 +343,8 @@ fn every_optimiser() {
         let source = format!(
             "model M(V = 20, E = 6, H = 18) {{
   input text: id(V) over t
-  param embed: [V, E] = normal(1)
+  param embed: [V, E] = normal(1), unread: [21] = normal(1)
+  metric size = sum(unread^2)
   h = GRU(E, H)(embed[text[t-1]])
   text[t] ~ categorical(Dense(H, V)(dropout(h, 0.1)))
   train {{ optimizer = {optimiser}, truncate = 16, batch = 4, epochs = 2 }}

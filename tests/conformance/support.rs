@@ -138,6 +138,7 @@ pub fn plan_name(kind: OutputKind, name: &str) -> String {
         OutputKind::Metric => "metric",
         OutputKind::Gradient => "gradient",
         OutputKind::Carry => "carry",
+        OutputKind::Update => "update",
     };
     format!("{word}:{name}")
 }

@@ -51,6 +51,34 @@ const MISTAKES: &[(&str, &str)] = &[
         "model M(H = 48) {\n  input x: [H] over t\n  input m: [H] over s\n  state h: [H] over t\n  h[t] = h[t-1] + x * m\n  loss l = sum(h)\n}",
     ),
     ("no_such_position", "model M() {\n  input x: [] over t\n  input e: []\n  loss l = e[t-1] + x\n}"),
+    (
+        "update_of_a_value",
+        "model M() {\n  input x: [3] over t\n  y = 2 * x\n  update y = x\n  loss l = sum(y)\n}",
+    ),
+    (
+        "update_of_what_is_learned",
+        "model M() {\n  input x: [3] over t\n  param w: [3]\n  update w = x\n  loss l = sum(w * x)\n}",
+    ),
+    (
+        "update_by_an_example",
+        "model M() {\n  input x: [3] over t\n  param w: [3] = frozen(ones)\n  update w = x\n  loss l = sum(w * x)\n}",
+    ),
+    ("mask_as_condition", "model M() {\n  input x: [3] over t\n  loss l = sum(where(mask(0.5, 3), x, 0))\n}"),
+    ("stack_of_nothing", "model M() {\n  input x: [3] over t\n  h = stack(2, RNN)(x)\n  loss l = sum(h)\n}"),
+    (
+        "stack_too_high",
+        "model M() {\n  input x: [3] over t\n  h = stack(0, RNN(3, 3))(x)\n  loss l = sum(h)\n}",
+    ),
+    (
+        "stack_that_does_not_fit",
+        "model M() {\n  input x: [3] over t\n  h = stack(2, RNN(3, 4))(x)\n  loss l = sum(h)\n}",
+    ),
+    ("observed_with", "model M() {\n  input k: id(3)\n  param w: [3]\n  k ~ categorical(w, smooth = 0.1)\n}"),
+    (
+        "weight_of_a_vector",
+        "model M() {\n  input k: id(3)\n  param w: [3]\n  k ~ categorical(w, weight = w)\n}",
+    ),
+    ("draw_of_nothing", "model M() {\n  param w: [3]\n  k = draw(w)\n  j = draw(poisson(w))\n}"),
     ("last_of_nothing", "model M() {\n  input e: []\n  loss l = e[last]\n}"),
     (
         "last_of_which",

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use rnnc::driver::{front, program};
-use rnnc::eval::{DifferenceOptions, Feeds, Program, difference, evaluate, worst_errors};
+use rnnc::eval::{Derivative, DifferenceOptions, Feeds, Program, difference, evaluate, worst_errors};
 use rnnc::grad::grad;
 use rnnc::ir::{Graph, OutputKind, print};
 
@@ -31,7 +31,11 @@ fn gradient_holds(name: &str, graph: &Graph, feeds: &Feeds) {
         .collect();
     let oracle = Program::new(graph).unwrap();
     let options = DifferenceOptions { sample: 8, ..DifferenceOptions::default() };
-    let differences = difference(&oracle, feeds, &[], options).unwrap();
+    let mut differences = difference(&oracle, feeds, &[], options).unwrap();
+    if STEPPED.contains(&name) {
+        let finer = DifferenceOptions { step: options.step / 3.0, ..options };
+        without_steps(name, &mut differences, &difference(&oracle, feeds, &[], finer).unwrap());
+    }
     for (path, worst) in worst_errors(&differences, &found) {
         assert!(worst < TOLERANCE, "{name}: d{path} is off by {worst:e}\n{}", print(graph));
     }
@@ -41,6 +45,29 @@ fn gradient_holds(name: &str, graph: &Graph, feeds: &Feeds) {
         let worst = distance(&native[&plan_name(OutputKind::Gradient, path)], wanted);
         assert!(worst < TOLERANCE, "{name}: native d{path} is off by {worst:e}\n{}", print(graph));
     }
+}
+
+/// Programs whose losses have steps: where a network halts, or what it draws, changes with its parameters.
+const STEPPED: [&str; 4] = ["ACT", "ponder", "scheduled sampling", "sampling"];
+
+/// Leaves out the few derivatives that another step of the differences contradicts.
+fn without_steps(
+    name: &str,
+    differences: &mut BTreeMap<String, Vec<Derivative>>,
+    finer: &BTreeMap<String, Vec<Derivative>>,
+) {
+    let mut left_out = 0;
+    let total: usize = differences.values().map(Vec::len).sum();
+    for (path, coarse) in differences {
+        let mut fine = finer[path].iter();
+        coarse.retain(|derivative| {
+            let other = fine.next().unwrap().value;
+            let same = (derivative.value - other).abs() < 1e-7 * other.abs().max(1.0);
+            left_out += usize::from(!same);
+            same
+        });
+    }
+    assert!(4 * left_out <= total, "{name}: {left_out} of {total} derivatives are steps");
 }
 
 const DECLARATIONS: &str = "

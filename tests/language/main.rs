@@ -6,8 +6,10 @@ mod diagnostics;
 mod features;
 mod forward;
 mod gradients;
+mod lookups;
 #[path = "../conformance/support.rs"]
 mod native;
+mod networks;
 mod passes;
 mod printing;
 mod support;

@@ -16,7 +16,7 @@ fn with_gradient(graph: &Graph) -> Graph {
 }
 
 /// By pass: a program, and whether it is its gradient that the pass is shown.
-const PROGRAMS: [(&str, bool, &str); 12] = [
+const PROGRAMS: [(&str, bool, &str); 14] = [
     ("copies", false, "input x: [] over t  param w: []  s[t] = w  y = s  loss l = x * y"),
     ("fold", false, "input x: [] over t  param w: []  loss l = w * x^(2 - 1) * (2 * 3)"),
     ("simplify", false, "input x: [] over t  param w: []  loss l = -(-(w * x)) * 1 + 0"),
@@ -43,6 +43,16 @@ const PROGRAMS: [(&str, bool, &str); 12] = [
         "input x, u: [3] over t  state h: [3] over t  param W, U, V: [3, 3]  h[t] = tanh(W @ h[t-1] + U @ x + V @ u)  loss l = sum(h)",
     ),
     ("merge", false, "input x: [2] over t  param A, B: [3, 2]  loss l = sum(tanh(A @ x) * sigmoid(B @ x))"),
+    (
+        "rejoin",
+        true,
+        "input x: [130] over t  state h: [130] over t  param U: [260, 130]  z = U @ h[t-1]  h[t] = tanh(z[0:130]) * z[130:260] + x  loss l = sum(h)",
+    ),
+    (
+        "slices",
+        false,
+        "input x: [4] over t  param b: [4]  z = 2 * x + b  loss l = sum(tanh(z[0:2]) * z[2:4])",
+    ),
     (
         "tables",
         true,
@@ -186,9 +196,20 @@ fn what_an_lstm_keeps_of_every_step() {
 
 #[test]
 fn other_cells() {
-    for (cell, forward, backward) in
-        [("RNN", 1, 1), ("GRU", 2, 2), ("PeepholeLSTM", 1, 1), ("CoupledLSTM", 1, 1), ("LayerNormLSTM", 1, 1)]
-    {
+    for (cell, forward, backward) in [
+        ("RNN", 1, 1),
+        ("GRU", 2, 2),
+        ("PeepholeLSTM", 1, 1),
+        ("CoupledLSTM", 1, 1),
+        ("LayerNormLSTM", 1, 1),
+        ("ResetAfterGRU", 1, 1),
+        ("MinimalGRU", 2, 2),
+        ("sLSTM", 1, 1),
+        // Elementwise recurrences: all products have left their loops.
+        ("IndRNN", 0, 0),
+        ("SRU", 0, 0),
+        ("QRNN", 0, 0),
+    ] {
         let plan = training_plan(&language_model(cell));
         assert_eq!(
             products_in_loops(&plan),
@@ -253,4 +274,33 @@ fn an_axis_unrolled_and_drawn() {
     let unrolled = unroll(&tiny, tiny.find_axis("t").unwrap(), 3).unwrap();
     insta::assert_snapshot!("tiny_unrolled", print(&unrolled));
     insta::assert_snapshot!("tiny_dot", dot(&tiny));
+}
+
+/// One matrix for all gates, and wide ones: its gradient is one sum, read once, and nothing copies parts of it.
+#[test]
+fn gates_of_one_matrix_have_one_sum_of_outer_products() {
+    let source = "cell Gates(I, H) {
+      input x: [I]
+      state h: [H]
+      param W: [3 * H, I], U: [3 * H, H]
+      z = W @ x + U @ h[t-1]
+      h[t] = sigmoid(z[0:H]) * tanh(z[H:2 * H]) + z[2 * H:3 * H]
+    }
+    model M(V = 1000, I = 40, H = 130) {
+      input word: id(V) over t
+      param embed: [V, I]
+      h = Gates(I, H)(embed[word])
+      loss squares = sum(sum(h^2) over t)
+    }";
+    let plan = training_plan(source);
+    let works = plan.regions.iter().flat_map(|region| match region {
+        Region::Flat(kernels) | Region::Loop { kernels, .. } => kernels,
+    });
+    let outer: Vec<(usize, usize)> = works
+        .filter_map(|kernel| match &kernel.work {
+            Work::Outer(outer) => Some((outer.m, outer.n)),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(outer, [(390, 130), (390, 40)], "{}", plan::print(&plan));
 }

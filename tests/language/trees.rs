@@ -361,6 +361,95 @@ fn trees_of_every_form() {
     }
 }
 
+/// Cells with one place for the step before or the child, and one for the node above.
+/// And whether gradients have the same bits: where several equations read the step before, a sequence adds what comes
+/// back from them one by one, a tree what comes back from a child.
+const CHAINED: [(&str, bool); 3] = [
+    ("h[HERE] = tanh(W @ x + U @ h[BEFORE] + b)", true),
+    (
+        "z = [W @ x, W @ x, W @ x, W @ x] + [U @ h[BEFORE], U @ h[BEFORE], U @ h[BEFORE], U @ h[BEFORE]]
+     c[HERE] = sigmoid(z[0:H] + b) * c[BEFORE] + sigmoid(z[H:2 * H]) * tanh(z[2 * H:3 * H])
+     h[HERE] = sigmoid(z[3 * H:4 * H]) * tanh(c[HERE])",
+        true,
+    ),
+    (
+        "r = sigmoid(W @ x + U @ h[BEFORE])
+     h[HERE] = r * h[BEFORE] + (1 - r) * tanh(U @ (r * h[BEFORE]) + b)",
+        false,
+    ),
+];
+
+/// A sequence is the tree in which each node has one child: the same kernels, the same order of rows, the same bits.
+#[test]
+fn a_sequence_is_the_tree_with_one_child() {
+    for (body, exact) in CHAINED {
+        let source = |over: &str, axis: &str, before: &str| {
+            let state = if body.contains("c[") { "h: [H], c: [H]" } else { "h: [H]" };
+            let body = body.replace("HERE", axis).replace("BEFORE", before);
+            format!(
+                "cell Chain(I, H) {over} {{
+                   input x: [I]
+                   state {state}
+                   param W: [H, I], U: [H, H], b: [H]
+                   {body}
+                 }}
+                 model M(V = 30, I = 40, H = 48, C = 5) {{
+                   input word: id(V) over {axis}
+                   input label: id(C) over {axis}
+                   param embed: [V, I]
+                   h = Chain(I, H)(embed[word])
+                   label ~ categorical(Dense(H, C)(h))
+                 }}"
+            )
+        };
+        // Longest first, which is the order of a sequence's rows.
+        let lengths = [9, 7, 7, 3, 1];
+        let along = graph(&source("", "t", "t-1"));
+        let up = graph(&source("over tree n", "n", "left").replace("over n", "over tree n"));
+        let steps = feeds_for(&along, &lengths, 1);
+        let mut nodes = feeds_for(&up, &lengths, 1);
+        nodes.params = steps.params.clone();
+        let chain = |&length: &usize| tree(&mut Rng::new(1), Form::Chain, length);
+        nodes.trees.insert("n".into(), lengths.iter().map(chain).collect());
+        // The first step is the leaf, and nodes are counted from the root.
+        nodes.inputs = steps.inputs.clone();
+        for input in nodes.inputs.values_mut() {
+            match input {
+                InputData::Real(values) => values.iter_mut().for_each(|values| values.reverse()),
+                InputData::Ids(ids) => ids.iter_mut().for_each(|ids| ids.reverse()),
+            }
+        }
+        let kinds = [OutputKind::Loss, OutputKind::Gradient];
+        let [along, up] = [along, up].map(|graph| {
+            let names: Vec<String> = graph.params.iter().map(|param| param.name.clone()).collect();
+            grad(&graph, &names).unwrap()
+        });
+        let of_nodes = |graph: &Graph| {
+            let plan = planned(graph, &kinds, "gradient").unwrap();
+            let sized = |kernel: &Kernel| match &kernel.work {
+                Work::Gemm(gemm) => Some(("rows", gemm.k, gemm.n)),
+                Work::Outer(outer) => Some(("sum", outer.m, outer.n)),
+                _ => None,
+            };
+            kernels(&plan).filter_map(sized).collect::<Vec<_>>()
+        };
+        assert_eq!(of_nodes(&along), of_nodes(&up), "{body}");
+        let [one, other] = [(&along, &steps), (&up, &nodes)].map(|(graph, feeds)| {
+            let single = program::<f32>(graph, &kinds, "gradient").unwrap();
+            let double = program::<f64>(graph, &kinds, "gradient").unwrap();
+            (run(graph, &single, feeds), run(graph, &double, feeds))
+        });
+        assert!(one.0.values().flatten().any(|value| *value != 0.0));
+        for ((one, other), tolerance) in [(one.0, other.0), (one.1, other.1)].into_iter().zip([2e-5, 1e-12]) {
+            for (name, wanted) in &one {
+                let worst = distance(&other[name], wanted);
+                let same = exact || name.starts_with("loss");
+                assert!(worst <= if same { 0.0 } else { tolerance }, "{body}: `{name}` is off by {worst:e}");
+            }
+        }
+    }
+}
+
 /// Differentiating the loop and differentiating what it unrolls to are the same.
 #[test]
 fn gradients_of_unrolled_trees() {

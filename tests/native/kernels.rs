@@ -281,7 +281,7 @@ fn holds(seed: u32) -> Result<(), String> {
             1 => instance.run(&[&single]).unwrap(),
             _ => {
                 let groups = std::slice::from_mut(&mut instance);
-                Instance::run_together(groups, &[&single], &mut [], &pool, workers).unwrap();
+                Instance::run_together(groups, &[&single], &mut [], None, &pool, workers).unwrap();
             }
         }
         for example in 0..EXAMPLES {

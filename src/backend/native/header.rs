@@ -184,6 +184,8 @@ fn role(role: &Role) -> (&'static str, u64) {
         Role::Length(axis) => ("RNNC_LENGTH", 1 << axis),
         Role::Count(axes) => ("RNNC_COUNT", axes.iter().map(|axis| 1 << axis).sum()),
         Role::RowKey => ("RNNC_ROW_KEY", 0),
+        // No program that is written to a file has any, see `plan::share_lookups`.
+        Role::Distinct(_) => ("RNNC_INPUT", 0),
         Role::Setting(_) => ("RNNC_SETTING", 0),
         Role::Temporary => ("RNNC_TEMPORARY", 0),
         Role::Output(_) => ("RNNC_OUTPUT", 0),

@@ -10,6 +10,9 @@ use crate::plan::{Combine, Combining, Gemm, GemmRows, Outer, PANEL, Pack, Random
 pub(super) const PARAMETERS: &str =
     "CONTEXT, const int step, const int begin, const int end, const int worker, const int workers";
 
+/// Parameters of a function that teams do together.
+pub(super) const TEAM_PARAMETERS: &str = "CONTEXT, const int step, const int begin, const int end, const int team, const int teams, LOCAL real *const shared";
+
 /// Items of a range, as a loop.
 fn items(text: &mut Text, count: &str, body: impl FnOnce(&mut Text)) {
     text.block(format!("for (int item = worker; item < {count}; item += workers)"), body);
@@ -44,16 +47,7 @@ fn gemm(scope: &Scope, text: &mut Text, gemm: &Gemm) {
         text.line("GLOBAL real *out[TILE_ROWS];");
         text.block("for (int i = 0; i < TILE_ROWS; ++i)", |text| {
             text.line("const int row = min(first + i, end - 1);");
-            let (a, out) = match gemm.rows {
-                GemmRows::Space(_) => (
-                    scope.place(&gemm.a, "row", gemm.a.offset + gemm.k),
-                    scope.place(&gemm.out, "row", gemm.out.offset + gemm.n),
-                ),
-                GemmRows::Static(_) => (
-                    format!("{} + (long)row * {}", scope.place(&gemm.a, "0", gemm.k), gemm.a.pitch),
-                    format!("{} + (long)row * {}", scope.place(&gemm.out, "0", gemm.n), gemm.out.pitch),
-                ),
-            };
+            let (a, out) = place_rows(scope, gemm);
             text.line(format!("a[i] = {a};"));
             text.line(format!("out[i] = {out} + column;"));
         });
@@ -66,6 +60,20 @@ fn gemm(scope: &Scope, text: &mut Text, gemm: &Gemm) {
             u8::from(gemm.accumulate)
         ));
     });
+}
+
+/// Where the row `row` of a product's left side and of its result begins.
+pub(super) fn place_rows(scope: &Scope, gemm: &Gemm) -> (String, String) {
+    match gemm.rows {
+        GemmRows::Space(_) => (
+            scope.place(&gemm.a, "row", gemm.a.offset + gemm.k),
+            scope.place(&gemm.out, "row", gemm.out.offset + gemm.n),
+        ),
+        GemmRows::Static(_) => (
+            format!("{} + (long)row * {}", scope.place(&gemm.a, "0", gemm.k), gemm.a.pitch),
+            format!("{} + (long)row * {}", scope.place(&gemm.out, "0", gemm.n), gemm.out.pitch),
+        ),
+    }
 }
 
 /// The panels of the whole matrix that a part lies in: the first one, and how many.

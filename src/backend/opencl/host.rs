@@ -17,9 +17,9 @@ pub struct HostPlan {
     /// The type of real numbers: `f32` or `f64`.
     pub precision: &'static str,
     /// Arguments of every kernel, in order.
-    pub arguments: [&'static str; 4],
+    pub arguments: [&'static str; 5],
     /// Macros that may be defined when the source is compiled, and what they mean.
-    pub macros: [(&'static str, &'static str); 5],
+    pub macros: [(&'static str, &'static str); 10],
     /// Numbers of a group's context.
     pub context: Slots,
     /// Names and kinds of the axes; axis 0 is the batch.
@@ -117,6 +117,7 @@ pub fn host_plan(emitted: &Emission, precision: Precision) -> HostPlan {
             "parameters: the block of parameters",
             "tables: a context for each group, then tables of row numbers",
             "held: 1 if the last run had the same parameters and memory, else 0",
+            "turn: in a launch for a step how many steps were before, else 0",
         ],
         macros: [
             ("WHOLE", "one kernel does everything, a work-group of LANES work-items for each group"),
@@ -124,6 +125,14 @@ pub fn host_plan(emitted: &Emission, precision: Precision) -> HostPlan {
             ("CHUNK", "columns of a row that a work-item does"),
             ("TILE_ROWS", "rows of a product's tile"),
             ("TILE_PANELS", "panels of 16 columns of a product's tile"),
+            (
+                "EACH",
+                "rows of a team's block that a work-item has; a block has 4 columns for each of LANE_COLUMNS",
+            ),
+            ("DEPTH", "terms of a sum that a team brings to local memory at a time, 4 or a multiple of it"),
+            ("STEP_EACH", "EACH for the rows of a step"),
+            ("STEP_DEPTH", "DEPTH for the rows of a step"),
+            ("STEPPED", "a launch for every unit of every step, in place of one for a loop whose teams meet"),
         ],
         context: emitted.slots,
         axes: (0..plan.axes.len()).map(|axis| Axis { name: name(axis), kind: kind(plan, axis) }).collect(),
@@ -198,6 +207,7 @@ fn role(role: &Role) -> String {
         Role::Length(axis) => format!("length along axis {axis}"),
         Role::Count(axes) => format!("positions of the whole batch along axes {axes:?}"),
         Role::RowKey => "key of random numbers: example and position".into(),
+        Role::Distinct(buffer) => format!("ids that occur in buffer {buffer}"),
         Role::Setting(name) => format!("setting {name}"),
         Role::Temporary => "temporary".into(),
         Role::Output(name) => format!("output {name}"),

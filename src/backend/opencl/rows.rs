@@ -14,12 +14,13 @@
 use std::collections::BTreeMap;
 
 use super::EmitError;
-use super::across::PARAMETERS;
+use super::across::{PARAMETERS, TEAM_PARAMETERS};
 use super::address::{Scope, number_text, pointer_name};
 use super::inst::{pure, used};
 use super::text::Text;
+use super::units::{Windows, reduces_all};
 use crate::plan::places::{Access, places, span};
-use crate::plan::{Combining, Inst, Phase, Place, RowKernel, Val, Work};
+use crate::plan::{Combining, Gemm, Inst, Phase, Place, RowKernel, SpaceId, Val, Work};
 
 /// What a phase's items are: its outermost index, where that is not reduced over.
 pub(super) fn extent(phase: &Phase) -> usize {
@@ -29,46 +30,141 @@ pub(super) fn extent(phase: &Phase) -> usize {
     }
 }
 
-/// Writes the functions of a row kernel, `k{number}_{phase}`.
+/// Writes the functions of a row kernel, `k{number}_{phase}` for some of a row, `k{number}_points_{phase}` for
+/// points of all rows and `k{number}_rows` for rows one after the other. Of a row kernel that is an epilogue, or
+/// that teams do row by row, the latter are for the form in which one kernel does everything.
 pub(super) fn rows(
+    scope: &Scope,
+    text: &mut Text,
+    number: usize,
+    kernel: &RowKernel,
+    by: By,
+) -> Result<(), EmitError> {
+    let prefix = scope.prefix;
+    text.only_if((by == By::Block).then_some("#ifdef WHOLE"), |text| {
+        for (at, phase) in kernel.phases.iter().enumerate() {
+            some_of_a_row(scope, text, &format!("{number}_{at}"), (kernel.space, phase), Of::Memory)?;
+        }
+        Ok(())
+    })?;
+    text.only_if((by != By::Item).then_some("#ifdef WHOLE"), |text| {
+        for (at, phase) in kernel.phases.iter().enumerate() {
+            let count = format!("({} + CHUNK - 1) / CHUNK", extent(phase));
+            text.block(format!("static inline void {prefix}{number}_points_{at}({PARAMETERS})"), |text| {
+                text.line(format!("const int parts = {count};"));
+                text.block("for (int item = worker; item < (end - begin) * parts; item += workers)", |text| {
+                    text.line("const int from = item % parts * CHUNK;");
+                    text.line(format!(
+                        "{prefix}{number}_{at}(SAME, step, begin + item / parts, from, min({}, from + CHUNK));",
+                        extent(phase)
+                    ));
+                });
+            });
+        }
+        // Several phases follow each other row by row where a work-item does whole rows.
+        if kernel.phases.len() > 1 {
+            text.block(format!("static inline void {prefix}{number}_rows({PARAMETERS})"), |text| {
+                text.block("for (int row = begin + worker; row < end; row += workers)", |text| {
+                    for (at, phase) in kernel.phases.iter().enumerate() {
+                        text.line(format!("{prefix}{number}_{at}(SAME, step, row, 0, {});", extent(phase)));
+                    }
+                });
+            });
+        }
+        Ok(())
+    })?;
+    text.line("");
+    Ok(())
+}
+
+/// Who does a row kernel where many work-items share the work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum By {
+    /// Work-items, each for itself.
+    Item,
+    /// A team a row.
+    Team,
+    /// The team that has the block of a product.
+    Block,
+}
+
+/// Writes the function of a row kernel by teams, `k{number}_team`: a row after the other, whose phases are divided
+/// among the work-items of a team.
+pub(super) fn rows_by_teams(
     scope: &Scope,
     text: &mut Text,
     number: usize,
     kernel: &RowKernel,
 ) -> Result<(), EmitError> {
     let prefix = scope.prefix;
-    for (at, phase) in kernel.phases.iter().enumerate() {
-        let head = format!(
-            "static inline void {prefix}{number}_{at}(CONTEXT, const int step, const int row, const int from, const int to)"
-        );
-        let mut result = Ok(());
-        text.block(head, |text| result = Writer::new(scope, kernel, phase).write(text));
-        result?;
-        let count = format!("({} + CHUNK - 1) / CHUNK", extent(phase));
-        text.block(format!("static inline void {prefix}{number}_points_{at}({PARAMETERS})"), |text| {
-            text.line(format!("const int parts = {count};"));
-            text.block("for (int item = worker; item < (end - begin) * parts; item += workers)", |text| {
-                text.line("const int from = item % parts * CHUNK;");
-                text.line(format!(
-                    "{prefix}{number}_{at}(SAME, step, begin + item / parts, from, min({}, from + CHUNK));",
-                    extent(phase)
-                ));
-            });
-        });
-        text.line("");
+    for (at, phase) in kernel.phases.iter().enumerate().filter(|(_, phase)| reduces_all(phase)) {
+        some_of_a_row(scope, text, &format!("{number}_{at}_team"), (kernel.space, phase), Of::Team)?;
     }
-    // Several phases follow each other row by row where a work-item does whole rows.
-    if kernel.phases.len() > 1 {
-        text.block(format!("static inline void {prefix}{number}_rows({PARAMETERS})"), |text| {
-            text.block("for (int row = begin + worker; row < end; row += workers)", |text| {
-                for (at, phase) in kernel.phases.iter().enumerate() {
-                    text.line(format!("{prefix}{number}_{at}(SAME, step, row, 0, {});", extent(phase)));
+    text.block(format!("static inline void {prefix}{number}_team({TEAM_PARAMETERS})"), |text| {
+        text.block("for (int row = begin + team; row < end; row += teams)", |text| {
+            for (at, phase) in kernel.phases.iter().enumerate() {
+                match reduces_all(phase) {
+                    true => text.line(format!("{prefix}{number}_{at}_team(SAME, step, row, shared);")),
+                    false => {
+                        let extent = extent(phase);
+                        text.line(format!(
+                            "for (int from = LANE * CHUNK; from < {extent}; from += LANES * CHUNK)"
+                        ));
+                        text.line(format!(
+                            "  {prefix}{number}_{at}(SAME, step, row, from, min({extent}, from + CHUNK));"
+                        ));
+                    }
                 }
-            });
+                text.line("TEAM_MEETS;");
+            }
         });
-        text.line("");
-    }
+    });
+    text.line("");
     Ok(())
+}
+
+/// Writes the function of a row kernel as an epilogue, `k{number}_epilogue`, which reads the product in `tile`.
+pub(super) fn row_epilogue(
+    scope: &Scope,
+    text: &mut Text,
+    number: usize,
+    space: SpaceId,
+    phase: &Phase,
+    product: &Gemm,
+    windows: Windows,
+) -> Result<(), EmitError> {
+    some_of_a_row(scope, text, &format!("{number}_epilogue"), (space, phase), Of::Product(product, windows))
+}
+
+/// What a phase reads and by whom.
+#[derive(Clone, Copy)]
+enum Of<'a> {
+    /// All of it from memory, by one work-item.
+    Memory,
+    /// The same, by the work-items of a team.
+    Team,
+    /// The results of a product from the block in which they lie.
+    Product(&'a Gemm, Windows),
+}
+
+fn some_of_a_row(
+    scope: &Scope,
+    text: &mut Text,
+    name: &str,
+    (space, phase): (SpaceId, &Phase),
+    of: Of,
+) -> Result<(), EmitError> {
+    let parameters = match of {
+        Of::Memory => "const int from, const int to",
+        Of::Team => "LOCAL real *const shared",
+        Of::Product(..) => "const int from, const int to, LOCAL const real *const tile",
+    };
+    let prefix = scope.prefix;
+    let head =
+        format!("static inline void {prefix}{name}(CONTEXT, const int step, const int row, {parameters})");
+    let mut result = Ok(());
+    text.block(head, |text| result = Writer::new(scope, space, phase, of).write(text));
+    result
 }
 
 /// A phase in the making.
@@ -76,14 +172,15 @@ struct Writer<'a, 'p> {
     scope: &'a Scope<'p>,
     phase: &'a Phase,
     work: Work,
+    of: Of<'a>,
     /// Row pointers by what they point at.
     pointers: BTreeMap<String, String>,
 }
 
 impl<'a, 'p> Writer<'a, 'p> {
-    fn new(scope: &'a Scope<'p>, kernel: &RowKernel, phase: &'a Phase) -> Writer<'a, 'p> {
-        let own = RowKernel { space: kernel.space, phases: vec![phase.clone()] };
-        Writer { scope, phase, work: Work::Rows(own), pointers: BTreeMap::new() }
+    fn new(scope: &'a Scope<'p>, space: SpaceId, phase: &'a Phase, of: Of<'a>) -> Writer<'a, 'p> {
+        let own = RowKernel { space, phases: vec![phase.clone()] };
+        Writer { scope, phase, work: Work::Rows(own), of, pointers: BTreeMap::new() }
     }
 
     fn write(&mut self, text: &mut Text) -> Result<(), EmitError> {
@@ -95,7 +192,9 @@ impl<'a, 'p> Writer<'a, 'p> {
         for used in &all {
             let whole = Place { offset: 0, ..used.place.clone() };
             let key = format!("{:?}", (&whole.at, whole.pitch));
-            if self.pointers.contains_key(&key) {
+            let in_tile =
+                matches!(self.of, Of::Product(gemm, _) if gemm.out.at == whole.at && !gemm.accumulate);
+            if in_tile || self.pointers.contains_key(&key) {
                 continue;
             }
             // The window that all places of this row reach into together.
@@ -125,11 +224,12 @@ impl<'a, 'p> Writer<'a, 'p> {
             if dim + 1 == self.phase.dims.len() && self.is_independent() {
                 text.line("INDEPENDENT");
             }
-            let (from, to) = match dim == 0 && outer > 0 {
-                true => ("from".to_string(), "to".to_string()),
-                false => ("0".to_string(), self.phase.dims[dim].to_string()),
+            let end = self.phase.dims[dim];
+            let head = match self.of {
+                Of::Team if dim == 0 => format!("for (int i0 = LANE; i0 < {end}; i0 += LANES)"),
+                _ if dim == 0 && outer > 0 => "for (int i0 = from; i0 < to; ++i0)".to_string(),
+                _ => format!("for (int i{dim} = 0; i{dim} < {end}; ++i{dim})"),
             };
-            let head = format!("for (int i{dim} = {from}; i{dim} < {to}; ++i{dim})");
             let mut result = Ok(());
             text.block(head, |text| result = self.nest(text, dim + 1));
             result?;
@@ -171,18 +271,48 @@ impl<'a, 'p> Writer<'a, 'p> {
 
     fn end_reductions(&self, text: &mut Text) {
         for (number, inst) in self.phase.body.iter().enumerate() {
-            match inst {
-                Inst::Reduce(_, _, place) => {
-                    text.line(format!("{} = r{number};", self.element(place)));
+            let (value, place) = match inst {
+                Inst::Reduce(how, _, place) => match self.of {
+                    Of::Team => (format!("team_{}(r{number}, shared)", combiner(*how)), place),
+                    _ => (format!("r{number}"), place),
+                },
+                Inst::ArgMax(_, place) => match self.of {
+                    Of::Team => (format!("team_largest_at(r{number}, at{number}, shared)"), place),
+                    _ => (format!("at{number}"), place),
+                },
+                _ => continue,
+            };
+            match (self.of, inst) {
+                (Of::Team, Inst::ArgMax(..)) => {
+                    text.line(format!("const uint all{number} = {value};"));
+                    text.line(format!("if (LANE == 0) {} = all{number};", self.element(place)));
                 }
-                Inst::ArgMax(_, place) => text.line(format!("{} = at{number};", self.element(place))),
-                _ => {}
+                (Of::Team, _) => {
+                    text.line(format!("const real all{number} = {value};"));
+                    text.line(format!("if (LANE == 0) {} = all{number};", self.element(place)));
+                }
+                _ => text.line(format!("{} = {value};", self.element(place))),
             }
         }
     }
 
     /// The element of a place at the current point.
     fn element(&self, place: &Place) -> String {
+        match self.of {
+            Of::Product(gemm, windows) if gemm.out.at == place.at => {
+                let column = place.offset - gemm.out.offset - windows.base;
+                let window = column.checked_div(windows.stride).unwrap_or(0);
+                let own = format!("tile[{window} * PIECE({}) + i0]", windows.count);
+                match gemm.accumulate {
+                    true => format!("({own} + {})", self.in_memory(place)),
+                    false => own,
+                }
+            }
+            _ => self.in_memory(place),
+        }
+    }
+
+    fn in_memory(&self, place: &Place) -> String {
         let key = format!("{:?}", (&place.at, place.pitch));
         let name = self.pointers.get(&key).map_or("", String::as_str);
         let mut index: Vec<String> = Vec::new();

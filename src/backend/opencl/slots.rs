@@ -4,12 +4,13 @@
 //!
 //! ```text
 //! 0      zeros          the zeros read where an id is none, in units of 64 bytes of `memory`
-//! 1 2    buffers        row 0, in units of 64 bytes of `memory` (of `parameters` for a parameter)
-//! 3      maps           first number of the table, one a row of `from`
-//! 4 5    lists          first number of the starts, first number of the rows
-//! 6 7    rows           number of rows of each space
-//! 8 9    step offsets   first number of the table, one a step and one behind
-//! 10 11  steps          number of steps along each axis
+//! 1      meeting        where teams meet, likewise: two numbers that are zero before the first run
+//! 2 3    buffers        row 0, in units of 64 bytes of `memory` (of `parameters` for a parameter)
+//! 4      maps           first number of the table, one a row of `from`
+//! 5 6    lists          first number of the starts, first number of the rows
+//! 7 8    rows           number of rows of each space
+//! 9 10   step offsets   first number of the table, one a step and one behind
+//! 11 12  steps          number of steps along each axis
 //! ```
 //!
 //! The contexts of all groups are the beginning of `tables`, behind them lie the tables themselves.
@@ -36,7 +37,7 @@ pub struct Slots {
 impl Slots {
     /// Numbers the slots of a plan.
     pub fn new(plan: &Plan) -> Slots {
-        let buffers = 1;
+        let buffers = 2;
         let maps = buffers + plan.buffers.len();
         let lists = maps + plan.maps.len();
         let rows = lists + 2 * plan.lists.len();
@@ -48,6 +49,11 @@ impl Slots {
     /// The shared zeros.
     pub fn zeros(&self) -> usize {
         0
+    }
+
+    /// Where the teams of a group meet.
+    pub fn meeting(&self) -> usize {
+        1
     }
 
     /// A buffer's row 0.

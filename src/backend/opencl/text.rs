@@ -21,10 +21,31 @@ impl Text {
     /// A line that opens a block, what is in it, and its end.
     pub fn block(&mut self, head: impl AsRef<str>, body: impl FnOnce(&mut Text)) {
         self.line(format!("{} {{", head.as_ref()));
+        self.indented(body);
+        self.line("}");
+    }
+
+    /// What stands further in.
+    pub fn indented(&mut self, body: impl FnOnce(&mut Text)) {
         self.depth += 1;
         body(self);
         self.depth -= 1;
-        self.line("}");
+    }
+
+    /// What stands between a condition of the preprocessor and its end; without one just that.
+    pub fn only_if<E>(
+        &mut self,
+        condition: Option<&str>,
+        body: impl FnOnce(&mut Text) -> Result<(), E>,
+    ) -> Result<(), E> {
+        if let Some(condition) = condition {
+            self.line(condition);
+        }
+        body(self)?;
+        if condition.is_some() {
+            self.line("#endif");
+        }
+        Ok(())
     }
 
     /// Comment lines.

@@ -2,7 +2,7 @@
 //!
 //! ```no_run
 //! use rnnc::driver::{bench::{Bench, choose}, machine::MachineName};
-//! let bench = Bench::new(0, MachineName::Cpu)?;
+//! let bench = Bench::new(0, MachineName::Cpu.open()?)?;
 //! for workload in choose(Some("lstm-train"), None)? {
 //!     println!("{workload}: {} us", bench.run(&workload)?.row.median_us);
 //! }
@@ -31,12 +31,11 @@ use thiserror::Error;
 
 use super::batch::{BatchError, threads};
 use super::compile::{CompileError, Pipeline};
-use super::machine::{Machine, MachineName};
+use super::machine::Machine;
 use super::session::SessionError;
 use super::timings::Timings;
 use crate::backend::native::emit::EmitError;
 use crate::grad::GradError;
-use crate::runtime::opencl::OpenClError;
 use crate::runtime::opencl::devices::Kind;
 use crate::runtime::parameters::ParametersError;
 
@@ -68,9 +67,6 @@ pub enum BenchError {
     /// Its parameters.
     #[error(transparent)]
     Parameters(#[from] ParametersError),
-    /// The device.
-    #[error(transparent)]
-    Device(#[from] OpenClError),
     /// Threads, or a run.
     #[error(transparent)]
     Batch(#[from] BatchError),
@@ -155,9 +151,8 @@ impl Bench {
     /// measured.
     ///
     /// # Errors
-    /// The system gives no threads, there is no code for this machine, or no such device.
-    pub fn new(count: usize, machine: MachineName) -> Result<Bench, BenchError> {
-        let machine = machine.open()?;
+    /// The system gives no threads, or there is no code for this machine.
+    pub fn new(count: usize, machine: Machine) -> Result<Bench, BenchError> {
         let pool = threads(count)?;
         let is_processor = match &machine {
             Machine::Processor => true,

@@ -377,21 +377,9 @@ impl<'r> Table<'r> {
     /// the only one of its name in other letters.
     fn columns(&self, input: &str) -> Result<Vec<usize>, TableError> {
         let find = |name: &str| self.records.columns().position(|own| own == name);
-        let missing = |input: &str| TableError::Missing {
-            path: self.path().to_path_buf(),
-            input: input.to_string(),
-            found: self.records.columns().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", "),
-        };
         if let Some(names) = self.reading.columns.get(input) {
-            let column = |name: &String| {
-                find(name).ok_or_else(|| {
-                    let found = self.records.columns().map(|name| format!("`{name}`")).collect::<Vec<_>>();
-                    let problem =
-                        format!("no column `{name}`, from which `{input}` is to be read; there are: ");
-                    self.records.at(usize::MAX, 0, problem + &found.join(", ")).into()
-                })
-            };
-            return names.iter().map(column).collect();
+            let purpose = format!("from which `{input}` is to be read");
+            return names.iter().map(|name| self.column_named(name, &purpose)).collect();
         }
         if let Some(column) = find(input) {
             return Ok(vec![column]);
@@ -403,7 +391,24 @@ impl<'r> Table<'r> {
         let alike = |name: &str| name.to_lowercase() == input.to_lowercase();
         let alike: Vec<usize> =
             (0..).zip(self.records.columns()).filter(|(_, name)| alike(name)).map(|(at, _)| at).collect();
-        if alike.len() == 1 { Ok(alike) } else { Err(missing(input)) }
+        if alike.len() == 1 {
+            return Ok(alike);
+        }
+        let path = self.path().to_path_buf();
+        Err(TableError::Missing { path, input: input.to_string(), found: self.names() })
+    }
+
+    /// A column that a setting names for a purpose.
+    fn column_named(&self, name: &str, purpose: &str) -> Result<usize, TableError> {
+        self.records.columns().position(|own| own == name).ok_or_else(|| {
+            let problem = format!("no column `{name}`, {purpose}; there are: {}", self.names());
+            self.records.at(usize::MAX, 0, problem).into()
+        })
+    }
+
+    /// The names of all columns, for messages.
+    fn names(&self) -> String {
+        self.records.columns().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
     }
 
     /// Whether no record has anything in these columns.

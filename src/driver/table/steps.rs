@@ -74,11 +74,7 @@ impl Table<'_> {
     pub(super) fn sequences(&self) -> Result<Vec<Range<usize>>, TableError> {
         let whole = 0..self.len();
         let Some(group) = &self.reading.group else { return Ok(vec![whole]) };
-        let Some(column) = self.records.columns().position(|own| own == group) else {
-            let found = self.records.columns().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
-            let problem = format!("no column `{group}`, which tells sequences apart; there are: {found}");
-            return Err(self.records.at(usize::MAX, 0, problem).into());
-        };
+        let column = self.column_named(group, "which tells sequences apart")?;
         let mut sequences: Vec<Range<usize>> = Vec::new();
         for row in whole {
             let same = row > 0 && self.records.cell(row, column) == self.records.cell(row - 1, column);

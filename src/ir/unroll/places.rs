@@ -64,33 +64,52 @@ impl<'a> Places<'a> {
 
     /// All places of values over these axes.
     pub fn spots(&self, axes: AxisSet) -> Vec<Spot> {
+        self.matching(axes, [None; 3])
+    }
+
+    /// Those of [`Places::spots`] in one step of a loop along an axis of theirs.
+    pub fn spots_at(&self, axes: AxisSet, axis: AxisId, step: usize) -> Vec<Spot> {
+        let mut fixed = [None; 3];
+        fixed[self.which(axis)] = Some(step);
+        self.matching(axes, fixed)
+    }
+
+    /// Those of [`Places::spots`] that agree with `spot` on the axes that are not in `over`.
+    pub fn within(&self, axes: AxisSet, over: AxisSet, spot: Spot) -> Vec<Spot> {
+        self.matching(axes, [0, 1, 2].map(|which| (!self.has(over, which)).then_some(spot[which])))
+    }
+
+    /// The places of values over these axes that have the coordinates given; a tree's nodes are not all gone through
+    /// for one of them.
+    fn matching(&self, axes: AxisSet, fixed: [Option<usize>; 3]) -> Vec<Spot> {
         let [nodes, _, leaves] = self.counts();
-        let nodes = if self.has(axes, 0) { nodes } else { 1 };
-        let leaves = if self.has(axes, 2) { leaves } else { 1 };
+        let range = |which: usize, count: usize| match (self.has(axes, which), fixed[which]) {
+            (false, _) => 0..1,
+            (true, None) => 0..count,
+            (true, Some(at)) => at..(at + 1).min(count).max(at),
+        };
         let mut spots = Vec::new();
-        for node in 0..nodes {
-            for child in 0..self.children(axes, node) {
-                spots.extend((0..leaves).map(|leaf| [node, child, leaf]));
+        for node in range(0, nodes) {
+            for child in range(1, self.children(axes, node)) {
+                spots.extend(range(2, leaves).map(|leaf| [node, child, leaf]));
             }
         }
         spots
     }
 
-    /// Those of [`Places::spots`] in one step of a loop.
-    pub fn spots_at(&self, axes: AxisSet, axis: AxisId, step: usize) -> Vec<Spot> {
-        let which = self.which(axis);
-        let mut spots = self.spots(axes);
-        spots.retain(|spot| spot[which] == step);
-        spots
-    }
-
-    /// Those of [`Places::spots`] that agree with `spot` on the axes that are not in `over`.
-    pub fn within(&self, axes: AxisSet, over: AxisSet, spot: Spot) -> Vec<Spot> {
-        let mut spots = self.spots(axes);
-        spots.retain(|other| {
-            (0..3).all(|which| self.has(over, which) || !self.has(axes, which) || other[which] == spot[which])
-        });
-        spots
+    /// How many places values over these axes have, and the number of one of them among [`Places::spots`].
+    pub fn number(&self, axes: AxisSet, spot: Spot) -> (usize, usize) {
+        let [nodes, _, leaves] = self.counts();
+        let leaves = if self.has(axes, 2) { leaves } else { 1 };
+        let (count, at) = match &self.extent {
+            Extent::Tree(tree) if self.has(axes, 1) => match self.has(axes, 0) {
+                true => (tree.edges(), tree.edge(spot[0], spot[1])),
+                false => (tree.arity(0), spot[1]),
+            },
+            Extent::Tree(_) | Extent::Steps(_) if self.has(axes, 0) => (nodes, spot[0]),
+            Extent::Tree(_) | Extent::Steps(_) => (1, 0),
+        };
+        (count * leaves, at * leaves + spot[2])
     }
 
     /// The node of the tree that a place of values over these axes belongs to.

@@ -167,6 +167,7 @@ fn life(plan: &Plan, id: usize) -> (usize, usize) {
         | Role::Length(_)
         | Role::Count(_)
         | Role::RowKey
+        | Role::Distinct(_)
         | Role::Setting(_) => (0, usize::MAX),
     }
 }

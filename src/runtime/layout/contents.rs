@@ -45,9 +45,12 @@ impl Layout {
             Role::RowKey => {
                 return self.row_keys(plan, buffer.space).map(|keys| Some(Content::Id(keys)));
             }
-            Role::Parameter(_) | Role::Input(_) | Role::Setting(_) | Role::Temporary | Role::Output(_) => {
-                return Ok(None);
-            }
+            Role::Parameter(_)
+            | Role::Input(_)
+            | Role::Distinct(_)
+            | Role::Setting(_)
+            | Role::Temporary
+            | Role::Output(_) => return Ok(None),
         };
         Ok(Some(match buffer.element {
             Element::Real => Content::Real(numbers),

@@ -13,11 +13,13 @@
 //! leaves first, and find their children and parents by such tables, too: a sequence is the tree with one
 //! child. A [`Layout`] holds these numbers for
 //! a *part* of a batch (a range of its examples), so that parts run independently; what must not
-//! depend on the split (keys of random numbers, counts) comes from the whole batch. It holds no
+//! depend on the split (keys of random numbers, counts) comes from the whole batch. Only the rows of ids that
+//! occur are known later, when the ids are (`distinct`). It holds no
 //! contents but those that follow from the lengths alone; nothing here runs code.
 
 mod arena;
 mod contents;
+mod distinct;
 mod packing;
 mod positions;
 mod rows;
@@ -151,15 +153,17 @@ impl Layout {
         whole: &Lengths,
         part: Range<usize>,
     ) -> Result<Layout, LayoutError> {
-        Layout::lending(plan, precision, whole, part, &|_| false)
+        Layout::lending(plan, precision, whole, part, places::zeros_needed(plan), &|_| false)
     }
 
-    /// As [`Layout::new`], with buffers of the roles that `lent` names in memory that is lent for a run.
+    /// As [`Layout::new`], with buffers of the roles that `lent` names in memory that is lent for a run. The plan
+    /// needs so many shared `zeros` (see [`places::zeros_needed`]).
     pub fn lending(
         plan: &Plan,
         precision: Precision,
         whole: &Lengths,
         part: Range<usize>,
+        zeros: usize,
         lent: &dyn Fn(&Role) -> bool,
     ) -> Result<Layout, LayoutError> {
         check_part(whole, &part)?;
@@ -182,13 +186,20 @@ impl Layout {
             .collect::<Result<Vec<_>, _>>()?;
         let maps =
             plan.maps.iter().map(|map| rows::map_rows(map, &spaces, shape)).collect::<Result<Vec<_>, _>>()?;
+        // Which rows have which ids is not known yet.
+        let by_id =
+            |list| plan.distinct.iter().any(|distinct| distinct.lists.iter().any(|(its, _)| *its == list));
         let lists = plan
             .lists
             .iter()
-            .map(|list| rows::list_rows(list, &spaces, shape))
+            .enumerate()
+            .map(|(id, list)| match by_id(id) {
+                true => Ok(ListRows::default()),
+                false => rows::list_rows(list, &spaces, shape),
+            })
             .collect::<Result<Vec<_>, _>>()?;
-        let arena = Arena::new(plan, precision, &spaces, places::zeros_needed(plan), lent)?;
-        Ok(Layout {
+        let arena = Arena::new(plan, precision, &spaces, zeros, lent)?;
+        let mut layout = Layout {
             part,
             precision,
             longest: (0..plan.axes.len()).map(|axis| whole.longest(axis)).collect(),
@@ -199,7 +210,12 @@ impl Layout {
             lists,
             arena,
             counts,
-        })
+        };
+        for distinct in &plan.distinct {
+            let none = vec![u32::MAX; layout.spaces[plan.buffers[distinct.of].space].rows];
+            layout.take_ids(plan, distinct.of, &none);
+        }
+        Ok(layout)
     }
 }
 

@@ -8,7 +8,10 @@
 use std::ffi::CString;
 use std::path::PathBuf;
 
-use ocl::core::{self, Program, ProgramInfo, ProgramInfoResult};
+use ocl::core::{
+    self, Program, ProgramBuildInfo, ProgramBuildInfoResult, ProgramBuildStatus, ProgramInfo,
+    ProgramInfoResult,
+};
 use sha2::{Digest, Sha256};
 
 use super::OpenClError;
@@ -52,19 +55,29 @@ pub(super) fn compile(
     source: &str,
     options: &str,
 ) -> Result<Program, OpenClError> {
-    let rejected = |error: &core::Error| OpenClError::Rejected {
+    let refused = |log: String| OpenClError::Rejected {
         device: device.info.name.clone(),
         program: name.to_string(),
         source_file: keep_source(name, source),
-        log: log(error),
+        log,
     };
+    let rejected = |error: &core::Error| refused(log(error));
     let text = CString::new(source).map_err(|error| rejected(&error.into()))?;
     let flags = CString::new(options).map_err(|error| rejected(&error.into()))?;
     let program =
         core::create_program_with_source(&device.context, &[text]).map_err(|error| rejected(&error))?;
     core::build_program(&program, Some(&[device.id]), &flags, None, None)
         .map_err(|error| rejected(&error))?;
-    Ok(program)
+    match is_built(&program, device) {
+        true => Ok(program),
+        false => Err(refused("the driver does not say why".to_string())),
+    }
+}
+
+/// Whether a program was really built: the crate passes over a driver that refuses it and gives no reason.
+fn is_built(program: &Program, device: &Device) -> bool {
+    let status = core::get_program_build_info(program, device.id, ProgramBuildInfo::BuildStatus);
+    matches!(status, Ok(ProgramBuildInfoResult::BuildStatus(ProgramBuildStatus::Success)))
 }
 
 /// The driver's words without the frame that the crate puts around them.
@@ -102,7 +115,7 @@ fn load(device: &Device, file: &std::path::Path, options: &str) -> Option<Progra
     let flags = CString::new(options).ok()?;
     let program = core::create_program_with_binary(&device.context, &[device.id], &[&binary]).ok()?;
     core::build_program(&program, Some(&[device.id]), &flags, None, None).ok()?;
-    Some(program)
+    is_built(&program, device).then_some(program)
 }
 
 /// Keeps a compiled program; it is no failure if that cannot be done.

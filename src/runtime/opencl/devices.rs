@@ -43,6 +43,8 @@ pub struct DeviceInfo {
     pub group: usize,
     /// Numbers of 32 bits in its vectors.
     pub vector: usize,
+    /// Bytes of memory that a work-group has for itself.
+    pub local: usize,
     /// Whether it has 64-bit reals.
     pub doubles: bool,
 }
@@ -161,7 +163,9 @@ fn describe(index: usize, platform: PlatformId, id: DeviceId) -> Option<DeviceIn
         core::get_platform_info(platform, asked).map(|answer| answer.to_string()).unwrap_or_default()
     };
     let number = |asked: Asked| match core::get_device_info(id, asked).ok()? {
-        Answer::GlobalMemSize(bytes) | Answer::MaxMemAllocSize(bytes) => usize::try_from(bytes).ok(),
+        Answer::GlobalMemSize(bytes) | Answer::MaxMemAllocSize(bytes) | Answer::LocalMemSize(bytes) => {
+            usize::try_from(bytes).ok()
+        }
         Answer::MaxComputeUnits(count) | Answer::NativeVectorWidthFloat(count) => Some(count as usize),
         Answer::MaxWorkGroupSize(count) => Some(count),
         _ => None,
@@ -186,6 +190,8 @@ fn describe(index: usize, platform: PlatformId, id: DeviceId) -> Option<DeviceIn
         units: number(Asked::MaxComputeUnits)?,
         group: number(Asked::MaxWorkGroupSize)?,
         vector: number(Asked::NativeVectorWidthFloat).unwrap_or(1),
+        // The least that a device may have.
+        local: number(Asked::LocalMemSize).unwrap_or(1 << 15),
         doubles: text(Asked::Extensions).contains("cl_khr_fp64"),
     })
 }

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use ocl::core::Mem;
 
 use super::OpenClError;
+use super::ahead::Waiting;
 use super::program::Program;
 use crate::backend::opencl::host::parameter_places;
 use crate::backend::opencl::slots::UNIT;
@@ -31,6 +32,8 @@ pub struct Instance<R: Real> {
     contexts: Vec<i32>,
     parameters: Mem,
     places: Vec<Option<usize>>,
+    /// The next batch.
+    waiting: Waiting,
     /// Whether parameters stay the same, and if so, whether there has been a run on them.
     held: Option<bool>,
 }
@@ -53,6 +56,7 @@ impl<R: Real> Instance<R> {
             contexts: Vec::new(),
             parameters,
             places,
+            waiting: Waiting::default(),
             held: None,
         })
     }
@@ -78,6 +82,10 @@ impl<R: Real> Instance<R> {
         self.places[id].map(|place| place / R::PRECISION.bytes())
     }
 
+    pub(super) fn waiting_mut(&mut self) -> &mut Waiting {
+        &mut self.waiting
+    }
+
     pub(super) fn tables_memory(&self) -> Option<&Mem> {
         self.tables.as_ref().map(|(tables, _)| tables)
     }
@@ -99,15 +107,19 @@ impl<R: Real> Instance<R> {
         self.held = self.held.map(|_| false);
         let program = Arc::clone(&self.program);
         let plan = program.plan();
-        self.layouts = parts
-            .iter()
-            .map(|part| Layout::new(plan, R::PRECISION, whole, part.clone()))
-            .collect::<Result<Vec<_>, LayoutError>>()?;
+        self.layouts = match self.layouts_ahead(whole)? {
+            Some(layouts) => layouts,
+            None => parts
+                .iter()
+                .map(|part| Layout::new(plan, R::PRECISION, whole, part.clone()))
+                .collect::<Result<Vec<_>, LayoutError>>()?,
+        };
         let mut bytes = 0usize;
         self.bases.clear();
         for layout in &self.layouts {
             self.bases.push(bytes);
-            let own = layout.arena.bytes.next_multiple_of(UNIT);
+            // Behind it the teams of the group meet.
+            let own = layout.arena.bytes.next_multiple_of(UNIT) + UNIT;
             bytes = bytes.checked_add(own).ok_or(LayoutError::TooLarge { what: "buffers" })?;
         }
         let tables = self.write_tables()?;
@@ -141,6 +153,7 @@ impl<R: Real> Instance<R> {
                 Ok(())
             };
             set(&mut all, slots.zeros(), (base + layout.arena.zeros) / UNIT)?;
+            set(&mut all, slots.meeting(), (base + layout.arena.bytes.next_multiple_of(UNIT)) / UNIT)?;
             for id in 0..plan.buffers.len() {
                 let place = match (layout.arena.places[id], self.places[id]) {
                     (_, Some(parameter)) => parameter,
@@ -181,6 +194,7 @@ impl<R: Real> Instance<R> {
         let Some((memory, _)) = &self.memory else { return Ok(()) };
         for (layout, &base) in self.layouts.iter().zip(&self.bases) {
             queue.write(memory, base + layout.arena.zeros, vec![0; layout.arena.zeros_bytes])?;
+            queue.write(memory, base + layout.arena.bytes.next_multiple_of(UNIT), vec![0; UNIT])?;
             for (id, buffer) in plan.buffers.iter().enumerate() {
                 let given = !matches!(buffer.role, Role::Temporary | Role::Output(_));
                 let Some(place) = layout.arena.places[id].filter(|_| given) else { continue };
@@ -262,16 +276,8 @@ impl<R: Real> Instance<R> {
         padded: &[T],
         write: impl Fn(T, &mut [u8]),
     ) -> Result<(), ProgramError> {
-        let buffer = &self.program.plan().buffers[id];
-        let layout = &self.layouts[group];
-        self.check(id, group, element, padded.len())?;
-        let rows = layout.spaces[buffer.space].rows;
-        let mut packed = vec![T::default(); rows * buffer.width];
-        layout.pack(buffer.space, buffer.width, padded, &mut packed)?;
-        let each = element.bytes(R::PRECISION);
-        let mut bytes = vec![0; packed.len() * each];
-        put(&mut bytes, each, packed, write);
-        match (layout.arena.places[id], &self.memory) {
+        let bytes = self.rows_of(&self.layouts[group], id, element, padded, write)?;
+        match (self.layouts[group].arena.places[id], &self.memory) {
             (Some(place), Some((memory, _))) => {
                 Ok(self.program.device.queue.write(memory, self.bases[group] + place.offset, bytes)?)
             }
@@ -279,9 +285,57 @@ impl<R: Real> Instance<R> {
         }
     }
 
-    fn check(&self, id: BufferId, group: usize, given: Element, elements: usize) -> Result<(), ProgramError> {
+    /// An input as it lies in memory laid out like this.
+    pub(super) fn packed<T: Copy + Default>(
+        &self,
+        layout: &Layout,
+        name: &str,
+        element: Element,
+        padded: &[T],
+        write: impl Fn(T, &mut [u8]),
+    ) -> Result<Vec<u8>, ProgramError> {
+        self.rows_of(layout, self.find("input", name)?, element, padded, write)
+    }
+
+    fn rows_of<T: Copy + Default>(
+        &self,
+        layout: &Layout,
+        id: BufferId,
+        element: Element,
+        padded: &[T],
+        write: impl Fn(T, &mut [u8]),
+    ) -> Result<Vec<u8>, ProgramError> {
         let buffer = &self.program.plan().buffers[id];
-        let expected = self.layouts[group].padded_elements(buffer.space, buffer.width)?;
+        self.check(id, layout, element, padded.len())?;
+        let rows = layout.spaces[buffer.space].rows;
+        let mut packed = vec![T::default(); rows * buffer.width];
+        layout.pack(buffer.space, buffer.width, padded, &mut packed)?;
+        let each = element.bytes(R::PRECISION);
+        let mut bytes = vec![0; packed.len() * each];
+        put(&mut bytes, each, packed, write);
+        Ok(bytes)
+    }
+
+    /// Where an input of a group lies.
+    pub(super) fn place_of_input(
+        &self,
+        group: usize,
+        name: &str,
+    ) -> Result<Option<(&Mem, usize)>, ProgramError> {
+        let place = self.layouts[group].arena.places[self.find("input", name)?];
+        let memory = self.memory.as_ref().map(|(memory, _)| memory);
+        Ok(memory.zip(place).map(|(memory, place)| (memory, self.bases[group] + place.offset)))
+    }
+
+    fn check(
+        &self,
+        id: BufferId,
+        layout: &Layout,
+        given: Element,
+        elements: usize,
+    ) -> Result<(), ProgramError> {
+        let buffer = &self.program.plan().buffers[id];
+        let expected = layout.padded_elements(buffer.space, buffer.width)?;
         match buffer.element == given && elements == expected {
             true => Ok(()),
             false => Err(ProgramError::Mismatch {
@@ -395,7 +449,7 @@ impl<R: Real> Instance<R> {
         let buffer = &self.program.plan().buffers[id];
         let layout = &self.layouts[group];
         let mut padded = vec![nothing; layout.padded_elements(buffer.space, buffer.width)?];
-        self.check(id, group, element, padded.len())?;
+        self.check(id, layout, element, padded.len())?;
         let (Some(place), Some((memory, _))) = (layout.arena.places[id], &self.memory) else {
             return Ok(padded);
         };
@@ -412,15 +466,12 @@ impl<R: Real> Instance<R> {
 /// Memory on a program's device.
 pub(super) fn allocate<R: Real>(program: &Program<R>, bytes: usize) -> Result<Mem, OpenClError> {
     let info = &program.device.info;
+    let (device, name) = (info.name.clone(), program.plan().name.clone());
     if bytes > info.largest {
-        return Err(OpenClError::Memory {
-            device: info.name.clone(),
-            program: program.plan().name.clone(),
-            wanted: bytes,
-            fits: info.largest,
-        });
+        return Err(OpenClError::Memory { device, program: name, wanted: bytes, fits: info.largest });
     }
-    program.device.queue.allocate(&program.device.context, bytes)
+    let memory = program.device.queue.allocate(&program.device.context, bytes)?;
+    memory.ok_or(OpenClError::Full { device, program: name, wanted: bytes, memory: info.memory })
 }
 
 /// Writes values of `each` bytes one after the other.
@@ -428,7 +479,7 @@ fn put<T>(bytes: &mut [u8], each: usize, values: impl IntoIterator<Item = T>, wr
     bytes.chunks_exact_mut(each).zip(values).for_each(|(slot, value)| write(value, slot));
 }
 
-fn write_id(value: u32, bytes: &mut [u8]) {
+pub(super) fn write_id(value: u32, bytes: &mut [u8]) {
     bytes[..4].copy_from_slice(&value.to_ne_bytes());
 }
 

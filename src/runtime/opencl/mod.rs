@@ -9,6 +9,7 @@
 //! places those of [`super::layout`]. Without a loader of OpenCL drivers everything is an error that says what
 //! to install; `loader` looks for it.
 
+pub mod ahead;
 pub mod cache;
 pub mod devices;
 pub mod instance;
@@ -73,6 +74,21 @@ pub enum OpenClError {
         /// Bytes that can be had.
         fits: usize,
     },
+    /// The batch would fit if nothing else were there.
+    #[error(
+        "{device} has no room for `{program}`: this batch takes {wanted} bytes, and of its {memory} not so many are \
+         free; take a smaller batch (--batch) or cut sequences shorter (--truncate)"
+    )]
+    Full {
+        /// The device.
+        device: String,
+        /// The program.
+        program: String,
+        /// Bytes asked for.
+        wanted: usize,
+        /// Bytes of the device.
+        memory: usize,
+    },
     /// The device has no 64-bit numbers.
     #[error("{device} does not calculate in f64: leave out `--precision f64`, or take another device")]
     Doubles {
@@ -80,7 +96,9 @@ pub enum OpenClError {
         device: String,
     },
     /// A call failed in the middle of the work.
-    #[error("{device} failed ({what}): {message}; what was saved before stands")]
+    #[error(
+        "{device} failed ({what}): {message}; what was saved before stands, and training goes on from it with --resume"
+    )]
     Lost {
         /// The device.
         device: String,

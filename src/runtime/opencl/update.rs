@@ -14,6 +14,7 @@ use super::program::Form;
 use super::{OpenClError, cache};
 use crate::backend::opencl::UPDATE;
 use crate::plan::{BufferId, Role};
+use crate::runtime::groups::Treatment;
 use crate::runtime::optimizer::{Algorithm, Optimizer, StateError};
 use crate::runtime::parameters::Parameters;
 use crate::runtime::program::ProgramError;
@@ -40,14 +41,13 @@ pub struct Updates {
     update_name: &'static str,
     algorithm: Algorithm,
     steps: u64,
-    /// Gradient, behind it the losses.
-    sums: Mem,
-    state: Vec<Mem>,
-    ranges: Mem,
+    /// What the program reads: its gradients, behind them the losses.
+    read: Block,
+    /// What no equation of the program reads: its gradient is zero, but decay moves it and moments fade.
+    unread: Option<(Block, Mem)>,
     entries: Mem,
     partial: Mem,
-    /// What is trained: place in the host's flat array, and first element on the device.
-    trained: Vec<(Range<usize>, usize)>,
+    treatments: Vec<Treatment>,
     /// Results that are added up.
     results: usize,
     /// Losses, and where they are in `sums`.
@@ -57,6 +57,25 @@ pub struct Updates {
     items: usize,
     team: usize,
     pieces: usize,
+}
+
+/// Parameters that are moved together, and vectors laid out as they are.
+struct Block {
+    /// Gradients.
+    sums: Mem,
+    state: Vec<Mem>,
+    ranges: Mem,
+    parts: Vec<Part>,
+    /// What is trained: place in the host's flat array, and first element on the device.
+    trained: Vec<(Range<usize>, usize)>,
+}
+
+/// What of a block is moved in one way.
+struct Part {
+    ranges: Mem,
+    count: usize,
+    treatment: Treatment,
+    rule: Algorithm,
 }
 
 impl Updates {
@@ -84,11 +103,16 @@ impl Updates {
         let algorithm = optimizer.algorithm();
         let update_name = kernel_name(algorithm);
         let block = instance.parameter_bytes() / 4;
-        // A parameter that no equation reads has no place on the device, and no gradient.
-        let trained: Vec<(Range<usize>, usize)> = parameters
-            .trainable()
-            .filter_map(|(spec, range)| Some((range, instance.parameter_start(&spec.name)?)))
-            .collect();
+        let (mut trained, mut unread, mut unread_count) = (Vec::new(), Vec::new(), 0);
+        for (index, spec) in parameters.specs().iter().enumerate().filter(|(_, spec)| spec.trainable) {
+            match instance.parameter_start(&spec.name) {
+                Some(start) => trained.push((index, start)),
+                None => {
+                    unread.push((index, unread_count));
+                    unread_count += parameters.range(index).len();
+                }
+            }
+        }
         let slot = |output: &str| -> Option<BufferId> {
             let is = |role: &Role| matches!(role, Role::Output(own) if own == output);
             program.plan().buffers.iter().position(|buffer| is(&buffer.role))
@@ -104,31 +128,56 @@ impl Updates {
         for (at, buffer) in losses.iter().filter_map(|output| slot(output)).enumerate() {
             entries.extend([slots.buffer(buffer) as i32, (block + at) as i32, 1]);
         }
-        let ranges: Vec<i32> =
-            trained.iter().flat_map(|(range, start)| [*start as i32, range.len() as i32]).collect();
         let results = entries.len() / 3;
         let pieces = PIECES.next_multiple_of(form.lanes);
-        let sums_bytes = 4 * (block + losses.len());
         let taken = |bytes: usize| -> Result<Mem, OpenClError> {
             let memory = allocate(&program, bytes)?;
             queue.write(&memory, 0, vec![0; bytes])?;
             Ok(memory)
         };
-        let state =
-            algorithm.state_names().iter().map(|_| taken(4 * block)).collect::<Result<Vec<_>, _>>()?;
+        let of = |trained: Vec<(usize, usize)>, elements, sums| -> Result<Block, OpenClError> {
+            let state =
+                algorithm.state_names().iter().map(|_| taken(4 * elements)).collect::<Result<Vec<_>, _>>()?;
+            let put = |ranges: &[i32]| -> Result<Mem, OpenClError> {
+                let memory = taken(4 * ranges.len())?;
+                queue.write(&memory, 0, bytes_of(ranges, i32::to_ne_bytes))?;
+                Ok(memory)
+            };
+            let (mut all, mut ways): (Vec<i32>, Vec<(Treatment, Algorithm, Vec<i32>)>) = Default::default();
+            for &(index, start) in &trained {
+                let own = [start as i32, parameters.range(index).len() as i32];
+                let (treatment, rule) = optimizer.treatment(index);
+                all.extend(own);
+                match ways.iter_mut().find(|(known, ..)| *known == treatment) {
+                    Some((.., ranges)) => ranges.extend(own),
+                    None => ways.push((treatment, rule, own.to_vec())),
+                }
+            }
+            let part = |(treatment, rule, ranges): (Treatment, Algorithm, Vec<i32>)| {
+                Ok::<_, OpenClError>(Part { ranges: put(&ranges)?, count: ranges.len() / 2, treatment, rule })
+            };
+            let parts = ways.into_iter().map(part).collect::<Result<Vec<_>, _>>()?;
+            let trained =
+                trained.into_iter().map(|(index, start)| (parameters.range(index), start)).collect();
+            Ok(Block { sums: taken(4 * sums)?, state, ranges: put(&all)?, parts, trained })
+        };
+        let partial = taken(16 * pieces * trained.len())?;
+        let unread = match unread_count {
+            0 => None,
+            count => Some((of(unread, count, count)?, taken(4 * count)?)),
+        };
         let mut updates = Updates {
+            treatments: optimizer.treatments().to_vec(),
             add_up: kernel("add_up")?,
             squares: kernel("squares")?,
             update: kernel(update_name)?,
             update_name,
             algorithm,
             steps: optimizer.steps(),
-            sums: taken(sums_bytes)?,
-            state,
-            ranges: taken(4 * ranges.len())?,
+            read: of(trained, block, block + losses.len())?,
+            unread,
             entries: taken(4 * entries.len())?,
-            partial: taken(16 * pieces * trained.len())?,
-            trained,
+            partial,
             results,
             losses: block..block + losses.len(),
             wide: device.info.doubles,
@@ -136,7 +185,6 @@ impl Updates {
             team: form.lanes,
             pieces,
         };
-        queue.write(&updates.ranges, 0, bytes_of(&ranges, i32::to_ne_bytes))?;
         queue.write(&updates.entries, 0, bytes_of(&entries, i32::to_ne_bytes))?;
         updates.put(instance, parameters, optimizer)?;
         Ok(updates)
@@ -156,14 +204,26 @@ impl Updates {
         };
         let values: Vec<&[f32]> = program.parameters().iter().map(named).collect();
         instance.set_parameters(&values)?;
-        for (memory, (_, values)) in self.state.iter().zip(optimizer.state()) {
-            for (range, start) in &self.trained {
-                let bytes = bytes_of(&values[range.clone()], f32::to_ne_bytes);
-                program.device().queue.write(memory, 4 * start, bytes)?;
+        let queue = &program.device().queue;
+        let write = |block: &Block, memory: &Mem, values: &[f32]| {
+            block.trained.iter().try_for_each(|(range, start)| {
+                queue.write(memory, 4 * start, bytes_of(&values[range.clone()], f32::to_ne_bytes))
+            })
+        };
+        if let Some((block, memory)) = &self.unread {
+            write(block, memory, parameters.values())?;
+        }
+        for block in self.blocks() {
+            for (memory, (_, values)) in block.state.iter().zip(optimizer.state()) {
+                write(block, memory, values)?;
             }
         }
         self.steps = optimizer.steps();
         Ok(())
+    }
+
+    fn blocks(&self) -> impl Iterator<Item = &Block> {
+        [&self.read].into_iter().chain(self.unread.iter().map(|(block, _)| block))
     }
 
     /// Adds up the gradients of the last run's groups and measures the sum; `bound` is what its elements will be
@@ -185,24 +245,24 @@ impl Updates {
             ArgVal::mem(memory),
             ArgVal::mem(tables),
             ArgVal::mem(&self.entries),
-            ArgVal::mem(&self.sums),
+            ArgVal::mem(&self.read.sums),
             ArgVal::scalar(&slots),
             ArgVal::scalar(&groups),
         ];
         run("add_up", &self.add_up, &arguments, self.items, self.results)?;
         let bound = bound.map_or(f32::INFINITY, |bound| bound.abs() as f32);
         let arguments = [
-            ArgVal::mem(&self.sums),
-            ArgVal::mem(&self.ranges),
+            ArgVal::mem(&self.read.sums),
+            ArgVal::mem(&self.read.ranges),
             ArgVal::mem(&self.partial),
             ArgVal::scalar(&bound),
         ];
-        run("squares", &self.squares, &arguments, self.pieces, self.trained.len())?;
+        run("squares", &self.squares, &arguments, self.pieces, self.read.trained.len())?;
         let width = if self.wide { 8 } else { 4 };
-        let mut partial = vec![0; 2 * width * self.pieces * self.trained.len()];
+        let mut partial = vec![0; 2 * width * self.pieces * self.read.trained.len()];
         device.queue.read(&self.partial, 0, &mut partial)?;
         let mut losses = vec![0; 4 * self.losses.len()];
-        device.queue.read(&self.sums, 4 * self.losses.start, &mut losses)?;
+        device.queue.read(&self.read.sums, 4 * self.losses.start, &mut losses)?;
         let number = |bytes: &[u8]| match bytes.try_into() {
             Ok(eight) => f64::from_ne_bytes(eight),
             Err(_) => real(bytes).into(),
@@ -225,9 +285,27 @@ impl Updates {
     ) -> Result<(), ProgramError> {
         self.steps += 1;
         let bound = bound.map_or(f32::INFINITY, |bound| bound.abs() as f32);
-        let mut numbers = vec![bound, factor as f32];
+        let unread = self.unread.iter().map(|(block, memory)| (block, memory));
+        for (block, memory) in [(&self.read, instance.parameter_memory())].into_iter().chain(unread) {
+            for part in &block.parts {
+                let numbers = vec![bound, factor as f32, part.treatment.l1 as f32];
+                self.move_part(instance, (block, memory), part, rate * part.treatment.factor, numbers)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Moves what is trained in one way; `numbers` are those that all rules begin with.
+    fn move_part(
+        &self,
+        instance: &Instance<f32>,
+        (block, memory): (&Block, &Mem),
+        part: &Part,
+        rate: f64,
+        mut numbers: Vec<f32>,
+    ) -> Result<(), ProgramError> {
         let mut nesterov = None;
-        match self.algorithm {
+        match part.rule {
             Algorithm::Sgd { momentum, nesterov: ahead, weight_decay } => {
                 numbers.extend([rate as f32, weight_decay as f32]);
                 if momentum != 0.0 {
@@ -237,7 +315,7 @@ impl Updates {
             }
             Algorithm::Adam(constants) | Algorithm::AdamW(constants) => {
                 let step = constants.step(rate, self.steps);
-                let decoupled = matches!(self.algorithm, Algorithm::AdamW(_));
+                let decoupled = matches!(part.rule, Algorithm::AdamW(_));
                 let decay = constants.weight_decay;
                 let (inside, kept) = if decoupled { (0.0, 1.0 - rate * decay) } else { (decay, 1.0) };
                 let keeps = [constants.beta1, 1.0 - constants.beta1, constants.beta2, 1.0 - constants.beta2];
@@ -251,16 +329,31 @@ impl Updates {
                 }
             }
         }
-        let mut arguments = vec![
-            ArgVal::mem(instance.parameter_memory()),
-            ArgVal::mem(&self.sums),
-            ArgVal::mem(&self.ranges),
-        ];
-        arguments.extend(self.state.iter().map(ArgVal::mem));
+        let of_memory = [memory, &block.sums, &part.ranges].into_iter().chain(&block.state);
+        let mut arguments: Vec<ArgVal> = of_memory.map(ArgVal::mem).collect();
         arguments.extend(numbers.iter().map(ArgVal::scalar));
         arguments.extend(nesterov.iter().map(ArgVal::scalar));
-        let size = (self.items, self.team);
-        run(instance, self.update_name, &self.update, &arguments, size, self.trained.len())
+        run(instance, self.update_name, &self.update, &arguments, (self.items, self.team), part.count)
+    }
+
+    /// Sets a parameter that is not trained, by its place in the host's flat array.
+    ///
+    /// # Errors
+    /// The device fails.
+    pub fn set(
+        &self,
+        instance: &Instance<f32>,
+        parameters: &Parameters,
+        range: &Range<usize>,
+        values: &[f32],
+    ) -> Result<(), ProgramError> {
+        let specs = parameters.specs().iter().enumerate();
+        let found = specs.filter(|(index, _)| parameters.range(*index) == *range).map(|(_, spec)| &spec.name);
+        for start in found.filter_map(|name| instance.parameter_start(name)) {
+            let bytes = bytes_of(values, f32::to_ne_bytes);
+            instance.program().device().queue.write(instance.parameter_memory(), 4 * start, bytes)?;
+        }
+        Ok(())
     }
 
     /// The gradient last measured, laid out as the host's parameters are.
@@ -269,7 +362,7 @@ impl Updates {
     /// The device fails.
     pub fn gradient(&self, instance: &Instance<f32>, count: usize) -> Result<Vec<f32>, ProgramError> {
         let mut flat = vec![0.0; count];
-        self.copy(instance, &self.sums, &mut flat)?;
+        copy(instance, &self.read, &self.read.sums, &mut flat)?;
         Ok(flat)
     }
 
@@ -283,11 +376,16 @@ impl Updates {
         parameters: &mut Parameters,
         optimizer: &mut Optimizer,
     ) -> Result<(), ProgramError> {
-        self.copy(instance, instance.parameter_memory(), parameters.values_mut())?;
+        copy(instance, &self.read, instance.parameter_memory(), parameters.values_mut())?;
+        if let Some((block, memory)) = &self.unread {
+            copy(instance, block, memory, parameters.values_mut())?;
+        }
         let mut vectors = Vec::new();
-        for (memory, (name, values)) in self.state.iter().zip(optimizer.state()) {
+        for (at, (name, values)) in optimizer.state().enumerate() {
             let mut values = values.to_vec();
-            self.copy(instance, memory, &mut values)?;
+            for block in self.blocks() {
+                copy(instance, block, &block.state[at], &mut values)?;
+            }
             vectors.push((name, values));
         }
         let vector = |name: &str| {
@@ -295,21 +393,22 @@ impl Updates {
             found.map(|(_, values)| values.clone())
         };
         match Optimizer::restore(self.algorithm, parameters, self.steps, vector) {
-            Ok(restored) => *optimizer = restored,
+            Ok(restored) => *optimizer = restored.with_treatments(self.treatments.clone()),
             // The vectors are those that the optimiser itself has listed.
             Err(StateError::Missing(_) | StateError::Length { .. }) => {}
         }
         Ok(())
     }
+}
 
-    fn copy(&self, instance: &Instance<f32>, from: &Mem, to: &mut [f32]) -> Result<(), ProgramError> {
-        for (range, start) in &self.trained {
-            let mut bytes = vec![0; 4 * range.len()];
-            instance.program().device().queue.read(from, 4 * start, &mut bytes)?;
-            to[range.clone()].iter_mut().zip(bytes.chunks_exact(4)).for_each(|(slot, own)| *slot = real(own));
-        }
-        Ok(())
+/// Copies what is trained of a block from the device to its place in the host's flat array.
+fn copy(instance: &Instance<f32>, block: &Block, from: &Mem, to: &mut [f32]) -> Result<(), ProgramError> {
+    for (range, start) in &block.trained {
+        let mut bytes = vec![0; 4 * range.len()];
+        instance.program().device().queue.read(from, 4 * start, &mut bytes)?;
+        to[range.clone()].iter_mut().zip(bytes.chunks_exact(4)).for_each(|(slot, own)| *slot = real(own));
     }
+    Ok(())
 }
 
 fn kernel_name(algorithm: Algorithm) -> &'static str {
@@ -338,7 +437,7 @@ fn run(
         core::set_kernel_arg(kernel, at as u32, argument.clone())
             .map_err(|error| device.lost("setting up a kernel", &error))?;
     }
-    Ok(device.queue.launch(name, kernel, items, count, team)?)
+    Ok(device.queue.launch(name, kernel, [items, count, 1], team, false)?)
 }
 
 fn bytes_of<T: Copy>(values: &[T], bytes: impl Fn(T) -> [u8; 4]) -> Vec<u8> {

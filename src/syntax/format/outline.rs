@@ -117,7 +117,9 @@ impl Outline<'_> {
                 self.at(target.span.start)
             }
             Statement::Train { span, .. } => self.at(span.start),
-            Statement::Loss { name, .. } | Statement::Metric { name, .. } => behind_keyword(name.span.start),
+            Statement::Loss { name, .. }
+            | Statement::Metric { name, .. }
+            | Statement::Update { name, .. } => behind_keyword(name.span.start),
             Statement::Gradient(pairs) => {
                 pairs.first().map_or(self.scan.tokens.len(), |pair| behind_keyword(pair.0.span.start))
             }

@@ -61,9 +61,9 @@ fn phrase(rule: Rule) -> Option<&'static str> {
         Rule::statement | Rule::definition | Rule::input | Rule::state | Rule::param | Rule::gradient => {
             "a statement"
         }
-        Rule::loss | Rule::metric | Rule::train => "a statement",
+        Rule::loss | Rule::metric | Rule::update | Rule::train => "a statement",
         Rule::input_word | Rule::state_word | Rule::param_word | Rule::gradient_word => "a statement",
-        Rule::loss_word | Rule::metric_word | Rule::train_word => "a statement",
+        Rule::loss_word | Rule::metric_word | Rule::update_word | Rule::train_word => "a statement",
         // A rule that fails where it begins is reported by its own name.
         Rule::file | Rule::single_item | Rule::single_head => ITEM,
         Rule::single_statement | Rule::statement_row => "a statement",

@@ -19,7 +19,7 @@ impl Builder<'_> {
             Rule::state => self.declarations(form).map(Statement::State),
             Rule::param => self.declarations(form).map(Statement::Param),
             Rule::gradient => self.gradient(form),
-            Rule::loss | Rule::metric => self.scalar(form),
+            Rule::loss | Rule::metric | Rule::update => self.scalar(form),
             Rule::train => self.train(form),
             _ => Err(mismatch(span)),
         }
@@ -100,14 +100,18 @@ impl Builder<'_> {
         pairs.collect::<Built<_>>().map(Statement::Gradient)
     }
 
-    /// `loss name = value`, `metric name = value`.
+    /// `loss name = value`, `metric name = value`, `update name = value`.
     fn scalar(&self, pair: Pair<Rule>) -> Built<Statement> {
         let span = self.span(&pair);
-        let is_loss = pair.as_rule() == Rule::loss;
+        let rule = pair.as_rule();
         let mut inner = pair.into_inner();
         let name = self.ident(&self.child(&mut inner, span)?);
         let value = self.expression(self.child(&mut inner, span)?)?;
-        Ok(if is_loss { Statement::Loss { name, value } } else { Statement::Metric { name, value } })
+        Ok(match rule {
+            Rule::loss => Statement::Loss { name, value },
+            Rule::update => Statement::Update { name, value },
+            _ => Statement::Metric { name, value },
+        })
     }
 
     fn train(&self, pair: Pair<Rule>) -> Built<Statement> {

@@ -126,6 +126,7 @@ fn outline(statement: &Statement) -> String {
             format!("{} ~ {} of {}", target(left), distribution.text, args.len())
         }
         Statement::Loss { name, value } => format!("loss {} = {}", name.text, explicit(value)),
+        Statement::Update { name, value } => format!("update {} = {}", name.text, explicit(value)),
         Statement::Metric { name, value } => format!("metric {} = {}", name.text, explicit(value)),
         Statement::Train { settings, .. } => {
             let settings =
