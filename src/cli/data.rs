@@ -74,7 +74,7 @@ enum What {
         blanks: usize,
     },
     /// Strings of the embedded Reber grammar
-    #[command(after_help = "Example:\n  rnnc data reber --count 5000 -o reber\n\n\
+    #[command(after_help = "Example:\n  rnnc data reber --count 3000 -o reber\n\n\
         `text` is the string; `allowed`, [7] over t, has a 1 for every symbol (B E P S T V X) that may stand at a\n\
         place (examples/reber.rnn).")]
     Reber {

@@ -6,8 +6,8 @@ use super::Workspace;
 /// above.
 const TASKS: [(&str, &str, &str, f64, bool); 8] = [
     ("adding --count 3000 --length 10", "adding --epochs 12", "error", 0.01, false),
-    ("copying --count 2000 --blanks 3", "copying --epochs 20 --set H=64", "symbols", 0.8, true),
-    ("reber --count 800", "reber --epochs 8", "right", 0.9, true),
+    ("copying --count 2000 --blanks 3", "copying --epochs 20 --set H=64", "symbols", 0.68, true),
+    ("reber --count 3000", "reber --epochs 6", "right", 0.9, true),
     ("dyck --count 2000 --depth 3 --longest 16", "dyck --epochs 10", "brackets", 0.95, true),
     ("parity --count 3000 --longest 10", "parity --epochs 15", "right", 0.95, true),
     ("sines --count 2000 --length 30", "sines --epochs 10", "error", 0.2, false),

@@ -26,6 +26,8 @@ mod record;
 mod sines;
 mod sorting;
 
+use std::collections::HashSet;
+
 pub use draws::Draws;
 pub use record::{Record, Value};
 
@@ -136,14 +138,19 @@ impl Task {
         }
     }
 
-    /// The lines of a part; they end where there seem to be no more.
+    /// The lines of a part; they end where there seem to be no more. Of Reber strings each comes once: a few short
+    /// ones would be most of every part.
     pub fn examples(self, seed: u64, part: Part) -> impl Iterator<Item = String> {
         let mut number = 0;
+        let mut seen = HashSet::new();
         std::iter::from_fn(move || {
             for _ in 0..PATIENCE {
                 let record = self.example(seed, number);
                 number += 1;
-                if Part::of(&record.question()) == part {
+                let question = record.question();
+                if Part::of(&question) == part
+                    && (!matches!(self, Task::Reber { .. }) || seen.insert(question))
+                {
                     return Some(record.line());
                 }
             }
