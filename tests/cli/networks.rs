@@ -12,12 +12,13 @@ model Tiny(V = 8, E = 6, H = 6) {
   own = training * mask(0.3 * min(1, epoch / 2), along t)
   x = dropout(embed[where(own, guess[t-1], text[t-1])], 0.1, once)
   h = stack(2, GRU(H, H))(x + noise(0.01, E, along t))
-  logits = Dense(H, V)(BatchNorm(H)(h))
+  logits = Dense(H, V)(h)
   guess[t] = draw(categorical(logits))
   text[t] ~ categorical(logits, smoothing = 0.02)
 
   metric right = accuracy(logits, text)
   metric perplexity = perplexity(logits, text)
+  metric calm = sum(mean(BatchNorm(H)(h)^2 over all))
 
   train {
     optimizer = adam(lr = 0.01)

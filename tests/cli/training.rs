@@ -10,7 +10,7 @@ fn a_text_is_learnt_and_written() {
     let ran = workspace.train("--epochs 8 --out run --timings").fine();
     assert!(ran.out.contains("epoch 1/8: loss ") && ran.out.contains("held-out "), "{}", ran.out);
     assert!(ran.out.contains("characters/s") && ran.out.contains("wrote run ("), "{}", ran.out);
-    assert!(ran.out.contains("* training   o held-out") && ran.out.contains("time by stage"), "{}", ran.out);
+    assert!(ran.out.contains("█ training   ░ held-out") && ran.out.contains("time by stage"), "{}", ran.out);
     let losses = held_out(&ran.out);
     assert_eq!(losses.len(), 8, "{}", ran.out);
     assert!(losses[7] < 1.0 && losses[7] < losses[0] - 0.5, "{losses:?}");

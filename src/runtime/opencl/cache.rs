@@ -70,7 +70,7 @@ pub(super) fn compile(
         .map_err(|error| rejected(&error))?;
     match is_built(&program, device) {
         true => Ok(program),
-        false => Err(refused("the driver does not say why".to_string())),
+        false => Err(refused(SILENT.to_string())),
     }
 }
 
@@ -80,9 +80,16 @@ fn is_built(program: &Program, device: &Device) -> bool {
     matches!(status, Ok(ProgramBuildInfoResult::BuildStatus(ProgramBuildStatus::Success)))
 }
 
+/// Where a driver has no log.
+const SILENT: &str = "the driver does not say why";
+
 /// The driver's words without the frame that the crate puts around them.
 fn log(error: &core::Error) -> String {
     let text = error.to_string();
+    // The call that was to fetch the log failed itself.
+    if text.contains("clGetProgramBuildInfo") {
+        return SILENT.to_string();
+    }
     let lines = text.lines().map(str::trim_end).filter(|line| !line.is_empty() && !line.starts_with("####"));
     lines.collect::<Vec<_>>().join("\n")
 }
