@@ -180,6 +180,10 @@ const MODELS: &[(&str, &str)] = &[
         "input x: [3] over t  input m: [4] over s  y = MultiHeadAttention(3, 4, 2, 3, 5)(x, m)  loss l = sum(y^2)",
     ),
     ("NTM", "input x: [3] over t  h = NTM(3, 4, 5, 2)(x)  loss l = sum(h^2)"),
+    ("mask along", "input x: [3] over t  m = mask(0.6, 3, along t)  param w: [3]  loss l = sum(m * w * x)"),
+    ("mask of an example", "input x: [3] over t  m = mask(0.6, 3)  param w: [3]  loss l = sum(m * w * x)"),
+    ("noise shared", "input x: [3] over t  param w: [3]  loss l = sum((x + noise(0.1, 3, shared)) * w)"),
+    ("dropout once", "input x: [3] over t  param w: [3]  loss l = sum(dropout(x * w, 0.3, once)^2)"),
     (
         "masks, noise and draws",
         "input y: id(5) over t  state guess: id(5) over t  param embed: [5, 3], U: [4, 4]

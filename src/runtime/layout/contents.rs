@@ -69,7 +69,9 @@ impl Layout {
             let of_part = space.coordinates(row).first().map_or(0, |&example| example as usize);
             let word =
                 |number: usize| u32::try_from(number).map_err(|_| LayoutError::TooLarge { what: "row keys" });
-            keys.push(word(of_part + self.part.start)?);
+            // What there is one of for all examples is the same in every group.
+            let of_an_example = space.space.axes.first() == Some(&0);
+            keys.push(word(if of_an_example { of_part + self.part.start } else { 0 })?);
             // The number of a position among those of its example: the same in every batch.
             let position = |axis: usize| space.coordinate(row, axis).unwrap_or(0);
             keys.push(word(digits.index(shape, of_part, position)?)?);
