@@ -15,7 +15,7 @@
 //! ```
 //!
 //! What training observes by `~` is drawn here, each value after those that it reads. One that reads itself at
-//! earlier positions is drawn step by step by [`steps`], all else at once. Dropout and what else is for training
+//! earlier positions is drawn step by step by `steps`, all else at once. Dropout and what else is for training
 //! alone is off. Which tokens ids stand for is known to [`Tokens`]
 //! and to what writes predictions, [`Report`].
 

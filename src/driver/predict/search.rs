@@ -24,7 +24,7 @@ pub struct Search {
 pub struct Beam {
     /// Hypotheses that are kept.
     pub width: usize,
-    /// How much length is made up for, see [`super::beam`]; 0 compares probabilities as they are.
+    /// How much length is made up for, see `beam`; 0 compares probabilities as they are.
     pub length_penalty: f64,
 }
 
