@@ -6,6 +6,7 @@ use clap::Args;
 use serde::Serialize;
 
 use super::failure::Failure;
+use super::hardware::Hardware;
 use super::output::{note, print, stages};
 use crate::driver::bench::{
     self, BATCHES, Forest, Profile, Row, Shape, TREE_LSTM, TreeRow, TreeShape, WIDTHS, choose,
@@ -33,12 +34,8 @@ pub(super) struct Bench {
     /// Write the rows here too
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
-    /// Threads [default: one for each core]
-    #[arg(long, value_name = "N", value_parser = super::count)]
-    threads: Option<usize>,
-    /// What to measure: cpu, opencl or opencl:N
-    #[arg(long, value_name = "NAME", default_value_t)]
-    device: MachineName,
+    #[command(flatten)]
+    hardware: Hardware,
     /// Show how long each stage of the compiler took
     #[arg(long)]
     timings: bool,
@@ -75,7 +72,7 @@ enum AnyRow {
 
 impl Bench {
     pub fn run(self) -> Result<(), Failure> {
-        if self.profile && self.device != MachineName::Cpu {
+        if self.profile && self.hardware.device != MachineName::Cpu {
             let message = "--profile reads the clock of native code: leave out `--device`";
             return Err(Failure::Usage(message.to_string()));
         }
@@ -103,9 +100,9 @@ impl Bench {
             }
             (_, false) => None,
         };
-        let machine = self.device.open()?;
+        let machine = self.hardware.open()?;
         note("measuring what this machine does at most\n");
-        let bench = bench::Bench::new(self.threads.unwrap_or(0), machine)?;
+        let bench = bench::Bench::new(self.hardware.threads(), machine)?;
         print(&heading(&bench))?;
         let mut rows = Vec::new();
         if !workloads.is_empty() {

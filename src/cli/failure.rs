@@ -109,8 +109,7 @@ impl From<PredictError> for Failure {
 impl From<GenerateError> for Failure {
     fn from(error: GenerateError) -> Failure {
         match error {
-            GenerateError::Session(error) => error.into(),
-            GenerateError::Predict(error) => error.into(),
+            GenerateError::Answer(error) => error.into(),
             other => Failure::of(other),
         }
     }

@@ -14,6 +14,7 @@ mod data;
 mod devices;
 mod failure;
 mod flow;
+mod hardware;
 mod inspect;
 mod native;
 mod output;

@@ -5,13 +5,14 @@ use std::path::{Path, PathBuf};
 use clap::{Args, ValueEnum};
 
 use super::failure::Failure;
+use super::hardware::Hardware;
 use super::output::print;
 use crate::driver::answer::{self, answer, exactness};
 use crate::driver::corpus::Source;
 use crate::driver::generate::{self, generate};
-use crate::driver::machine::{Machine, MachineName};
+use crate::driver::machine::Machine;
 use crate::driver::predict::{Beam, Chance, Choice, Format, Search};
-use crate::runtime::{files, records};
+use crate::runtime::files;
 
 /// How much length is made up for unless something else is asked for: each id counts alike.
 const LENGTH_PENALTY: f64 = 1.0;
@@ -169,12 +170,8 @@ pub(super) struct Predict {
     show: Option<String>,
     #[command(flatten)]
     search: SearchFlags,
-    /// Threads [default: one for each core]
-    #[arg(long, value_name = "N", value_parser = super::count)]
-    threads: Option<usize>,
-    /// What to run on: cpu, opencl or opencl:N
-    #[arg(long, value_name = "NAME", default_value_t)]
-    device: MachineName,
+    #[command(flatten)]
+    hardware: Hardware,
 }
 
 impl Predict {
@@ -193,10 +190,10 @@ impl Predict {
             },
             probabilities: self.probabilities,
             show: self.show,
-            threads: self.threads.unwrap_or(0),
+            threads: self.hardware.threads(),
             input,
         };
-        let machine = self.device.open()?;
+        let machine = self.hardware.open()?;
         let mut result = Ok(());
         let Some(path) = self.output else {
             let result = std::cell::RefCell::new(result);
@@ -240,11 +237,7 @@ impl InputFlags {
         let Some(path) = self.input else {
             return (!self.lines.is_empty()).then_some(Source::Lines(self.lines));
         };
-        Some(match records::Format::of_path(&path) {
-            Some(format) => Source::Table(path, format),
-            None if path.extension().is_some_and(|end| end == "npz") => Source::Npz(path),
-            None => Source::Trees(path),
-        })
+        Some(Source::of_path(path, Source::Trees))
     }
 }
 
@@ -262,12 +255,8 @@ pub(super) struct Generate {
     prompt: String,
     #[command(flatten)]
     search: SearchFlags,
-    /// Threads [default: one for each core]
-    #[arg(long, value_name = "N", value_parser = super::count)]
-    threads: Option<usize>,
-    /// What to run on: cpu, opencl or opencl:N
-    #[arg(long, value_name = "NAME", default_value_t)]
-    device: MachineName,
+    #[command(flatten)]
+    hardware: Hardware,
 }
 
 impl Generate {
@@ -279,10 +268,10 @@ impl Generate {
             prompt: self.prompt,
             end: self.search.end,
             input: self.input.source(),
-            threads: self.threads.unwrap_or(0),
+            threads: self.hardware.threads(),
         };
         let mut result = Ok(());
-        generate(&self.run, &request, &self.device.open()?, |piece| {
+        generate(&self.run, &request, &self.hardware.open()?, |piece| {
             result = print(piece);
             result.is_ok()
         })?;

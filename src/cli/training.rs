@@ -8,9 +8,9 @@ use std::time::Duration;
 use clap::Args;
 
 use super::failure::Failure;
+use super::hardware::Hardware;
 use super::output::print;
 use super::sources::{ReadingFlags, Sources};
-use crate::driver::machine::MachineName;
 use crate::driver::timings::Timings;
 use crate::driver::train::{Ending, Job, Outcome, train};
 use crate::runtime::curve::{Series, curve};
@@ -75,12 +75,8 @@ pub(super) struct Train {
     /// Seed of everything random
     #[arg(long, value_name = "S")]
     seed: Option<u64>,
-    /// Threads [default: one for each core]; results do not depend on it
-    #[arg(long, value_name = "N", value_parser = super::count)]
-    threads: Option<usize>,
-    /// What to train on: cpu, opencl or opencl:N
-    #[arg(long, value_name = "NAME", default_value_t)]
-    device: MachineName,
+    #[command(flatten)]
+    hardware: Hardware,
     /// Stop and save when the run has had so many steps
     #[arg(long, value_name = "N")]
     max_steps: Option<u64>,
@@ -135,11 +131,11 @@ impl Train {
             batch: self.batch,
             truncate: self.truncate,
             seed: self.seed,
-            threads: self.threads.unwrap_or(0),
+            threads: self.hardware.threads(),
             max_steps: self.max_steps,
             out: self.out,
             resume: self.resume,
-            machine: self.device,
+            machine: self.hardware.device,
             timings: self.timings,
         })
     }

@@ -6,12 +6,12 @@ use clap::{Args, ValueEnum};
 
 use super::ModelArguments;
 use super::failure::Failure;
+use super::hardware::Hardware;
 use super::output::print;
 use super::predicting::DecodeFlags;
 use super::sources::{RecordFlags, Sources};
 use crate::driver::corpus::Source;
 use crate::driver::evaluate::evaluate;
-use crate::driver::machine::MachineName;
 use crate::driver::run::{self, run};
 use crate::driver::summary::thousands;
 
@@ -27,19 +27,15 @@ pub(super) struct Eval {
     sources: Sources,
     #[command(flatten)]
     decode: DecodeFlags,
-    /// Threads [default: one for each core]
-    #[arg(long, value_name = "N", value_parser = super::count)]
-    threads: Option<usize>,
-    /// What to run on: cpu, opencl or opencl:N
-    #[arg(long, value_name = "NAME", default_value_t)]
-    device: MachineName,
+    #[command(flatten)]
+    hardware: Hardware,
 }
 
 impl Eval {
     pub fn run(self) -> Result<(), Failure> {
         let source = self.sources.source()?;
-        let machine = self.device.open()?;
-        let threads = self.threads.unwrap_or(0);
+        let machine = self.hardware.open()?;
+        let threads = self.hardware.threads();
         let decoded = self.decode.rows(&self.run, source.as_ref(), threads, &machine)?;
         let found = evaluate(&self.run, source.as_ref(), threads, &machine)?;
         let mut text = format!("{}: {} {}\n", found.what, thousands(found.count), found.unit);
@@ -95,12 +91,8 @@ pub(super) struct Run {
     /// The type of real numbers
     #[arg(long, value_enum, default_value = "f32")]
     precision: PrecisionName,
-    /// Threads [default: one for each core]
-    #[arg(long, value_name = "N", value_parser = super::count)]
-    threads: Option<usize>,
-    /// What to run on: cpu, opencl or opencl:N
-    #[arg(long, value_name = "NAME", default_value_t)]
-    device: MachineName,
+    #[command(flatten)]
+    hardware: Hardware,
 }
 
 impl Run {
@@ -117,8 +109,8 @@ impl Run {
             input,
             output: self.output,
             gradients: self.grad,
-            threads: self.threads.unwrap_or(0),
-            machine: self.device.open()?,
+            threads: self.hardware.threads(),
+            machine: self.hardware.open()?,
         };
         match self.precision {
             PrecisionName::F32 => run::<f32>(&model, &request)?,

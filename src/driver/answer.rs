@@ -24,7 +24,7 @@ use super::predict::{
 use super::session::{Model, SessionError, parameter_specs};
 use crate::check::{Mode, nearest};
 use crate::ir::{Graph, OutputKind};
-use crate::runtime::checkpoint::{CheckpointError, Run, RunMeta};
+use crate::runtime::checkpoint::{CheckpointError, Run};
 use crate::runtime::shades::{Side, figure, shaded};
 use crate::runtime::weights::WeightsError;
 
@@ -129,15 +129,18 @@ impl From<PredictError> for AnswerError {
 }
 
 /// A run that answers.
-struct Answering {
-    run: Run,
-    predictor: Predictor,
+pub(super) struct Answering {
+    /// The run.
+    pub run: Run,
+    /// Its model, which draws.
+    pub predictor: Predictor,
     /// The program that observes what this one draws.
-    observes: Graph,
+    pub observes: Graph,
 }
 
 impl Answering {
-    fn load(
+    /// Opens a run; a value of the name `show`, if any, is to be shown with every prediction.
+    pub fn load(
         path: &Path,
         machine: &Machine,
         threads: usize,
@@ -155,8 +158,8 @@ impl Answering {
         Ok(Answering { run, predictor, observes })
     }
 
-    /// The ids that end sequences.
-    fn known(&self, end: Option<&str>) -> Result<Known, AnswerError> {
+    /// The ids that end sequences: of the token `end`, else those that the run knows.
+    pub fn known(&self, end: Option<&str>) -> Result<Known, AnswerError> {
         let tokens = Tokens::of(&self.run.meta);
         let mut known = Known::default();
         for drawn in self.predictor.open_ended() {
@@ -178,7 +181,25 @@ impl Answering {
 
     /// Examples with what the model draws in them.
     fn answered(&self, source: &Source) -> Result<Dataset, AnswerError> {
-        Ok(corpus::examples(source, &self.observes, data_of(&self.run.meta))?)
+        Ok(corpus::examples(source, &self.observes, corpus::Known::of(&self.run.meta))?)
+    }
+
+    /// Examples of what the model is given. What it draws may be there, too, and is not looked at.
+    pub fn questions(&self, source: &Source) -> Result<Dataset, AnswerError> {
+        let (predictor, known) = (&self.predictor, corpus::Known::of(&self.run.meta));
+        if let Source::Npz(path) = source {
+            let open: Vec<&str> =
+                predictor.open_ended().flat_map(|drawn| &drawn.axes).map(String::as_str).collect();
+            let loaded = Dataset::load_open(path, predictor.inputs(), &open);
+            return Ok(loaded.map_err(CorpusError::from)?);
+        }
+        if !matches!(source, Source::Table(..) | Source::Lines(_)) {
+            return Ok(corpus::examples(source, predictor.inputs(), known)?);
+        }
+        let known = corpus::Known { answers_may_be_missing: true, ..known };
+        let mut data = corpus::examples(source, &self.observes, known)?;
+        forget(&mut data, predictor);
+        Ok(data)
     }
 }
 
@@ -199,7 +220,7 @@ pub fn answer(
     let mut search = request.search.clone();
     let open: Vec<String> = own.predictor.open_ended().map(|drawn| drawn.name.clone()).collect();
     let data = match request.ahead {
-        None => questions(&request.input, &own.predictor, &own.observes, &own.run.meta)?,
+        None => own.questions(&request.input)?,
         Some(_) if open.is_empty() => return Err(AnswerError::NothingAhead(own.observes.name.clone())),
         Some(ahead) => {
             let mut data = own.answered(&request.input)?;
@@ -237,35 +258,6 @@ pub fn answer(
     };
     own.predictor.predict_with(&data, &examples, &search, &known, take, |_| true)?;
     Ok(())
-}
-
-/// What a run knows of data.
-fn data_of(meta: &RunMeta) -> corpus::Known<'_> {
-    corpus::Known::of(meta)
-}
-
-/// Examples of what a model is given. What it draws may be there, too, and is not looked at.
-///
-/// # Errors
-/// The examples cannot be read or do not fit the model.
-pub fn questions(
-    source: &Source,
-    predictor: &Predictor,
-    observes: &Graph,
-    meta: &RunMeta,
-) -> Result<Dataset, CorpusError> {
-    if let Source::Npz(path) = source {
-        let open: Vec<&str> =
-            predictor.open_ended().flat_map(|drawn| &drawn.axes).map(String::as_str).collect();
-        return Dataset::load_open(path, predictor.inputs(), &open).map_err(CorpusError::from);
-    }
-    if !matches!(source, Source::Table(..) | Source::Lines(_)) {
-        return corpus::examples(source, predictor.inputs(), data_of(meta));
-    }
-    let known = corpus::Known { answers_may_be_missing: true, ..data_of(meta) };
-    let mut data = corpus::examples(source, observes, known)?;
-    forget(&mut data, predictor);
-    Ok(data)
 }
 
 /// Takes out what a model draws, and how long it is where only that is known.

@@ -51,6 +51,15 @@ impl Source {
         }
     }
 
+    /// A file by the end of its name: records or arrays, else what `other` makes of it.
+    pub fn of_path(path: PathBuf, other: impl FnOnce(PathBuf) -> Source) -> Source {
+        match Format::of_path(&path) {
+            Some(format) => Source::Table(path, format),
+            None if path.extension().is_some_and(|end| end == "npz") => Source::Npz(path),
+            None => other(path),
+        }
+    }
+
     /// Its files in words.
     pub fn describe(&self) -> String {
         match self {

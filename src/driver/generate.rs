@@ -17,18 +17,14 @@ use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
-use super::answer::questions;
-use super::corpus::{CorpusError, Source};
+use super::answer::{AnswerError, Answering};
+use super::corpus::Source;
 use super::data::{Dataset, Trees};
 use super::machine::Machine;
-use super::predict::{
-    Drawn, Hypothesis, Known, PredictError, Prediction, Predictor, Search, Tokens, Unknown, Values,
-};
-use super::session::{Model, SessionError, parameter_specs};
-use crate::check::Mode;
-use crate::runtime::checkpoint::{CheckpointError, Run};
+use super::predict::{Drawn, Hypothesis, PredictError, Prediction, Search, Tokens, Unknown, Values};
+use super::session::Model;
+use crate::ir::Graph;
 use crate::runtime::text::TextError;
-use crate::runtime::weights::WeightsError;
 
 /// What to write.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -48,21 +44,9 @@ pub struct Request {
 /// Why nothing can be written.
 #[derive(Debug, Error)]
 pub enum GenerateError {
-    /// The run's file.
+    /// The run, what it is given, or the search.
     #[error(transparent)]
-    Checkpoint(#[from] CheckpointError),
-    /// The run's parameters.
-    #[error(transparent)]
-    Weights(#[from] WeightsError),
-    /// The model.
-    #[error(transparent)]
-    Session(#[from] SessionError),
-    /// The prediction.
-    #[error(transparent)]
-    Predict(PredictError),
-    /// The examples.
-    #[error(transparent)]
-    Corpus(#[from] CorpusError),
+    Answer(#[from] AnswerError),
     /// A prompt that is no text of the model.
     #[error("the prompt: {0}")]
     Prompt(TextError),
@@ -75,26 +59,6 @@ pub enum GenerateError {
         word: String,
         /// The largest id.
         last: usize,
-    },
-    /// A token that is none.
-    #[error("`--end {token}`: `{input}` has no such token, or id from 0 to {last}")]
-    End {
-        /// What was given.
-        token: String,
-        /// The input.
-        input: String,
-        /// The largest id.
-        last: usize,
-    },
-    /// A model that writes nothing.
-    #[error(
-        "model `{model}` writes no sequence of its own: it has no `{input}[t] ~ categorical(…)` over an axis on which nothing is given"
-    )]
-    NothingDrawn {
-        /// The model.
-        model: String,
-        /// Its input.
-        input: String,
     },
     /// A model that only answers.
     #[error(
@@ -116,15 +80,6 @@ pub enum GenerateError {
     },
 }
 
-impl From<PredictError> for GenerateError {
-    fn from(error: PredictError) -> GenerateError {
-        match error {
-            PredictError::Session(error) => error.into(),
-            other => GenerateError::Predict(other),
-        }
-    }
-}
-
 /// Writes as `request` says; `write` gets the text piece by piece and may end it by `false`.
 ///
 /// # Errors
@@ -135,47 +90,29 @@ pub fn generate(
     machine: &Machine,
     mut write: impl FnMut(&str) -> bool,
 ) -> Result<(), GenerateError> {
-    request.search.check().map_err(PredictError::from)?;
-    let mut run = Run::load(path)?;
-    let model = Model::of_run(path, &run.meta);
-    let read = model.check(Mode::Evaluate)?.graph;
-    run.expect_model(path, parameter_specs(&read))?;
-    let mut predictor = match Predictor::new(&model, run.weights(), machine, request.threads) {
-        Err(PredictError::NothingDrawn(model)) => {
-            let input = read.inputs.first().map_or("text".to_string(), |input| input.name.clone());
-            return Err(GenerateError::NothingDrawn { model, input });
-        }
-        other => other?,
-    };
-    predictor.trained_for(run.meta.position);
-    let written = predictor.open_ended().find(|drawn| drawn.classes().is_some()).cloned();
+    request.search.check().map_err(PredictError::from).map_err(AnswerError::from)?;
+    let mut own = Answering::load(path, machine, request.threads, None)?;
+    let written = own.predictor.open_ended().find(|drawn| drawn.classes().is_some()).cloned();
     let Some(written) = written else {
-        model.without_trees()?;
-        let names = read.inputs.iter().map(|input| format!("`{}`", input.name));
-        let inputs = names.collect::<Vec<_>>().join(", ");
-        return Err(GenerateError::Answers { model: read.name.clone(), inputs });
+        Model::of_run(path, &own.run.meta).without_trees().map_err(AnswerError::from)?;
+        let (model, inputs) = (own.observes.name.clone(), names(&own.observes));
+        return Err(GenerateError::Answers { model, inputs });
     };
     let data = match &request.input {
-        Some(source) => questions(source, &predictor, &read, &run.meta)?,
-        None if predictor.inputs().inputs.is_empty() => {
-            Dataset::new(predictor.inputs(), 1, BTreeMap::new(), Trees::new())
+        Some(source) => own.questions(source)?,
+        None if own.predictor.inputs().inputs.is_empty() => {
+            Dataset::new(own.predictor.inputs(), 1, BTreeMap::new(), Trees::new())
         }
         None => {
-            let names = predictor.inputs().inputs.iter().map(|input| format!("`{}`", input.name));
-            let inputs = names.collect::<Vec<_>>().join(", ");
-            return Err(GenerateError::NoExamples { model: read.name.clone(), inputs });
+            let (model, inputs) = (own.observes.name.clone(), names(own.predictor.inputs()));
+            return Err(GenerateError::NoExamples { model, inputs });
         }
     };
-    let writer = Writer { path, tokens: Tokens::of(&run.meta), written: &written };
+    let mut known = own.known(request.end.as_deref())?;
+    let writer = Writer { path, tokens: Tokens::of(&own.run.meta), written: &written };
     let begin = Values::Ids(writer.prompt(&request.prompt)?);
-    let end = match &request.end {
-        Some(token) => Some(writer.id(token)?),
-        None => writer.tokens.end(&written.name),
-    };
-    let known = Known {
-        ends: end.map(|id| (written.name.clone(), id)).into_iter().collect(),
-        begin: BTreeMap::from([(written.name.clone(), vec![begin; data.examples])]),
-    };
+    known.begin = BTreeMap::from([(written.name.clone(), vec![begin; data.examples])]);
+    let predictor = &mut own.predictor;
     let place = predictor.drawn().iter().position(|drawn| drawn.name == written.name).unwrap_or(0);
     let examples: Vec<usize> = (0..data.examples).collect();
     let single = data.examples * request.search.count == 1;
@@ -193,7 +130,9 @@ pub fn generate(
             go_on = go_on && write(&writer.piece(new));
             go_on
         };
-        predictor.predict_with(&data, &examples, &request.search, &known, |_| {}, watch)?;
+        predictor
+            .predict_with(&data, &examples, &request.search, &known, |_| {}, watch)
+            .map_err(AnswerError::from)?;
         if go_on {
             write("\n");
         }
@@ -207,8 +146,16 @@ pub fn generate(
             go_on = go_on && write(&(text + "\n"));
         }
     };
-    predictor.predict_with(&data, &examples, &request.search, &known, take, |_| true)?;
+    predictor
+        .predict_with(&data, &examples, &request.search, &known, take, |_| true)
+        .map_err(AnswerError::from)?;
     Ok(())
+}
+
+/// The inputs of a program, in words.
+fn names(graph: &Graph) -> String {
+    let names: Vec<String> = graph.inputs.iter().map(|input| format!("`{}`", input.name)).collect();
+    names.join(", ")
 }
 
 /// Writes ids.
@@ -234,12 +181,5 @@ impl Writer<'_> {
                 GenerateError::Ids { run: self.path.to_path_buf(), word, last: count.saturating_sub(1) }
             }
         })
-    }
-
-    fn id(&self, token: &str) -> Result<u32, GenerateError> {
-        let (input, count) = (self.written.name.clone(), self.written.classes().unwrap_or(0));
-        let last = count.saturating_sub(1);
-        let found = self.tokens.id(&input, token, count);
-        found.ok_or_else(|| GenerateError::End { token: token.to_string(), input, last })
     }
 }

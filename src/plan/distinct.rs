@@ -17,7 +17,7 @@
 //! fills ([`Distinct`]). `opt::tables` does the same with all rows of a short table, where that is fewer.
 
 use super::kernel::*;
-use super::places::{Access, kernels, places, references};
+use super::places::{Access, kernels, places, places_mut, references};
 
 /// Multiply-adds an element from which on a product costs much more than adding up what it multiplies.
 pub const WORTH_SHARING: usize = 32;
@@ -318,40 +318,4 @@ fn map(plan: &mut Plan, number: usize, lookup: Lookup) -> MapId {
     let map = plan.maps.len() - 1;
     plan.distinct[number].maps.push((map, lookup.map));
     map
-}
-
-/// The places that a kernel reads or writes, to be changed.
-fn places_mut(work: &mut Work) -> Vec<&mut Place> {
-    match work {
-        Work::Rows(kernel) => {
-            let insts = kernel.phases.iter_mut().flat_map(|phase| &mut phase.body);
-            insts.flat_map(inst_places_mut).collect()
-        }
-        Work::Gemm(gemm) => vec![&mut gemm.a, &mut gemm.out],
-        Work::Pack(pack) => vec![&mut pack.source],
-        Work::Outer(outer) => vec![&mut outer.a, &mut outer.b, &mut outer.out],
-        Work::Combine(combine) => vec![&mut combine.value, &mut combine.out],
-        Work::Scatter(scatter) => vec![&mut scatter.id, &mut scatter.value, &mut scatter.out],
-        Work::Random(random) => vec![&mut random.key, &mut random.seed, &mut random.out],
-    }
-}
-
-fn inst_places_mut(inst: &mut Inst) -> Vec<&mut Place> {
-    match inst {
-        Inst::Load(place)
-        | Inst::IdIs(place, _)
-        | Inst::IdValue(place)
-        | Inst::Store(place, _)
-        | Inst::Reduce(_, _, place)
-        | Inst::ArgMax(_, place) => vec![place],
-        Inst::SameId(a, b) | Inst::CopyId(a, b) => vec![a, b],
-        Inst::SelectId(_, a, b, to) => vec![a, b, to],
-        Inst::Const(_)
-        | Inst::Index(_)
-        | Inst::Unary(..)
-        | Inst::Binary(..)
-        | Inst::Fma(..)
-        | Inst::ScaleByPowerOfTwo(..)
-        | Inst::Select(..) => Vec::new(),
-    }
 }

@@ -7,17 +7,11 @@ use crate::driver::corpus::Source;
 use crate::driver::example::{Example, ExampleError};
 use crate::driver::session::Model;
 use crate::ir::{AxisKind, Graph};
-use crate::runtime::records::Format;
 
 /// What a file holds for a model: an archive or records by its ending, trees for a model over trees, else a text.
 pub(super) fn source(graph: &Graph, path: PathBuf) -> Source {
     let is_tree = graph.axes.iter().any(|axis| axis.kind == AxisKind::Tree);
-    match path.extension().and_then(|extension| extension.to_str()) {
-        Some("npz") => Source::Npz(path),
-        _ if let Some(format) = Format::of_path(&path) => Source::Table(path, format),
-        _ if is_tree => Source::Trees(path),
-        _ => Source::Text(path),
-    }
+    Source::of_path(path, if is_tree { Source::Trees } else { Source::Text })
 }
 
 impl Session {
