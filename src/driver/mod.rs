@@ -31,6 +31,7 @@ mod front;
 pub mod generate;
 pub mod gradcheck;
 mod gradient;
+mod in_order;
 pub mod machine;
 mod material;
 mod parts;
