@@ -11,7 +11,7 @@ const SMALL_GROUP: usize = 8;
 
 /// Nodes of a group of trees at most, about: enough for full product tiles on most levels and for words to occur
 /// again, few enough for caches.
-const NODES: usize = 1024;
+const NODES: usize = 2048;
 /// Nodes of a batch of trees that is one group.
 const FEW: usize = 512;
 
@@ -31,8 +31,7 @@ pub(super) fn parts(lengths: &Lengths) -> Vec<Range<usize>> {
         })
         .collect();
     let total = ends.last().copied().unwrap_or(0);
-    let most = std::env::var("RNNC_NODES").ok().and_then(|n| n.parse().ok()).unwrap_or(NODES);
-    let count = if total <= FEW { 1 } else { 2 * total.div_ceil(2 * most) };
+    let count = if total <= FEW { 1 } else { 2 * total.div_ceil(2 * NODES) };
     // A tree belongs to the group in which its middle lies.
     let middle = |example: usize| ends[example] * 2 - nodes(example);
     let first = |group: usize| {
