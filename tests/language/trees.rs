@@ -531,6 +531,26 @@ fn products(source: &str) -> Vec<(String, Steps)> {
         .collect()
 }
 
+/// One product up, one down, and one sum for the matrix; also if each child has a matrix of its own.
+#[test]
+fn both_children_are_in_one_product() {
+    for (weights, read) in
+        [("U: [H, 2 * H]", "U @ [h[left], h[right]]"), ("U, V: [H, H]", "U @ h[left] + V @ h[right]")]
+    {
+        let found = products(&format!(
+            "model M(H = 4) {{
+               input x: [H] over tree n
+               param {weights}
+               state h: [H] over n
+               h[n] = tanh({read} + x)
+               loss l = sum(h)
+             }}"
+        ));
+        assert_eq!(found.len(), 3, "{found:?}");
+        assert!(found.iter().all(|(_, steps)| *steps == Steps::Rest), "{found:?}");
+    }
+}
+
 #[test]
 fn leaves_do_no_products_of_children_and_inner_nodes_none_of_words() {
     let example = super::support::examples().into_iter().find(|example| example.name == "tai").unwrap();
