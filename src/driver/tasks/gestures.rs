@@ -13,8 +13,11 @@ const SIZES: (f64, f64) = (0.5, 2.0);
 const SLANT: f64 = 0.4;
 const TREMBLE: f64 = 0.02;
 
-/// Names and paths: where the pen is at each part of the whole.
-const KINDS: [(&str, fn(f64) -> [f64; 2]); 8] = [
+/// Where the pen is at a part of the whole.
+type Path = fn(f64) -> [f64; 2];
+
+/// Names and paths.
+const KINDS: [(&str, Path); 8] = [
     ("circle", |part| [(TAU * part).cos(), (TAU * part).sin()]),
     ("clockwise", |part| [(TAU * part).cos(), -(TAU * part).sin()]),
     ("eight", |part| [(TAU * part).sin(), 0.5 * (2.0 * TAU * part).sin()]),
