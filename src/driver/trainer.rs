@@ -121,13 +121,18 @@ impl Trainer {
         let loss = match batch.device() {
             Some(_) => self.step_on_device(run, feeds, rate, next)?,
             None => {
-                let loss = self.program.run(&run.parameters, feeds)?;
-                let gradient = self.program.gradient();
-                clip(&run.parameters, gradient, run.meta.settings.clip()).map_err(|why| failed(run, why))?;
-                let (parameters, optimizer) = (&mut run.parameters, &mut run.optimizer);
-                let moved = self.pool.install(|| optimizer.step(parameters, gradient, rate));
-                moved.map_err(|why| failed_at(position, why))?;
-                loss
+                // In one piece, so that the threads are woken once.
+                let program = &mut self.program;
+                self.pool.install(|| {
+                    let loss = program.run(&run.parameters, feeds)?;
+                    let gradient = program.gradient();
+                    clip(&run.parameters, gradient, run.meta.settings.clip())
+                        .map_err(|why| failed(run, why))?;
+                    run.optimizer
+                        .step(&mut run.parameters, gradient, rate)
+                        .map_err(|why| failed_at(position, why))?;
+                    Ok::<f64, StepError>(loss)
+                })?
             }
         };
         for Update { index, values } in self.program.updates()? {
