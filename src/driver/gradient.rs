@@ -175,7 +175,7 @@ mod tests {
                word = tanh(W @ x)
                h[n] = where(length(child) == 0, word[n], tanh(U @ [h[left], h[right]]))
              }}
-             model M(V = 40, I = 40, H = 70, C = 5) {{
+             model M(V = 5000, I = 40, H = 70, C = 5) {{
                input word: id(V) over n.leaf
                input label: id(C) over tree n
                param embed: [V, I]

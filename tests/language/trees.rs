@@ -531,11 +531,11 @@ fn products(source: &str) -> Vec<(String, Steps)> {
         .collect()
 }
 
-/// One product up, one down, and one sum for the matrix; also if each child has a matrix of its own.
+/// One product up, one down, and one sum for each matrix; also if each child has a matrix of its own.
 #[test]
 fn both_children_are_in_one_product() {
-    for (weights, read) in
-        [("U: [H, 2 * H]", "U @ [h[left], h[right]]"), ("U, V: [H, H]", "U @ h[left] + V @ h[right]")]
+    for (weights, read, wanted) in
+        [("U: [H, 2 * H]", "U @ [h[left], h[right]]", 3), ("U, V: [H, H]", "U @ h[left] + V @ h[right]", 4)]
     {
         let found = products(&format!(
             "model M(H = 4) {{
@@ -546,7 +546,7 @@ fn both_children_are_in_one_product() {
                loss l = sum(h)
              }}"
         ));
-        assert_eq!(found.len(), 3, "{found:?}");
+        assert_eq!(found.len(), wanted, "{found:?}");
         assert!(found.iter().all(|(_, steps)| *steps == Steps::Rest), "{found:?}");
     }
 }
