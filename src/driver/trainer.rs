@@ -1,7 +1,6 @@
 //! One step of training: compute the gradient, clip it, move the parameters.
 //!
-//! The optimiser goes through the parameters in their order: a step's bits depend on the run and the batch
-//! alone. Random numbers are keyed by the run's seed and step. Which batches there are is the business of `material`.
+//! The optimiser treats each element by itself: a step's bits depend on the run and the batch alone. Random numbers are keyed by the run's seed and step. Which batches there are is the business of `material`.
 
 use std::sync::Arc;
 
@@ -44,6 +43,7 @@ pub enum StepError {
 /// A compiled gradient program that moves the parameters.
 pub struct Trainer {
     program: GradientProgram,
+    pool: Arc<ThreadPool>,
     batches: u64,
     /// On a device: the parameters and the optimiser's state, which stay there.
     updates: Option<Updates>,
@@ -62,7 +62,7 @@ impl Trainer {
     ) -> Result<Trainer, CompileError> {
         let mut pipeline = Pipeline { machine: machine.clone(), ..Pipeline::default() };
         let program = GradientProgram::new(&mut pipeline, graph, parameters, pool)?;
-        Ok(Trainer { program, batches: 1, updates: None })
+        Ok(Trainer { program, pool: Arc::clone(pool), batches: 1, updates: None })
     }
 
     /// How many batches an epoch has: schedules move within epochs, too.
@@ -121,13 +121,18 @@ impl Trainer {
         let loss = match batch.device() {
             Some(_) => self.step_on_device(run, feeds, rate, next)?,
             None => {
-                let loss = self.program.run(&run.parameters, feeds)?;
-                let gradient = self.program.gradient();
-                clip(&run.parameters, gradient, run.meta.settings.clip()).map_err(|why| failed(run, why))?;
-                run.optimizer
-                    .step(&mut run.parameters, gradient, rate)
-                    .map_err(|why| failed_at(position, why))?;
-                loss
+                // In one piece, so that the threads are woken once.
+                let program = &mut self.program;
+                self.pool.install(|| {
+                    let loss = program.run(&run.parameters, feeds)?;
+                    let gradient = program.gradient();
+                    clip(&run.parameters, gradient, run.meta.settings.clip())
+                        .map_err(|why| failed(run, why))?;
+                    run.optimizer
+                        .step(&mut run.parameters, gradient, rate)
+                        .map_err(|why| failed_at(position, why))?;
+                    Ok::<f64, StepError>(loss)
+                })?
             }
         };
         for Update { range, values } in self.program.updates()? {

@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use super::rewrite::{is_used, make};
+use super::rewrite::{all_or_halves, is_used, make};
 use crate::ir::{Access, AxisSet, Binary, Contract, Graph, NodeId, Op, Operand, Stage, schedule};
 
 pub(super) fn run(graph: &mut Graph) -> bool {
@@ -164,33 +164,14 @@ fn merge_shared(graph: &mut Graph) -> bool {
     // What was merged may be shared in its turn.
     loop {
         let groups = shared_groups(graph, &refused);
-        if !merge_groups(graph, &groups, &mut refused) {
+        let mut merge = |graph: &mut Graph, (_, group): &(Shared, Vec<Member>)| merge_group(graph, group);
+        if !all_or_halves(graph, &groups, &mut merge, &mut |(shared, _)| {
+            refused.insert(*shared);
+        }) {
             return changed;
         }
         changed = true;
     }
-}
-
-/// Merges all groups, then asks whether an order is left: joining may tie values of different times into a
-/// cycle. If so, each half by itself, so that the cost is a few schedules and not one for each group.
-fn merge_groups(graph: &mut Graph, groups: &[(Shared, Vec<Member>)], refused: &mut HashSet<Shared>) -> bool {
-    if groups.is_empty() {
-        return false;
-    }
-    let before = graph.clone();
-    let merged = groups.iter().filter(|(_, group)| merge_group(graph, group).is_some()).count();
-    if merged == groups.len() && schedule(graph).is_ok() {
-        return true;
-    }
-    *graph = before;
-    if let [(shared, _)] = groups {
-        refused.insert(*shared);
-        return false;
-    }
-    let (first, second) = groups.split_at(groups.len() / 2);
-    let first = merge_groups(graph, first, refused);
-    let second = merge_groups(graph, second, refused);
-    first | second
 }
 
 /// One product of a group. Its second operand is what the group shares.

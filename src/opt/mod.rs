@@ -11,6 +11,7 @@ mod draws;
 mod fold;
 mod hoist;
 mod merge;
+mod pieces;
 mod reassociate;
 mod recompute;
 mod rejoin;
@@ -70,6 +71,8 @@ const MERGE: Pass =
     Pass { name: "merge", description: "products that share an operand as one product", run: merge::run };
 const REJOIN: Pass =
     Pass { name: "rejoin", description: "joins of sums of outer products as one sum", run: rejoin::run };
+const PIECES: Pass =
+    Pass { name: "pieces", description: "sums of the parts of a join as parts of one sum", run: pieces::run };
 const SLICES: Pass =
     Pass { name: "slices", description: "slices of arithmetic as arithmetic of slices", run: slices::run };
 const HOIST: Pass =
@@ -103,6 +106,7 @@ pub const COMPILE: &[Pass] = &[
     MERGE, SIMPLIFY, COMMON, DEAD,
     REJOIN, SLICES, COMMON, DEAD,
     TABLES, COMMON, DEAD,
+    PIECES, COMMON, DEAD,
     RECOMPUTE,
 ];
 
@@ -121,6 +125,7 @@ pub const ALL: &[Pass] = &[
     REJOIN,
     SLICES,
     TABLES,
+    PIECES,
     RECOMPUTE,
 ];
 

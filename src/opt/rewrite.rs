@@ -1,6 +1,6 @@
 //! Applying a local rule until nothing changes.
 
-use crate::ir::{Graph, Node, NodeId, Op, Operand};
+use crate::ir::{Graph, Node, NodeId, Op, Operand, schedule};
 
 /// A rule looks at a node and may give another value for it.
 pub(super) type Rule = fn(&mut Graph, NodeId) -> Option<Operand>;
@@ -31,6 +31,33 @@ pub(super) fn exhaust(graph: &mut Graph, rule: Rule) -> bool {
         changed = true;
     }
     changed
+}
+
+/// Applies changes that may each tie values of different times into a cycle: all of them, and then asks whether an
+/// order is left. If not, each half by itself, so that the cost is a few schedules and not one for each change. True
+/// if one was applied; `refused` is told of those that cannot be.
+pub(super) fn all_or_halves<T>(
+    graph: &mut Graph,
+    changes: &[T],
+    apply: &mut impl FnMut(&mut Graph, &T) -> Option<()>,
+    refused: &mut impl FnMut(&T),
+) -> bool {
+    if changes.is_empty() {
+        return false;
+    }
+    let before = graph.clone();
+    if changes.iter().all(|change| apply(graph, change).is_some()) && schedule(graph).is_ok() {
+        return true;
+    }
+    *graph = before;
+    if let [change] = changes {
+        refused(change);
+        return false;
+    }
+    let (first, second) = changes.split_at(changes.len() / 2);
+    let first = all_or_halves(graph, first, apply, refused);
+    let second = all_or_halves(graph, second, apply, refused);
+    first | second
 }
 
 /// True if somebody reads the node.

@@ -14,6 +14,9 @@
 //! elements in f32, the scalars of a step in f64. It neither clips (see `clip`) nor schedules (see
 //! `schedule`): the caller passes the step's learning rate.
 
+use std::ops::Range;
+
+use rayon::iter::{IntoParallelIterator, ParallelIterator};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -236,7 +239,8 @@ impl Optimizer {
         self.algorithm.state_names().iter().copied().zip(self.state.iter().map(Vec::as_slice))
     }
 
-    /// One update of the trainable parameters, with the learning rate `rate`.
+    /// One update of the trainable parameters, with the learning rate `rate`, on the threads of the pool that it is
+    /// called from.
     ///
     /// # Errors
     /// A gradient of another length than the parameters; nothing is changed then.
@@ -253,37 +257,76 @@ impl Optimizer {
         self.steps += 1;
         let trained = parameters.specs().iter().enumerate().filter(|(_, spec)| spec.trainable);
         let ranges: Vec<_> = trained.map(|(index, _)| (index, parameters.range(index))).collect();
-        let base = rate;
-        for (index, range) in ranges {
-            let (treatment, rule) = self.treatment(index);
-            let rate = base * treatment.factor;
-            let gradient = &gradient[range.clone()];
-            let values = &mut parameters.values_mut()[range.clone()];
-            let penalised = (treatment.l1 != 0.0).then(|| with_l1(gradient, values, treatment.l1));
-            let gradient = penalised.as_deref().unwrap_or(gradient);
-            let mut state = self.state.iter_mut().map(|vector| &mut vector[range.clone()]);
-            let (first, second) = (state.next(), state.next());
-            match (rule, first, second) {
-                (Algorithm::Sgd { momentum, nesterov, weight_decay }, buffer, _) => {
-                    sgd(values, gradient, buffer, rate, (momentum, nesterov, weight_decay));
-                }
-                (Algorithm::Adam(constants), Some(m), Some(v)) => {
-                    adam(values, gradient, (m, v), constants, constants.step(rate, self.steps));
-                }
-                (Algorithm::AdamW(constants), Some(m), Some(v)) => {
-                    let kept = (1.0 - rate * constants.weight_decay) as f32;
-                    values.iter_mut().for_each(|p| *p *= kept);
-                    let undecayed = AdamConstants { weight_decay: 0.0, ..constants };
-                    adam(values, gradient, (m, v), undecayed, constants.step(rate, self.steps));
-                }
-                (Algorithm::RmsProp { alpha, eps, momentum, weight_decay }, Some(v), buffer) => {
-                    rmsprop(values, gradient, (v, buffer), rate, (alpha, eps, momentum, weight_decay));
-                }
-                // `new` and `restore` make exactly the vectors that `state_names` lists.
-                (Algorithm::Adam(_) | Algorithm::AdamW(_) | Algorithm::RmsProp { .. }, _, _) => {}
+        let treatments: Vec<_> = ranges.iter().map(|(index, _)| self.treatment(*index)).collect();
+        let mut values = parameters.values_mut();
+        let mut state: Vec<&mut [f32]> = self.state.iter_mut().map(Vec::as_mut_slice).collect();
+        let (mut pieces, mut done) = (Vec::new(), 0);
+        for ((_, range), (treatment, rule)) in ranges.into_iter().zip(treatments) {
+            for first in range.clone().step_by(PIECE) {
+                let last = range.end.min(first + PIECE);
+                let part = first - done..last - done;
+                done = last;
+                let values = cut(&mut values, &part);
+                let mut state = state.iter_mut().map(|state| cut(state, &part));
+                let state = (state.next(), state.next());
+                pieces.push(Piece { values, gradient: &gradient[first..last], state, treatment, rule });
             }
         }
+        let number = self.steps;
+        match pieces.len() {
+            1 => pieces.into_iter().for_each(|piece| piece.update(rate, number)),
+            _ => pieces.into_par_iter().for_each(|piece| piece.update(rate, number)),
+        }
         Ok(())
+    }
+}
+
+/// Parameters that one thread updates at a time.
+const PIECE: usize = 1 << 13;
+
+/// Part of a parameter, and what is remembered of it.
+struct Piece<'a> {
+    values: &'a mut [f32],
+    gradient: &'a [f32],
+    state: (Option<&'a mut [f32]>, Option<&'a mut [f32]>),
+    treatment: Treatment,
+    rule: Algorithm,
+}
+
+/// Cuts a part out of a slice, which goes on behind it.
+fn cut<'a>(rest: &mut &'a mut [f32], part: &Range<usize>) -> &'a mut [f32] {
+    let (_, behind) = std::mem::take(rest).split_at_mut(part.start);
+    let (own, behind) = behind.split_at_mut(part.len());
+    *rest = behind;
+    own
+}
+
+impl Piece<'_> {
+    /// The update of the step with this number, from 1.
+    fn update(self, rate: f64, number: u64) {
+        let Piece { values, gradient, state, treatment, rule } = self;
+        let rate = rate * treatment.factor;
+        let penalised = (treatment.l1 != 0.0).then(|| with_l1(gradient, values, treatment.l1));
+        let gradient = penalised.as_deref().unwrap_or(gradient);
+        match (rule, state) {
+            (Algorithm::Sgd { momentum, nesterov, weight_decay }, (buffer, _)) => {
+                sgd(values, gradient, buffer, rate, (momentum, nesterov, weight_decay));
+            }
+            (Algorithm::Adam(constants), (Some(m), Some(v))) => {
+                adam(values, gradient, (m, v), constants, constants.step(rate, number));
+            }
+            (Algorithm::AdamW(constants), (Some(m), Some(v))) => {
+                let kept = (1.0 - rate * constants.weight_decay) as f32;
+                values.iter_mut().for_each(|p| *p *= kept);
+                let undecayed = AdamConstants { weight_decay: 0.0, ..constants };
+                adam(values, gradient, (m, v), undecayed, constants.step(rate, number));
+            }
+            (Algorithm::RmsProp { alpha, eps, momentum, weight_decay }, (Some(v), buffer)) => {
+                rmsprop(values, gradient, (v, buffer), rate, (alpha, eps, momentum, weight_decay));
+            }
+            // `new` and `restore` make exactly the vectors that `state_names` lists.
+            (Algorithm::Adam(_) | Algorithm::AdamW(_) | Algorithm::RmsProp { .. }, _) => {}
+        }
     }
 }
 

@@ -16,7 +16,7 @@ fn with_gradient(graph: &Graph) -> Graph {
 }
 
 /// By pass: a program, and whether it is its gradient that the pass is shown.
-const PROGRAMS: [(&str, bool, &str); 14] = [
+const PROGRAMS: [(&str, bool, &str); 15] = [
     ("copies", false, "input x: [] over t  param w: []  s[t] = w  y = s  loss l = x * y"),
     ("fold", false, "input x: [] over t  param w: []  loss l = w * x^(2 - 1) * (2 * 3)"),
     ("simplify", false, "input x: [] over t  param w: []  loss l = -(-(w * x)) * 1 + 0"),
@@ -57,6 +57,11 @@ const PROGRAMS: [(&str, bool, &str); 14] = [
         "tables",
         true,
         "input k: id(4) over t  param W: [3, 2], embed: [4, 2]  loss l = sum(tanh(W @ embed[k]))",
+    ),
+    (
+        "pieces",
+        true,
+        "input x: [2] over t  state h: [2] over t  param U, W: [2, 2], b, c: [2]  h[t] = tanh(U @ h[t-1] + b) * sigmoid(W @ h[t-1] + c) + x  loss l = sum(h)",
     ),
     ("recompute", true, "input x: [3] over t  param w: [3]  loss l = sum(sin(w * x))"),
 ];

@@ -1,7 +1,8 @@
 //! Sums and maxima over rows: of a list of rows into one, or of all rows into the single row.
 //!
 //! Columns are taken in strips whose partial results stay in registers while the rows go by, in the
-//! order of the list (of the rows). No rows at all give zero.
+//! order of the list (of the rows). Of many rows some at a time go by, so that each strip finds them in the cache.
+//! No rows at all give zero.
 
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{InstBuilder, Type, Value};
@@ -13,14 +14,16 @@ use crate::plan::{Combine, Combining};
 
 /// Vectors of columns in a strip.
 const STRIP: usize = 8;
+/// Rows of which all strips are done before the next rows are.
+const BLOCK: i64 = 8;
 
 /// The rows that go into one result row.
 #[derive(Clone, Copy)]
 enum Sources {
     /// These entries of a table of row numbers.
     Listed { table: Value, begin: Value, end: Value },
-    /// All rows of a range.
-    Range { begin: Value, end: Value },
+    /// All rows of a range, which begins at `first`; what is before `begin` has been combined.
+    Range { first: Value, begin: Value, end: Value },
 }
 
 /// Emits a combination.
@@ -29,7 +32,18 @@ pub fn combine(code: &mut Code, combine: &Combine) -> Result<(), EmitError> {
     match combine.list {
         None => {
             let zero = code.int(0);
-            row(code, combine, zero, Sources::Range { begin, end })
+            let any = code.build.ins().icmp(IntCC::SignedLessThan, begin, end);
+            code.either(
+                any,
+                |code| {
+                    code.count(begin, end, BLOCK, |code, at| {
+                        let last = code.plus(at, BLOCK);
+                        let end = code.build.ins().smin(last, end);
+                        row(code, combine, zero, Sources::Range { first: begin, begin: at, end })
+                    })
+                },
+                |code| row(code, combine, zero, Sources::Range { first: begin, begin, end }),
+            )
         }
         Some(list) => {
             let (starts, rows) = (code.slots.list_starts(list), code.slots.list_rows(list));
@@ -90,13 +104,20 @@ fn columns(
         Combining::Sum => 0.0,
         Combining::Max => f64::NEG_INFINITY,
     };
-    for &variable in &partial {
-        let start = constant(code, of, start);
-        code.build.def_var(variable, start);
-    }
+    let to = code.place_address(&combine.out, target, 0)?;
+    let to = code.element(to, column, out_stride * bytes);
     let (begin, end) = match sources {
-        Sources::Listed { begin, end, .. } | Sources::Range { begin, end } => (begin, end),
+        Sources::Listed { begin, end, .. } | Sources::Range { begin, end, .. } => (begin, end),
     };
+    for (number, &variable) in partial.iter().enumerate() {
+        let mut value = constant(code, of, start);
+        if let Sources::Range { first, .. } = sources {
+            let before = code.build.ins().load(of, CHANGING, to, (number * step * bytes) as i32);
+            let fresh = code.build.ins().icmp(IntCC::Equal, begin, first);
+            value = code.build.ins().select(fresh, value, before);
+        }
+        code.build.def_var(variable, value);
+    }
     code.count(begin, end, 1, |code, index| {
         let source = match sources {
             Sources::Listed { table, .. } => code.table(table, index, false),
@@ -120,8 +141,6 @@ fn columns(
         }
         Ok(())
     })?;
-    let to = code.place_address(&combine.out, target, 0)?;
-    let to = code.element(to, column, out_stride * bytes);
     let any = code.build.ins().icmp(IntCC::SignedLessThan, begin, end);
     for (number, &variable) in partial.iter().enumerate() {
         let value = code.build.use_var(variable);
