@@ -506,7 +506,10 @@ impl<'a> Checker<'a> {
         if name.text == "batch" && found.is_none() {
             return Some(BATCH);
         }
-        if found.is_none() {
+        let is_derived = matches!(name.text.rsplit('.').next(), Some("child" | "leaf"));
+        if found.is_none() && is_derived && self.graph.axes.len() == AxisSet::LIMIT {
+            self.report(frame, Diagnostic::error("too-large", name.span, "more than 63 axes"));
+        } else if found.is_none() {
             let known: Vec<String> = self.frames[frame].axes.keys().cloned().collect();
             let mut diagnostic =
                 Diagnostic::error("unknown-axis", name.span, format!("`{}` is not an axis here", name.text));

@@ -144,6 +144,43 @@ enum What {
         #[arg(long, value_name = "N", default_value = "6", value_parser = super::count)]
         words: usize,
     },
+    /// Copying bits: vectors of them, and the same from memory
+    #[command(after_help = "Example:\n  rnnc data bits --count 2000 --longest 8 -o bits\n\n\
+        `x` is [6] over t: vectors of five bits, a mark in the sixth place, and blanks; `y` are blanks, and the vectors\n\
+        where `x` has blanks (examples/ntm.rnn).")]
+    Bits {
+        #[command(flatten)]
+        made: Made,
+        /// Vectors of the longest
+        #[arg(long, value_name = "N", default_value = "8", value_parser = super::count)]
+        longest: usize,
+    },
+    /// The parity of vectors that are seen at once
+    #[command(after_help = "Example:\n  rnnc data vectors --count 5000 --size 8 -o vectors\n\n\
+        `x` are four vectors of 1, -1 and 0, `odd` is 1 where the number of ones is odd (examples/ponder.rnn).")]
+    Vectors {
+        #[command(flatten)]
+        made: Made,
+        /// Numbers of a vector
+        #[arg(long, value_name = "N", default_value = "8", value_parser = super::count)]
+        size: usize,
+    },
+    /// Gestures: how a pen moves, and what it draws
+    #[command(after_help = "Example:\n  rnnc data gestures --count 4000 -o gestures\n\n\
+        `x` is [2] over t: how far the pen moves right and up at each moment; `label` is one of eight names\n\
+        (examples/batchnorm.rnn).")]
+    Gestures {
+        #[command(flatten)]
+        made: Made,
+    },
+    /// Pictures of shapes, and what is said of them
+    #[command(after_help = "Example:\n  rnnc data pictures --count 10000 -o pictures\n\n\
+        `image` is [64], eight rows; `words` are a sentence such as `a bright bar above a faint cross`\n\
+        (examples/caption.rnn); `label` is the bright shape (examples/classify.rnn).")]
+    Pictures {
+        #[command(flatten)]
+        made: Made,
+    },
     /// Arithmetic expressions as trees, every node labelled by its value modulo 10
     Trees(Trees),
 }
@@ -181,6 +218,10 @@ impl Data {
             What::Dates { made } => made.run(Task::Dates),
             What::Sorting { made, longest } => made.run(Task::Sorting { longest }),
             What::Initials { made, words } => made.run(Task::Initials { words }),
+            What::Bits { made, longest } => made.run(Task::Bits { longest }),
+            What::Vectors { made, size } => made.run(Task::Vectors { size }),
+            What::Gestures { made } => made.run(Task::Gestures),
+            What::Pictures { made } => made.run(Task::Pictures),
             What::Trees(trees) => trees.run(),
         }
     }

@@ -7,6 +7,7 @@ use clap::{Args, ValueEnum};
 use super::failure::Failure;
 use super::hardware::Hardware;
 use super::output::print;
+use super::sources;
 use crate::driver::answer::{self, answer, exactness};
 use crate::driver::corpus::Source;
 use crate::driver::generate::{self, generate};
@@ -37,7 +38,7 @@ struct SearchFlags {
     /// So many for each example: the best of a beam, else draws
     #[arg(long, value_name = "N", default_value_t = 1)]
     count: usize,
-    /// 1: as the model says; lower: surer
+    /// 1: as the model says; lower: surer; 0: always the likeliest, as --greedy
     #[arg(long, value_name = "X", allow_negative_numbers = true)]
     temperature: Option<f64>,
     /// Draw among this many of the likeliest
@@ -57,23 +58,13 @@ struct SearchFlags {
 impl SearchFlags {
     /// The search; `draws` says whether it draws if nothing else is said.
     fn search(&self, draws: bool) -> Result<Search, Failure> {
-        let flags = [
-            ("temperature", self.temperature.is_some()),
-            ("top-k", self.top_k.is_some()),
-            ("top-p", self.top_p.is_some()),
-        ];
-        let chance = flags.iter().find(|(_, is)| *is);
-        if let (Some(_), Some((flag, _))) = (self.beam, chance) {
-            let text =
-                format!("a beam takes the likeliest and draws nothing: leave out `--{flag}`, or `--beam`");
-            return Err(Failure::Usage(text));
-        }
+        let chance = self.temperature.is_some() || self.top_k.is_some() || self.top_p.is_some();
         let temperature = self.temperature.unwrap_or(1.0);
         // A temperature of 0 is what lower and lower ones come to.
-        let greedy = self.greedy || temperature == 0.0 || self.beam.is_some() || (!draws && chance.is_none());
-        let choice = match greedy {
-            true => Choice::Likeliest,
-            false => Choice::Chance(Chance { temperature, top_k: self.top_k, top_p: self.top_p }),
+        let draws = !self.greedy && temperature != 0.0 && (chance || draws && self.beam.is_none());
+        let choice = match draws {
+            false => Choice::Likeliest,
+            true => Choice::Chance(Chance { temperature, top_k: self.top_k, top_p: self.top_p }),
         };
         let length_penalty = self.length_penalty.unwrap_or(LENGTH_PENALTY);
         let beam = self.beam.map(|width| Beam { width, length_penalty });
@@ -176,7 +167,7 @@ pub(super) struct Predict {
 
 impl Predict {
     pub fn run(self) -> Result<(), Failure> {
-        let Some(input) = self.input.source() else {
+        let Some(input) = self.input.source()? else {
             let text = "there are no examples: give --input, or --lines for each input";
             return Err(Failure::Usage(text.to_string()));
         };
@@ -193,6 +184,9 @@ impl Predict {
             threads: self.hardware.threads(),
             input,
         };
+        if let Some(path) = &self.output {
+            files::check_replaceable(path).map_err(Failure::of)?;
+        }
         let machine = self.hardware.open()?;
         let mut result = Ok(());
         let Some(path) = self.output else {
@@ -228,16 +222,16 @@ struct InputFlags {
     #[arg(long, value_name = "FILE", conflicts_with = "lines")]
     input: Option<PathBuf>,
     /// A file with a line for each example (may be repeated, one for each input)
-    #[arg(long, value_name = "INPUT=FILE", value_parser = super::sources::file)]
+    #[arg(long, value_name = "INPUT=FILE", value_parser = sources::file)]
     lines: Vec<(String, PathBuf)>,
 }
 
 impl InputFlags {
-    fn source(self) -> Option<Source> {
-        let Some(path) = self.input else {
-            return (!self.lines.is_empty()).then_some(Source::Lines(self.lines));
-        };
-        Some(Source::of_path(path, Source::Trees))
+    fn source(self) -> Result<Option<Source>, Failure> {
+        match self.input {
+            Some(path) => Ok(Some(Source::of_path(path, Source::Trees))),
+            None => sources::lines("--lines", self.lines),
+        }
     }
 }
 
@@ -267,7 +261,7 @@ impl Generate {
             search,
             prompt: self.prompt,
             end: self.search.end,
-            input: self.input.source(),
+            input: self.input.source()?,
             threads: self.hardware.threads(),
         };
         let mut result = Ok(());

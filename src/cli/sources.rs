@@ -66,13 +66,7 @@ impl RecordFlags {
 
     fn all(self) -> Result<Vec<Source>, Failure> {
         let mut all = Vec::new();
-        if !self.lines.is_empty() {
-            let twice = |at: &usize| self.lines[..*at].iter().any(|(name, _)| *name == self.lines[*at].0);
-            if let Some(at) = (1..self.lines.len()).find(twice) {
-                return Err(Failure::Usage(format!("--lines names `{}` twice", self.lines[at].0)));
-            }
-            all.push(Source::Lines(self.lines));
-        }
+        all.extend(lines("--lines", self.lines)?);
         match (self.data, self.format) {
             (None, None) => {}
             (None, Some(_)) => return Err(Failure::Usage("--format is of the file in --data".to_string())),
@@ -93,6 +87,24 @@ impl RecordFlags {
             }
         }
         Ok(all)
+    }
+}
+
+/// Files whose lines belong together, if a flag names any.
+pub(super) fn lines(flag: &str, files: Vec<(String, PathBuf)>) -> Result<Option<Source>, Failure> {
+    let files = each_once(flag, files)?;
+    Ok((!files.is_empty()).then_some(Source::Lines(files)))
+}
+
+/// Files of which a flag names one for each input or parameter.
+pub(super) fn each_once(
+    flag: &str,
+    files: Vec<(String, PathBuf)>,
+) -> Result<Vec<(String, PathBuf)>, Failure> {
+    let twice = |at: &usize| files[..*at].iter().any(|(name, _)| *name == files[*at].0);
+    match (1..files.len()).find(twice) {
+        Some(at) => Err(Failure::Usage(format!("{flag} names `{}` twice", files[at].0))),
+        None => Ok(files),
     }
 }
 

@@ -10,7 +10,7 @@ use clap::Args;
 use super::failure::Failure;
 use super::hardware::Hardware;
 use super::output::print;
-use super::sources::{ReadingFlags, Sources};
+use super::sources::{ReadingFlags, Sources, each_once, file};
 use crate::driver::timings::Timings;
 use crate::driver::train::{Ending, Job, Outcome, train};
 use crate::runtime::curve::{Series, curve};
@@ -49,7 +49,7 @@ pub(super) struct Train {
     #[command(flatten)]
     reading: ReadingFlags,
     /// Begin with a matrix from a file: words and vectors as text, .npz or .safetensors (may be repeated)
-    #[arg(long, value_name = "PARAM=FILE", value_parser = super::sources::file)]
+    #[arg(long, value_name = "PARAM=FILE", value_parser = file)]
     load: Vec<(String, PathBuf)>,
     /// Words that occur fewer times are the unknown word
     #[arg(long, value_name = "N", value_parser = super::count)]
@@ -58,7 +58,7 @@ pub(super) struct Train {
     #[arg(long, value_name = "FILE", conflicts_with = "holdout")]
     valid: Option<PathBuf>,
     /// The same where the data is --lines (may be repeated, one for each input)
-    #[arg(long, value_name = "INPUT=FILE", conflicts_with = "holdout", value_parser = super::sources::file)]
+    #[arg(long, value_name = "INPUT=FILE", conflicts_with = "holdout", value_parser = file)]
     valid_lines: Vec<(String, PathBuf)>,
     /// Measure by this part of the data, its end, and do not train on it [default: 0.1]
     #[arg(long, value_name = "FRACTION", value_parser = fraction)]
@@ -122,10 +122,10 @@ impl Train {
             set: self.set,
             source,
             valid: self.valid,
-            valid_lines: self.valid_lines,
+            valid_lines: each_once("--valid-lines", self.valid_lines)?,
             holdout: self.holdout,
             reading: self.reading.changes(),
-            load: self.load,
+            load: each_once("--load", self.load)?,
             min_count: self.min_count,
             epochs: self.epochs,
             batch: self.batch,

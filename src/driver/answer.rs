@@ -226,7 +226,7 @@ pub fn answer(
             let mut data = own.answered(&request.input)?;
             search.length = Some(ahead);
             for name in &open {
-                known.begin.insert(name.clone(), history(&data, name));
+                known.begin.insert(name.clone(), history(&data, name, known.ends.get(name).copied()));
             }
             forget(&mut data, &own.predictor);
             data
@@ -269,13 +269,16 @@ fn forget(data: &mut Dataset, predictor: &Predictor) {
     data.lengths.retain(|axis, _| !axes.contains(axis));
 }
 
-/// What there is of an input in each example.
-fn history(data: &Dataset, name: &str) -> Vec<Values> {
+/// What there is of an input in each example, up to the id that ends it.
+fn history(data: &Dataset, name: &str, end: Option<u32>) -> Vec<Values> {
     let Some(input) = data.inputs.iter().find(|input| input.name == name) else { return Vec::new() };
     let of = |example: usize| {
         let rows = data.rows(input, example);
         match &input.values {
-            data::Values::Ids(ids) => Values::Ids(rows.into_iter().map(|row| ids[row]).collect()),
+            data::Values::Ids(ids) => {
+                let ids = rows.into_iter().map(|row| ids[row]);
+                Values::Ids(ids.take_while(|id| Some(*id) != end).collect())
+            }
             data::Values::Real(values) => {
                 let row = |row: usize| &values[row * input.width..(row + 1) * input.width];
                 Values::Real(rows.into_iter().flat_map(row).map(|&value| value as f32).collect())
@@ -399,20 +402,16 @@ pub fn exactness(
     }
     let mut data = right.clone();
     forget(&mut data, &own.predictor);
-    let answers: Vec<Vec<Values>> = drawn.iter().map(|drawn| history(&right, &drawn.name)).collect();
+    let of = |drawn: &Drawn| history(&right, &drawn.name, known.ends.get(&drawn.name).copied());
+    let answers: Vec<Vec<Values>> = drawn.iter().map(of).collect();
     let mut sums = vec![(0usize, 0usize, 0usize); drawn.len()];
     let take = |all: Vec<Prediction>| {
         for prediction in all.iter().filter(|prediction| prediction.number == 0) {
-            for (at, drawn) in drawn.iter().enumerate() {
-                let mut wanted = answers[at][prediction.example].ids();
-                let end = known.ends.get(&drawn.name);
-                if let Some(place) = wanted.iter().position(|id| Some(id) == end) {
-                    wanted = &wanted[..place];
-                }
-                let found = prediction.samples[at].values.ids();
-                let (wanted, found) = (wanted.to_vec(), found.to_vec());
+            for ((answers, sample), sums) in answers.iter().zip(&prediction.samples).zip(&mut sums) {
+                let (wanted, found) =
+                    (answers[prediction.example].ids().to_vec(), sample.values.ids().to_vec());
                 let edits = strsim::generic_levenshtein::<Vec<u32>, Vec<u32>, &u32, &u32>(&wanted, &found);
-                let (exact, all, tokens) = &mut sums[at];
+                let (exact, all, tokens) = sums;
                 *exact += usize::from(edits == 0);
                 *all += edits;
                 *tokens += wanted.len();

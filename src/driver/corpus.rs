@@ -24,7 +24,7 @@ use crate::runtime::files::{self, FileError};
 use crate::runtime::lexicon::Fields;
 use crate::runtime::reading::Reading;
 use crate::runtime::records::Format;
-use crate::runtime::text::{TextError, Vocabulary, hold_out, read_text};
+use crate::runtime::text::{TextError, Vocabulary, hold_out, read_text, training_length};
 use crate::runtime::words::Vocabularies;
 
 /// Where data comes from.
@@ -290,8 +290,7 @@ fn trees(path: &Path, graph: &Graph, known: Known) -> Result<Dataset, CorpusErro
 /// # Errors
 /// If a part would be empty.
 pub fn cut(path: &Path, examples: usize, fraction: f64) -> Result<usize, CorpusError> {
-    // As a text is cut: the sliver keeps `0.1` of 10 from being cut at 8 by rounding.
-    let cut = ((examples as f64 * (1.0 - fraction) + 1e-6).floor() as usize).min(examples);
+    let cut = training_length(examples, fraction);
     let empty = |part| CorpusError::EmptyPart { path: path.to_path_buf(), fraction, examples, part };
     match cut {
         0 => Err(empty("the training part")),

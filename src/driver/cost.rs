@@ -14,7 +14,7 @@ use super::emit::{EmitError, plan_of, trained};
 use super::example::complete;
 use crate::ir::{Along, AxisId, AxisKind, AxisSet, Graph, NodeId, Op, OriginKind, Stage, outline, schedule};
 use crate::plan::places::{Access, places};
-use crate::plan::{Kernel, Plan, Precision, Region, Residency, Role, Row, Work, label};
+use crate::plan::{Kernel, Plan, Precision, Residency, Role, Row, Work, label};
 use crate::runtime::layout::{Layout, LayoutError, Lengths};
 
 /// An equation's cost for a whole batch.
@@ -233,12 +233,9 @@ impl Counts<'_> {
 fn apart(plan: &Plan) -> Vec<(String, String, String)> {
     let mut found = Vec::new();
     for region in &plan.regions {
-        let kernels = match region {
-            Region::Flat(kernels) | Region::Loop { kernels, .. } => kernels,
-        };
         // Packing weights is done ahead of all rows: what stands on both sides of it are neighbours.
         let work: Vec<&Kernel> =
-            kernels.iter().filter(|kernel| !matches!(kernel.work, Work::Pack(_))).collect();
+            region.kernels().iter().filter(|kernel| !matches!(kernel.work, Work::Pack(_))).collect();
         for pair in work.windows(2) {
             found.push((name(plan, pair[0]), name(plan, pair[1]), reason(plan, pair[0], pair[1])));
         }

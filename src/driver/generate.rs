@@ -110,8 +110,9 @@ pub fn generate(
     };
     let mut known = own.known(request.end.as_deref())?;
     let writer = Writer { path, tokens: Tokens::of(&own.run.meta), written: &written };
-    let begin = Values::Ids(writer.prompt(&request.prompt)?);
-    known.begin = BTreeMap::from([(written.name.clone(), vec![begin; data.examples])]);
+    let prompt = writer.prompt(&request.prompt)?;
+    let begin = vec![Values::Ids(prompt.clone()); data.examples];
+    known.begin = BTreeMap::from([(written.name.clone(), begin)]);
     let predictor = &mut own.predictor;
     let place = predictor.drawn().iter().position(|drawn| drawn.name == written.name).unwrap_or(0);
     let examples: Vec<usize> = (0..data.examples).collect();
@@ -125,9 +126,9 @@ pub fn generate(
                 Values::Real(_) => None,
             });
             let ids = ids.map_or(&[][..], |ids| &ids[..]);
-            let new = &ids[ids.len().saturating_sub(own.steps - shown)..];
+            let (before, new) = ids.split_at(ids.len().saturating_sub(own.steps - shown));
             shown = own.steps;
-            go_on = go_on && write(&writer.piece(new));
+            go_on = go_on && write(&writer.piece(before, new));
             go_on
         };
         predictor
@@ -141,7 +142,7 @@ pub fn generate(
     let mut go_on = true;
     let take = |all: Vec<Prediction>| {
         for own in all {
-            let text = request.prompt.clone() + &writer.piece(own.samples[place].values.ids());
+            let text = request.prompt.clone() + &writer.piece(&prompt, own.samples[place].values.ids());
             let text = if single { text } else { text.replace('\\', "\\\\").replace('\n', "\\n") };
             go_on = go_on && write(&(text + "\n"));
         }
@@ -166,10 +167,13 @@ struct Writer<'r> {
 }
 
 impl Writer<'_> {
-    /// A piece of text.
-    fn piece(&self, ids: &[u32]) -> String {
-        let numbers = || ids.iter().map(|id| format!(" {id}")).collect();
-        self.tokens.text(&self.written.name, ids).unwrap_or_else(numbers)
+    /// The text of ids that stand behind others, with what is between the two.
+    fn piece(&self, before: &[u32], ids: &[u32]) -> String {
+        let numbers = |ids: &[u32]| ids.iter().map(|id| format!(" {id}")).collect();
+        let text = |ids: &[u32]| self.tokens.text(&self.written.name, ids).unwrap_or_else(|| numbers(ids));
+        let Some(&last) = before.last() else { return text(ids) };
+        let whole = text(&[&[last], ids].concat());
+        whole.strip_prefix(&text(&[last])).map_or_else(|| text(ids), str::to_string)
     }
 
     /// The prompt as ids.

@@ -362,9 +362,17 @@ mod tests {
     }
 
     #[test]
-    fn a_hidden_dependency_does_not_agree() {
+    fn what_is_stopped_stands_still() {
         let report = check(
-            "model M(H = 3) {\n  input x: [H] over t\n  param w: [H]\n  loss l = sum(stop(w) * w * x)\n}\n",
+            "model M(H = 3) {\n  input x: [H] over t\n  state h: [H] over t\n  param w, v: [H]\n  h[t] = tanh(w * x + v * stop(w * h[t-1]))\n  loss l = sum(stop(w) * w * h)\n}\n",
+        );
+        assert!(report.agrees(), "{report:?}");
+    }
+
+    #[test]
+    fn what_differences_do_not_follow_does_not_agree() {
+        let report = check(
+            "model M(H = 3) {\n  input x: [H] over t\n  param w: [H]\n  loss l = sum(sin(20000 * w) * x)\n}\n",
         );
         assert!(!report.agrees(), "{report:?}");
     }

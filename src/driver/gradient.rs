@@ -24,8 +24,8 @@ pub(super) struct GradientProgram {
     /// Parameters in the program's order.
     ranges: Vec<Range<usize>>,
     losses: Vec<String>,
-    /// Outputs that parameters become after a step, and where these lie among all.
-    updates: Vec<(String, Range<usize>)>,
+    /// Outputs that parameters become after a step, and which these are.
+    updates: Vec<(String, usize)>,
     /// Outputs and where they go in the flat gradient.
     places: Vec<(String, Range<usize>)>,
     /// Laid out as the parameters are.
@@ -34,8 +34,8 @@ pub(super) struct GradientProgram {
 
 /// What a parameter becomes that is not learned.
 pub(super) struct Update {
-    /// Its place among all.
-    pub range: Range<usize>,
+    /// Which of all parameters it is.
+    pub index: usize,
     /// Its values.
     pub values: Vec<f32>,
 }
@@ -60,11 +60,10 @@ impl GradientProgram {
                 Some((format!("gradient:{}", output.name), range))
             })
             .collect();
-        let updates = graph.outputs_of(OutputKind::Update).filter_map(|output| {
-            let range = parameters.range(parameters.index(&output.name)?);
-            Some((format!("update:{}", output.name), range))
-        });
-        let updates: Vec<(String, Range<usize>)> = updates.collect();
+        let updates = graph
+            .outputs_of(OutputKind::Update)
+            .filter_map(|output| Some((format!("update:{}", output.name), parameters.index(&output.name)?)));
+        let updates: Vec<(String, usize)> = updates.collect();
         let added = places.iter().map(|(name, _)| name.clone()).collect();
         let batch = pipeline.batch_adding::<f32>(graph, &kinds, &name, pool, Some(added))?;
         let losses = graph.outputs_of(OutputKind::Loss).map(|output| format!("loss:{}", output.name));
@@ -98,8 +97,8 @@ impl GradientProgram {
     /// # Errors
     /// The device fails.
     pub fn updates(&self) -> Result<Vec<Update>, BatchError> {
-        let value = |(output, range): &(String, Range<usize>)| {
-            Ok(Update { range: range.clone(), values: self.batch.values(output)? })
+        let value = |(output, index): &(String, usize)| {
+            Ok(Update { index: *index, values: self.batch.values(output)? })
         };
         self.updates.iter().map(value).collect()
     }

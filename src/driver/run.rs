@@ -19,7 +19,7 @@
 //! trees, as `arrays` reads them. Trees in a text and records are read with the vocabularies of a run.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use thiserror::Error;
@@ -36,6 +36,7 @@ use crate::grad::{GradError, grad};
 use crate::ir::{AxisKind, Op, OutputKind};
 use crate::plan::{Element, Precision, Role};
 use crate::runtime::checkpoint::{CheckpointError, Run, RunMeta};
+use crate::runtime::files;
 use crate::runtime::npz::{NpzError, Values, write};
 use crate::runtime::parameters::ParameterSpec;
 use crate::runtime::program::Real;
@@ -105,6 +106,9 @@ enum Data {
 /// # Errors
 /// Weights or data do not fit the model, or a result cannot be written.
 pub fn run<R: Real>(model: &Model, request: &Request) -> Result<(), RunError> {
+    for path in [Some(&request.output), request.gradients.as_ref()].into_iter().flatten() {
+        files::check_replaceable(path).map_err(NpzError::from)?;
+    }
     let (model, meta) = bound(model, request)?;
     let mut graph = model.check(Mode::Evaluate)?.graph;
     let specs = parameter_specs(&graph);
@@ -126,9 +130,10 @@ pub fn run<R: Real>(model: &Model, request: &Request) -> Result<(), RunError> {
     batch.lay_out(&examples.lengths_for(batch.plan()))?;
     batch.set_random(0, 0)?;
     if graph.ids().into_iter().any(|node| matches!(graph.op(node), Op::Setting(_)))
-        && let Ok(run) = Run::load(&request.weights)
+        && let Some(RunMeta { position, .. }) =
+            meta.map_or_else(|| meta_of(&request.weights), |meta| Ok(Some(meta)))?
     {
-        batch.set_progress(run.meta.position.epoch as f64, run.meta.position.step)?;
+        batch.set_progress(position.epoch as f64, position.step)?;
     }
     batch.run(&examples.feeds(), &values)?;
 
@@ -188,17 +193,22 @@ fn bound(model: &Model, request: &Request) -> Result<(Model, Option<RunMeta>), R
         Source::Trees(_) => |meta| meta.words.is_some(),
         Source::Table(..) | Source::Lines(_) => |meta| meta.fields.is_some(),
     };
-    let meta = match Run::load(&request.weights) {
-        Ok(run) if needs(&run.meta) => run.meta,
-        Ok(_) | Err(CheckpointError::NotARun { .. }) => return Err(missing().into()),
-        Err(error) => return Err(error.into()),
-    };
+    let meta = meta_of(&request.weights)?.filter(needs).ok_or_else(missing)?;
     for (name, size) in &meta.dims {
         if !model.set.iter().any(|(own, _)| own == name) {
             model.set.push((name.clone(), *size));
         }
     }
     Ok((model, Some(meta)))
+}
+
+/// What a run says of itself; nothing of a file that only has weights.
+fn meta_of(path: &Path) -> Result<Option<RunMeta>, CheckpointError> {
+    match Run::load(path) {
+        Ok(run) => Ok(Some(run.meta)),
+        Err(CheckpointError::NotARun { .. }) => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 /// All parameters, in one array of the program's type.
@@ -248,7 +258,7 @@ fn array<R: Real>(batch: &Batch<R>, output: &str, name: &str) -> Result<Array, R
     Ok(Array { name: name.to_string(), shape, data })
 }
 
-fn save(path: &std::path::Path, arrays: &[Array]) -> Result<(), NpzError> {
+fn save(path: &Path, arrays: &[Array]) -> Result<(), NpzError> {
     let mut entries: Vec<(&str, &[usize], Values)> = Vec::new();
     for array in arrays {
         let values = match &array.data {

@@ -135,12 +135,13 @@ impl Trainer {
                 })?
             }
         };
-        for Update { range, values } in self.program.updates()? {
+        for Update { index, values } in self.program.updates()? {
             // What is not a number would stay so for good.
             if values.iter().all(|value| value.is_finite()) {
                 if let (Some(updates), Some(instance)) = (&self.updates, self.program.batch().device()) {
-                    updates.set(instance, &run.parameters, &range, &values).map_err(BatchError::from)?;
+                    updates.set(instance, &run.parameters, index, &values).map_err(BatchError::from)?;
                 }
+                let range = run.parameters.range(index);
                 run.parameters.values_mut()[range].copy_from_slice(&values);
             }
         }

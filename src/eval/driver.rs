@@ -9,7 +9,7 @@ use super::EvalError;
 use super::apply::{Context, apply};
 use super::feeds::{Feeds, Lengths, check};
 use super::storage::{Place, Values};
-use crate::ir::{AxisKind, BATCH, Graph, NodeId, Operand, Stage, schedule, verify};
+use crate::ir::{AxisKind, BATCH, Graph, NodeId, Op, Operand, Stage, schedule, verify};
 
 /// The values of all nodes of `graph`, given `feeds`.
 ///
@@ -66,11 +66,42 @@ impl<'a> Program<'a> {
         let lengths = Lengths::new(self.graph, feeds)?;
         check(self.graph, feeds, &lengths)?;
         let mut values = Values::new(self.graph, lengths);
-        self.walk(&mut values, |values| values, &mut |values, node, place| {
+        self.run_over(&mut values, feeds)?;
+        Ok(values)
+    }
+
+    /// The part of it that computes what depends on a parameter, to be run over the values of a whole run. What is
+    /// behind a `stop` does not depend on it: to derivatives it stands still.
+    #[must_use]
+    pub(super) fn behind(&self, parameter: &str) -> Program<'a> {
+        let mut found = vec![false; self.graph.bound()];
+        let is = |node: &NodeId| matches!(self.graph.op(*node), Op::Param(name) if name == parameter);
+        let mut stack: Vec<NodeId> = self.graph.ids().into_iter().filter(is).collect();
+        while let Some(node) = stack.pop() {
+            if !std::mem::replace(&mut found[node.index()], true) {
+                let readers = self.graph.users(node).into_iter().map(|(reader, _, _)| reader);
+                stack.extend(readers.filter(|&reader| !matches!(self.graph.op(reader), Op::Stop)));
+            }
+        }
+        let stages = self.stages.iter().filter_map(|stage| match stage {
+            Stage::Flat(node) => found[node.index()].then_some(Stage::Flat(*node)),
+            Stage::Loop { axis, backward, nodes } => {
+                let nodes: Vec<NodeId> = nodes.iter().copied().filter(|node| found[node.index()]).collect();
+                (!nodes.is_empty()).then_some(Stage::Loop { axis: *axis, backward: *backward, nodes })
+            }
+        });
+        Program { stages: stages.collect(), operands: self.operands.clone(), ..*self }
+    }
+
+    /// Computes its nodes anew, over values of the whole program for feeds of the same lengths.
+    ///
+    /// # Errors
+    /// As [`Program::run`].
+    pub(super) fn run_over(&self, values: &mut Values, feeds: &Feeds) -> Result<(), EvalError> {
+        self.walk(values, |values| values, &mut |values, node, place| {
             self.compute(node, place, feeds, values)?;
             Ok(false)
-        })?;
-        Ok(values)
+        })
     }
 
     /// Visits every node at every position in the order in which they are computed, until a visit is true.

@@ -40,7 +40,7 @@ pub fn carry(graph: &Graph, axis: AxisId) -> Result<Graph, Uncut> {
 ///
 /// # Errors
 /// As [`carry`].
-pub fn carry_wide(graph: &Graph, axis: AxisId) -> Result<Graph, Uncut> {
+pub(super) fn carry_wide(graph: &Graph, axis: AxisId) -> Result<Graph, Uncut> {
     chunk(graph, axis, true)
 }
 

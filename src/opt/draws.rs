@@ -202,7 +202,7 @@ pub fn stepwise(open: &Graph, names: &[&str], axis: AxisId, known: bool) -> Resu
 }
 
 /// Whether a state is no more than what was drawn before; `NAME.carry` is that of one step, `NAME.carry2` of two.
-pub fn is_drawn_state(state: &str, names: &[&str]) -> bool {
+fn is_drawn_state(state: &str, names: &[&str]) -> bool {
     names.iter().any(|name| drawn_before(state, name).is_some())
 }
 

@@ -24,10 +24,9 @@ mod tables;
 
 use crate::ir::Graph;
 
-pub use carry::{Uncut, carry, carry_wide};
+pub use carry::{Uncut, carry};
 pub use draws::{
-    Draws, Stepwise, Unstepped, axis_of_steps, distribution, drawn_before, is_drawn_state, opened, order,
-    stepwise,
+    Draws, Stepwise, Unstepped, axis_of_steps, distribution, drawn_before, opened, order, stepwise,
 };
 
 /// A transformation that keeps the meaning of a graph.

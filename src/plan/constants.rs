@@ -23,13 +23,13 @@ pub fn hold_constants(plan: &mut Plan) {
     loop {
         let mut changing: HashSet<BufferId> = HashSet::new();
         for (region, marks) in plan.regions.iter().zip(&constant) {
-            for (kernel, _) in kernels_of(region).iter().zip(marks).filter(|(_, mark)| !**mark) {
+            for (kernel, _) in region.kernels().iter().zip(marks).filter(|(_, mark)| !**mark) {
                 changing.extend(touched(&kernel.work, Access::Write));
             }
         }
         let mut again = false;
         for (region, marks) in plan.regions.iter().zip(&mut constant) {
-            for (kernel, mark) in kernels_of(region).iter().zip(marks).filter(|(_, mark)| **mark) {
+            for (kernel, mark) in region.kernels().iter().zip(marks).filter(|(_, mark)| **mark) {
                 let all = [Access::Read, Access::Write].map(|access| touched(&kernel.work, access));
                 if all.iter().flatten().any(|buffer| changing.contains(buffer)) {
                     *mark = false;
@@ -44,8 +44,7 @@ pub fn hold_constants(plan: &mut Plan) {
     let last = plan.regions.len().saturating_sub(1);
     let mut kept = HashSet::new();
     for (region, marks) in plan.regions.iter_mut().zip(constant) {
-        let (Region::Flat(kernels) | Region::Loop { kernels, .. }) = region;
-        for (kernel, mark) in kernels.iter_mut().zip(marks) {
+        for (kernel, mark) in region.kernels_mut().iter_mut().zip(marks) {
             kernel.constant = mark;
             if mark {
                 kept.extend(touched(&kernel.work, Access::Write));
@@ -68,12 +67,6 @@ fn is_candidate(plan: &Plan, work: &Work) -> bool {
     let own = |buffer: &BufferId| plan.buffers[*buffer].role == Role::Temporary;
     let given = |buffer: &BufferId| own(buffer) || matches!(plan.buffers[*buffer].role, Role::Parameter(_));
     single && touched(work, Access::Read).iter().all(given) && touched(work, Access::Write).iter().all(own)
-}
-
-fn kernels_of(region: &Region) -> &[Kernel] {
-    match region {
-        Region::Flat(kernels) | Region::Loop { kernels, .. } => kernels,
-    }
 }
 
 /// The buffers that a kernel reads or writes.

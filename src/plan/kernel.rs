@@ -269,6 +269,22 @@ pub enum Region {
     },
 }
 
+impl Region {
+    /// Its kernels, in order.
+    pub fn kernels(&self) -> &[Kernel] {
+        match self {
+            Region::Flat(kernels) | Region::Loop { kernels, .. } => kernels,
+        }
+    }
+
+    /// Its kernels, to be changed.
+    pub fn kernels_mut(&mut self) -> &mut Vec<Kernel> {
+        match self {
+            Region::Flat(kernels) | Region::Loop { kernels, .. } => kernels,
+        }
+    }
+}
+
 /// A kernel and the equations it computes, for listings and sources.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Kernel {

@@ -187,9 +187,7 @@ pub fn zeros_needed(plan: &Plan) -> usize {
 
 /// Every kernel of a plan, in order.
 pub fn kernels(plan: &Plan) -> impl Iterator<Item = &Kernel> {
-    plan.regions.iter().flat_map(|region| match region {
-        Region::Flat(kernels) | Region::Loop { kernels, .. } => kernels,
-    })
+    plan.regions.iter().flat_map(Region::kernels)
 }
 
 /// The space whose rows a kernel runs over, and whether it has nothing to do without rows.

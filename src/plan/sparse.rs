@@ -11,8 +11,7 @@ use super::places::{Access, kernels, places, references};
 pub fn keep_sparse(plan: &mut Plan) {
     let found: Vec<Sparse> = kernels(plan).filter_map(|kernel| sparse(plan, &kernel.work)).collect();
     for region in &mut plan.regions {
-        let (Region::Flat(kernels) | Region::Loop { kernels, .. }) = region;
-        for kernel in kernels {
+        for kernel in region.kernels_mut() {
             if let Work::Scatter(scatter) = &mut kernel.work {
                 scatter.accumulate |= found.iter().any(|sparse| sparse.out == scatter.out.at.buffer);
             }

@@ -4,9 +4,9 @@
 //! A name defined again replaces the old definition where it stood. Nothing is checked here but that the text
 //! parses.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use crate::base::Diagnostic;
+use crate::base::{Diagnostic, Span};
 pub(super) use crate::check::nearest;
 use crate::syntax::{ast, parse};
 
@@ -21,6 +21,8 @@ pub(super) struct Item {
     pub text: String,
     /// The file it is from.
     pub file: Option<PathBuf>,
+    /// Where its text begins there: the byte and the line, from 0.
+    pub start: (usize, usize),
 }
 
 /// The sorts of definitions.
@@ -94,6 +96,40 @@ impl Definitions {
         }
     }
 
+    /// The file and the line, from 1, of a byte of the whole program; what was typed has lines of the session.
+    pub fn place_of(&self, byte: usize) -> (String, usize) {
+        let lines = |text: &str, end: usize| text.get(..end).unwrap_or("").matches('\n').count();
+        match self.item_at(byte) {
+            Some((Item { file: Some(file), text, start: (_, first), .. }, inside)) => {
+                (file.display().to_string(), first + lines(text, inside) + 1)
+            }
+            _ => (self.place(), lines(&self.source(), byte) + 1),
+        }
+    }
+
+    /// A mistake in the whole program as one in a file as it was read, if its place is there.
+    pub fn in_file(&self, file: &Path, mut found: Diagnostic) -> Option<Diagnostic> {
+        let there = |span: Span| -> Option<Span> {
+            let (item, inside) = self.item_at(span.start as usize)?;
+            let start = item.start.0 + inside;
+            (item.file.as_deref() == Some(file))
+                .then(|| Span::new(start, start + (span.end - span.start) as usize))
+        };
+        found.span = there(found.span)?;
+        found.labels.retain_mut(|label| there(label.span).map(|span| label.span = span).is_some());
+        Some(found)
+    }
+
+    /// The definition that a byte of the whole program is in, and where in it.
+    fn item_at(&self, byte: usize) -> Option<(&Item, usize)> {
+        let mut start = 0;
+        self.items.iter().find_map(|item| {
+            let inside = byte.checked_sub(start)?;
+            start += item.text.len();
+            (inside < item.text.len()).then_some((item, inside))
+        })
+    }
+
     /// The definition of this name.
     pub fn get(&self, name: &str) -> Option<&Item> {
         self.items.iter().find(|item| item.name == name)
@@ -122,12 +158,13 @@ impl Definitions {
             // The last one takes what stands behind it, too.
             let end = if number + 1 == count { text.len() } else { span.end as usize };
             let mut own = text.get(start..end).unwrap_or("").to_string();
+            let from = (start, text.get(..start).unwrap_or("").matches('\n').count());
             start = end;
             if file.is_none() {
                 let before = if self.items.is_empty() { "" } else { "\n" };
                 own = format!("{before}{}\n", own.trim());
             }
-            let item = Item { name: name.text.clone(), sort, text: own, file: file.cloned() };
+            let item = Item { name: name.text.clone(), sort, text: own, file: file.cloned(), start: from };
             names.push(item.name.clone());
             match self.items.iter_mut().find(|known| known.name == item.name) {
                 Some(known) => *known = item,
@@ -177,5 +214,10 @@ mod tests {
         found.add("fn g(x) = 2 * x", None).unwrap();
         assert_eq!(found.source(), format!("{text}\nfn g(x) = 2 * x\n"));
         assert_eq!(found.place(), "session");
+        // Each has its own lines.
+        let places: Vec<(String, usize)> =
+            ["fn f", "model M", "fn g"].map(|part| found.place_of(found.source().find(part).unwrap())).into();
+        let place = |file: &str, line| (file.to_string(), line);
+        assert_eq!(places, [place("a.rnn", 2), place("a.rnn", 5), place("session", 9)]);
     }
 }

@@ -6,9 +6,9 @@
 use super::clauses::clauses;
 use super::definitions::nearest;
 use super::{Done, Failure, Session};
+use crate::base::Span;
 use crate::driver::emit::{adjoint_equations, gradient};
 use crate::driver::optimise;
-use crate::driver::session::Model;
 use crate::grad::{grad, gradient_norm, rule, travel};
 use crate::ir::{
     Access, Binary, Graph, NodeId, Op, Operand, OriginKind, OutputKind, Unary, listing, print, right_side,
@@ -75,6 +75,20 @@ impl Session {
         Ok(text)
     }
 
+    /// The line of the source that a node is from.
+    pub(super) fn line_of(&self, graph: &Graph, node: NodeId) -> String {
+        let span = graph.node(node).origin.span;
+        let (source, start) = (self.definitions.source(), span.start as usize);
+        let number = source.get(..start).unwrap_or("").matches('\n').count();
+        match source.lines().nth(number) {
+            Some(text) if span != Span::NONE => {
+                let (file, line) = self.definitions.place_of(start);
+                format!("  {file}:{line}: {}\n", text.trim())
+            }
+            _ => String::new(),
+        }
+    }
+
     /// `:why [M] dz`
     pub(super) fn why(&mut self, rest: &str) -> Done {
         let words: Vec<&str> = rest.split_whitespace().collect();
@@ -116,8 +130,9 @@ impl Session {
             return Err(Failure::new(format!("`{name}` is no adjoint")));
         };
         let mut text = format!("{equation}\n\n");
-        text += &subject(&checked, &model, of);
-        text += &terms(&checked, &model, &graph, *node, of);
+        let line = |node: NodeId| self.line_of(&checked, node);
+        text += &subject(&checked, line, of);
+        text += &terms(&checked, line, &graph, *node, of);
         Ok(text)
     }
 }
@@ -163,7 +178,7 @@ fn is_name(name: &str) -> bool {
 }
 
 /// Whose adjoint it is, and the line of the source that says so.
-fn subject(checked: &Graph, model: &Model, of: NodeId) -> String {
+fn subject(checked: &Graph, line: impl Fn(NodeId) -> String, of: NodeId) -> String {
     let names = listing(checked);
     let text = match (checked.op(of), names.equations.iter().find(|(node, _)| *node == of)) {
         (Op::Param(path), _) => format!("the parameter {path}"),
@@ -171,24 +186,17 @@ fn subject(checked: &Graph, model: &Model, of: NodeId) -> String {
         (_, Some((_, equation))) => equation.clone(),
         (_, None) => written(checked, &[of.into()]).concat(),
     };
-    format!("is the adjoint of  {text}\n{}\n", line(model, checked, of))
-}
-
-/// The line of the source that a node is from.
-pub(super) fn line(model: &Model, graph: &Graph, node: NodeId) -> String {
-    let start = graph.node(node).origin.span.start as usize;
-    let before = model.source.get(..start).unwrap_or("");
-    let number = before.matches('\n').count();
-    match model.source.lines().nth(number) {
-        Some(text) if graph.node(node).origin.span != crate::base::Span::NONE => {
-            format!("  {}:{}: {}\n", model.file, number + 1, text.trim())
-        }
-        _ => String::new(),
-    }
+    format!("is the adjoint of  {text}\n{}\n", line(of))
 }
 
 /// The terms that flow into an adjoint, each with the reader it comes from and the rule.
-fn terms(checked: &Graph, model: &Model, graph: &Graph, node: NodeId, of: NodeId) -> String {
+fn terms(
+    checked: &Graph,
+    line: impl Fn(NodeId) -> String,
+    graph: &Graph,
+    node: NodeId,
+    of: NodeId,
+) -> String {
     let found = summands(graph, node);
     let shown = match found.len() {
         1 => vec![right_side(graph, node)],
@@ -219,7 +227,7 @@ fn terms(checked: &Graph, model: &Model, graph: &Graph, node: NodeId, of: NodeId
         if !travel.is_empty() {
             text += &format!("    place   {travel}\n");
         }
-        let place = line(model, checked, *reader);
+        let place = line(*reader);
         if !place.is_empty() {
             text += &format!("    source  {}", place.trim_start());
         }

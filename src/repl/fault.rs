@@ -1,7 +1,6 @@
 //! `:nan`: the first value that is no number, where it arose and what it was made from.
 
 use super::clauses::clauses;
-use super::derive::line;
 use super::models::{DATA, Watched};
 use super::{Done, Failure, STEPS, Session, words};
 use crate::eval::{Fault, Program};
@@ -34,7 +33,7 @@ impl Session {
         let place = if place.is_empty() { String::new() } else { format!(" at {}", place.join(", ")) };
         let at = if graph.ty(node).shape.is_empty() { String::new() } else { format!(", element {element}") };
         let mut text = format!("{} arose in  {what}{place}{at}\n", words::number(value));
-        text += &line(&self.model(&watched.model), graph, node);
+        text += &self.line_of(graph, node);
         let shown = written(graph, &operands.iter().map(|(operand, _)| *operand).collect::<Vec<_>>());
         for ((operand, numbers), shown) in operands.iter().zip(shown) {
             let shape = &graph.ty(operand.node).shape;

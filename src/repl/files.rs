@@ -9,7 +9,7 @@ use super::literals::LITERALS;
 use super::{Done, Failure, Session, of_session, words};
 use crate::base::Severity;
 use crate::check::Mode;
-use crate::driver::session::Model;
+use crate::driver::session::{Model, SessionError};
 use crate::driver::summary::summary;
 use crate::ir::print;
 use crate::runtime::files;
@@ -37,7 +37,7 @@ impl Session {
                 notes = model.report(checked.warnings).render(self.colour);
             }
             Ok(_) => {}
-            Err(crate::driver::session::SessionError::Mistakes(report)) => {
+            Err(SessionError::Mistakes(report)) => {
                 let start = next.source().rfind(text.trim());
                 let inside = start.map(|start| start..start + text.trim().len());
                 let (mine, other): (Vec<_>, Vec<_>) = report
@@ -80,14 +80,26 @@ impl Session {
     /// Files into the session; all of them or none.
     pub(super) fn read(&mut self, paths: &[PathBuf]) -> Done {
         let mut next = self.definitions.clone();
-        let mut text = String::new();
+        let (mut text, mut sources) = (String::new(), Vec::new());
         for path in paths {
             let source = read_text(path)?;
             let names = add(&mut next, &source, path)?;
             text += &format!("{}: {}\n", path.display(), names.join(", "));
+            sources.push(source);
         }
         let model = Model::new(next.place(), next.source());
-        let checked = model.check_everything().map_err(of_session)?;
+        let checked = model.check_everything().map_err(|error| {
+            let SessionError::Mistakes(report) = error else { return of_session(error) };
+            // What is wrong in a file is shown there, not among all that the session holds.
+            for (path, source) in paths.iter().zip(&sources) {
+                let own = report.diagnostics.iter().filter_map(|found| next.in_file(path, found.clone()));
+                let own: Vec<_> = own.collect();
+                if own.iter().any(|found| found.severity == Severity::Error) {
+                    return of_session(Model::new(path.display().to_string(), source).mistakes(own));
+                }
+            }
+            of_session(SessionError::Mistakes(report))
+        })?;
         if !checked.warnings.is_empty() {
             text = model.report(checked.warnings).render(self.colour) + &text;
         }

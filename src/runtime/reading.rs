@@ -22,7 +22,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::settings::{Argument, SettingValue, SettingsError};
+use super::settings::{Argument, SettingValue, SettingsError, unknown};
 
 /// The keys of a `train` block that are of reading.
 pub const KEYS: &[&str] = &["tokens", "columns", "rows", "group", "window", "standardize", "like_length"];
@@ -139,7 +139,7 @@ impl Reading {
     /// Changes one setting.
     ///
     /// # Errors
-    /// A value that it does not take. Nothing is then changed.
+    /// A key that is none of [`KEYS`], or a value that it does not take. Nothing is then changed.
     pub fn set(&mut self, key: &str, value: &SettingValue) -> Result<(), SettingsError> {
         let wrong = |expected: &'static str| SettingsError::Value {
             key: key.to_string(),
@@ -179,7 +179,8 @@ impl Reading {
                 };
             }
             "standardize" => self.standardize = flag(value).ok_or_else(|| wrong("true or false"))?,
-            _ => self.like_length = flag(value).ok_or_else(|| wrong("true or false"))?,
+            "like_length" => self.like_length = flag(value).ok_or_else(|| wrong("true or false"))?,
+            _ => return Err(unknown("setting", key, KEYS)),
         }
         Ok(())
     }
@@ -297,12 +298,19 @@ mod tests {
             ("window", Number(0.0)),
             ("window", Call("all".to_string(), vec![])),
             ("standardize", Number(2.0)),
+            ("like_length", Number(2.0)),
         ] {
             let before = reading.clone();
             let error = reading.set(key, &value).unwrap_err().to_string();
             assert!(error.starts_with(&format!("`{key}` is ")), "{error}");
             assert_eq!(reading, before);
         }
+        let error = reading.set("like_lengths", &word("false")).unwrap_err().to_string();
+        assert!(
+            error.starts_with("no setting is named `like_lengths` (did you mean `like_length`?)"),
+            "{error}"
+        );
+        assert!(reading.like_length);
     }
 
     #[test]

@@ -109,8 +109,8 @@ fn did_you_mean(nearest: &Option<&'static str>) -> String {
     nearest.map_or(String::new(), |name| format!(" (did you mean `{name}`?)"))
 }
 
-/// The keys of a `train` block.
-pub const KEYS: &[&str] = &[
+/// The keys of a `train` block that are not of reading ([`reading::KEYS`]).
+const KEYS: &[&str] = &[
     "optimizer",
     "clip_norm",
     "clip_value",
@@ -125,13 +125,6 @@ pub const KEYS: &[&str] = &[
     "holdout",
     "min_count",
     "seed",
-    "tokens",
-    "columns",
-    "rows",
-    "group",
-    "window",
-    "standardize",
-    "like_length",
 ];
 
 /// Everything that a `train` block can say.
@@ -244,7 +237,7 @@ impl TrainSettings {
             "min_count" => self.min_count = count()? as usize,
             "seed" => self.seed = Kind::Whole.read(key, value)? as u64,
             _ if reading::KEYS.contains(&key) => self.reading.set(key, value)?,
-            _ => return Err(unknown("setting", key, KEYS)),
+            _ => return Err(unknown("setting", key, &[KEYS, reading::KEYS].concat())),
         }
         Ok(())
     }
@@ -485,7 +478,7 @@ impl Kind {
     }
 }
 
-fn unknown(what: &str, found: &str, known: &[&'static str]) -> SettingsError {
+pub(super) fn unknown(what: &str, found: &str, known: &[&'static str]) -> SettingsError {
     let similarity = |name: &&str| strsim::jaro_winkler(name, found);
     let nearest = known
         .iter()
@@ -538,6 +531,7 @@ mod tests {
             ("early_stopping", call("patience", &[("", Number(2.0)), ("improvement", Number(0.01))])),
             ("holdout", Number(0.1)),
             ("seed", Number(42.0)),
+            ("like_length", name("false")),
         ];
         let settings = TrainSettings::from_pairs(pairs.iter().map(|(k, v)| (*k, v))).unwrap();
         let constants = AdamConstants { beta1: 0.9, beta2: 0.99, eps: 1e-8, weight_decay: 0.01 };
@@ -548,7 +542,7 @@ mod tests {
             (Some(64), 16, 7, 42)
         );
         assert_eq!(settings.early_stopping, Some(EarlyStopping { patience: 2, improvement: 0.01 }));
-        assert_eq!(settings.holdout, Some(0.1));
+        assert_eq!((settings.holdout, settings.reading.like_length), (Some(0.1), false));
         // The cosine spans the seven epochs although it was named before them.
         assert!(settings.learning_rate().at(9, 7.0) < 1e-12);
         assert!((settings.learning_rate().at(9, 3.5) - 0.001).abs() < 1e-12);
@@ -589,6 +583,12 @@ mod tests {
             "{text}"
         );
         assert!(!error("zzz", Number(1.0)).contains("did you mean"));
+        // The keys of reading are among those that there are.
+        let text = error("like_lengths", name("true"));
+        assert!(
+            text.contains("did you mean `like_length`") && text.ends_with("standardize, like_length"),
+            "{text}"
+        );
         assert!(error("optimizer", name("adan")).contains("did you mean `adam`"));
         assert!(error("schedule", name("cosin")).contains("did you mean `cosine`"));
         let text = error("optimizer", call("adam", &[("beta", Number(0.9))]));

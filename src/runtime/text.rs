@@ -254,7 +254,7 @@ fn unknown(text: &str, offset: usize, character: char) -> TextError {
 }
 
 /// How many of so many are left if the last `fraction` is held out.
-fn training_length(length: usize, fraction: f64) -> usize {
+pub(crate) fn training_length(length: usize, fraction: f64) -> usize {
     // The sliver makes `0.1` of 10 cut at 9 and not, by rounding, at 8.
     ((length as f64 * (1.0 - fraction) + 1e-6).floor() as usize).min(length)
 }

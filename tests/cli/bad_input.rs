@@ -45,6 +45,25 @@ fn programs_without_bounds() {
 }
 
 #[test]
+fn programs_of_many_axes() {
+    let workspace = Workspace::new();
+    // A tree of a child-sum cell has three axes: itself, its leaves and the children of its nodes.
+    let trees = |count: usize| {
+        let of = |part: fn(usize) -> String| (0..count).map(part).collect::<String>();
+        let inputs = of(|n| format!("  input x{n}: [2] over tree n{n}\n  input z{n}: [2] over n{n}.leaf\n"));
+        let cells = of(|n| format!("  h{n} = ChildSumTreeLSTM(2, 2)(x{n})\n"));
+        let loss = of(|n| format!("{}sum(h{n}[root])", if n == 0 { "" } else { " + " }));
+        format!("model M() {{\n{inputs}{cells}  loss l = {loss}\n}}\n")
+    };
+    workspace.write("few.rnn", trees(21));
+    workspace.run("check few.rnn").fine();
+    for count in [22, 33, 64] {
+        workspace.write("many.rnn", trees(count));
+        workspace.run("check many.rnn").fails(1, &["more than 63 axes", "many.rnn:"]);
+    }
+}
+
+#[test]
 fn mistakes_in_programs() {
     let workspace = Workspace::new();
     workspace.write(

@@ -234,6 +234,7 @@ fn a_text_is_written_in_every_way() {
         ("--beam 0", "--beam 1"),
         ("--beam 3 --count 4", "--beam 4"),
         ("--beam 3 --top-k 2", "--top-k"),
+        ("--beam 3 --temperature 0.5", "draws nothing"),
         ("--beam 3 --length-penalty -1", "--length-penalty"),
         ("--top-p 0", "--top-p"),
         ("--top-p 1.5", "at most 1"),
@@ -249,6 +250,12 @@ fn a_text_is_written_in_every_way() {
         workspace.run(&format!("generate run {flags}")).fails(2, &[words]);
     }
     workspace.run("predict run").fails(2, &["--input"]);
+    for command in ["predict", "generate"] {
+        workspace
+            .run(&format!("{command} run --lines text=a --lines text=b"))
+            .fails(2, &["--lines names `text` twice"]);
+    }
+    assert!(workspace.run("generate --help").fine().out.contains("0: always the likeliest"));
 }
 
 #[test]
@@ -338,4 +345,96 @@ fn labels_have_names_and_numbers_their_own_measure() {
     assert_eq!((lines[1][0], lines[2][0], lines.len()), ("pos", "neg", 4));
     let size = |line: usize| lines[line][4].parse::<f64>().unwrap();
     assert!((size(1) - 120.0).abs() < 10.0 && (size(2) - 80.0).abs() < 10.0, "{out}");
+}
+
+#[test]
+fn a_text_streams_behind_what_is_drawn_for_it() {
+    let workspace = Workspace::new();
+    // A tag for each word, each behind the one before, and a text as long as it likes to be behind all of them.
+    workspace.write(
+        "m.rnn",
+        "model M(V = 5, C = 3, T = 4, H = 8) {
+  input source: id(V) over s
+  input tags: id(C) over s
+  input text: id(T) over t
+  param embed: [V, H], tag: [C, H], out: [T, H]
+  enc = GRU(H, H)(embed[source] + tag[tags[s-1]])
+  tags[s] ~ categorical(Dense(H, C)(enc))
+  dec = GRU(H, H)(out[text[t-1]], h = enc[last] + mean(tag[tags] over s))
+  text[t] ~ categorical(Dense(H, T)(dec))
+  train { optimizer = adam(lr = 0.03), epochs = 30, batch = 5 }
+}
+",
+    );
+    let row = |n: usize| -> String {
+        let words: Vec<usize> = (0..3 + n % 3).map(|at| (n * 7 + at * at) % 5).collect();
+        let tags = words.iter().map(|word| format!("t{}", word % 3));
+        let text = words.iter().map(|word| ["a", "b"][word % 2]);
+        let (tags, text): (Vec<String>, Vec<&str>) = (tags.collect(), text.collect());
+        let words: Vec<String> = words.iter().map(|word| format!("w{word}")).collect();
+        format!("{},{},{}\n", words.join(" "), tags.join(" "), text.join(" "))
+    };
+    let rows: String = (0..30).map(row).collect();
+    workspace.write("all.csv", format!("source,tags,text\n{rows}"));
+    workspace.write("one.csv", format!("source\n{}\n", row(4).split(',').next().unwrap()));
+    workspace.run("train m.rnn --data all.csv --holdout 0 --out run").fine();
+    // One is streamed, several are written when they are done.
+    let one = workspace.run("generate run --input one.csv --greedy --length 9").fine().out;
+    let two = workspace.run("generate run --input one.csv --greedy --length 9 --count 2").fine().out;
+    assert_eq!(two, one.repeat(2));
+    assert!(
+        one.split_whitespace().count() > 1 && one.split_whitespace().all(|word| "ab".contains(word)),
+        "{one}"
+    );
+    let one = workspace.run("generate run --input one.csv --greedy --length 3 --prompt b__a").fine().out;
+    let two =
+        workspace.run("generate run --input one.csv --greedy --length 3 --prompt b__a --count 2").fine().out;
+    assert!(two == one.repeat(2) && one.starts_with("b a "), "{one}{two}");
+    // Two sequences are drawn step by step, and a beam searches for one.
+    workspace.run("generate run --input one.csv --beam 2").fails(1, &["several", "--beam"]);
+}
+
+#[test]
+fn what_goes_on_from_its_history_does_not_go_on_from_its_end() {
+    let workspace = Workspace::new();
+    workspace.write(
+        "m.rnn",
+        "model M(V = 9, H = 16) {
+  input text: id(V) over t
+  param embed: [V, H]
+  h = GRU(H, H)(embed[text[t-1]])
+  text[t] ~ categorical(Dense(H, V)(h))
+  train { optimizer = adam(lr = 0.03), epochs = 60, batch = 4 }
+}
+",
+    );
+    workspace.write("all.csv", "text\n".to_string() + &"a b c d\nb d\n".repeat(8));
+    workspace.write("new.csv", "text\na b\na b c\nb\n");
+    workspace.run("train m.rnn --data all.csv --holdout 0 --out run").fine();
+    // The reader puts END behind each: what is there of a text is what stands before it.
+    let out = workspace.run("predict run --input new.csv --ahead 4").fine().out;
+    let texts: Vec<&str> = out.lines().skip(1).map(|line| line.split(',').next().unwrap()).collect();
+    assert_eq!(texts, ["c d", "d", "d"], "{out}");
+}
+
+#[test]
+fn an_end_is_one_of_the_ids() {
+    let workspace = Workspace::new();
+    let model = "model M(V = 4, H = 4) {
+  input source: id(V) over s
+  input text: id(V) over t
+  param embed: [V, H]
+  enc = GRU(H, H)(embed[source])
+  dec = GRU(H, H)(embed[text[t-1]], h = enc[last])
+  text[t] ~ categorical(Dense(H, V)(dec))
+  train { tokens = ids, epochs = 1 }
+}
+";
+    workspace.write("m.rnn", model);
+    workspace.write("all.csv", "source,text\n".to_string() + &"1 2 3,1 2 0\n".repeat(8));
+    workspace.run("train m.rnn --data all.csv --holdout 0 --out run").fine();
+    workspace.run("predict run --input all.csv --end 3").fine();
+    // The ids that were in the data, and the ids of the model, both end at 3.
+    workspace.run("predict run --input all.csv --end 4").fails(1, &["`--end 4`", "0 to 3"]);
+    workspace.run("predict run --input all.csv --end x").fails(1, &["`--end x`"]);
 }

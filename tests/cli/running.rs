@@ -81,5 +81,40 @@ fn what_does_not_fit_writes_nothing() {
     run("--weights in.npz --input in.npz").fails(1, &["in.npz is not a safetensors file"]);
     run("--weights w --input in.npz --set D=3").fails(1, &["`W` is [2, 2] there and [3, 3] here"]);
     workspace.run("run sums.rnn --weights w --input in.npz --output no/out.npz").fails(1, &["no/out.npz"]);
+    run("--weights w --input in.npz --grad no/grads.npz").fails(1, &["no/grads.npz"]);
     assert_eq!(workspace.files(), before);
+}
+
+/// A model that asks how far training is takes that from the run in `--weights`; one that cannot be read is no run
+/// that has not begun.
+#[test]
+fn how_far_training_is_comes_from_the_run() {
+    let workspace = Workspace::new();
+    workspace.write(
+        "m.rnn",
+        "model M(D = 2) {
+  input x: [D] over t
+  param w: [D]
+  late = epoch * sum(w * x)
+  loss l = mean(late over t)
+  train { epochs = 3, batch = 2 }
+}
+",
+    );
+    let arrays = [("x", &[2, 2, 2][..], Values::F64(&[1.0; 8])), ("t", &[2][..], Values::I64(&[2, 1]))];
+    write(&workspace.path("in.npz"), &arrays).unwrap();
+    workspace.run("train m.rnn --npz in.npz --holdout 0 --out run").fine();
+    let command = "run m.rnn --input in.npz --output out.npz --weights";
+    workspace.run(&format!("{command} run")).fine();
+    assert_ne!(read(&workspace.path("out.npz")).unwrap()["late"].to_real()[0], 0.0);
+    // Weights alone: training has not begun.
+    let bytes = workspace.read("run");
+    let tensors = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+    let weights = [("w", tensors.tensor("w").unwrap())];
+    workspace.write("weights", safetensors::serialize(weights.clone(), None).unwrap());
+    workspace.run(&format!("{command} weights")).fine();
+    assert_eq!(read(&workspace.path("out.npz")).unwrap()["late"].to_real()[0], 0.0);
+    let newer = HashMap::from([("rnnc".to_string(), "{\"version\": 9000}".to_string())]);
+    workspace.write("newer", safetensors::serialize(weights, Some(newer)).unwrap());
+    workspace.run(&format!("{command} newer")).fails(1, &["version 9000"]);
 }

@@ -331,12 +331,19 @@ fn bad_records() {
     workspace.run("train m.rnn --data good.csv --npz x.npz --out new").fails(2, &["one kind"]);
     workspace.run("train m.rnn --format csv --npz x.npz --out new").fails(2, &["--format"]);
     workspace.run("train m.rnn --lines words=a --lines words=b --out new").fails(2, &["twice"]);
+    for flag in ["--valid-lines", "--load"] {
+        let twice = format!("train m.rnn --lines words=a {flag} words=a {flag} words=b --out new");
+        workspace.run(&twice).fails(2, &[&format!("{flag} names `words` twice")]);
+    }
     workspace.run("train m.rnn --out new").fails(2, &["nothing to train on"]);
     workspace.write("two", "a\nb\n");
     workspace.write("three", "pos\nneg\npos\n");
     workspace
         .run("train m.rnn --lines words=two --lines label=three --out new")
         .fails(1, &["two has 2 lines and three has 3"]);
+    workspace
+        .run("train m.rnn --lines words=two --lines labels=two --out new")
+        .fails(1, &["no file for the model's input `label`", "`words`, `labels`"]);
     workspace
         .run("train m.rnn --lines words=two --lines label=two --valid three --out new")
         .fails(2, &["--valid-lines"]);

@@ -230,3 +230,29 @@ fn weights_of_a_training() {
         assert!(after.contains("over t"), "{after}");
     });
 }
+
+/// What a file defines has the lines of the file, whatever was typed before it was loaded.
+#[test]
+fn lines_are_those_of_the_file_that_they_are_in() {
+    on_large_stack(|| {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("m.rnn").display().to_string();
+        let model = "# A model.\n\nmodel M(H = 2) {\n  input x: [H] over t\n  param w: [H]\n  y = tanh(w * x)\n  loss l = sum(y)\n}\n";
+        std::fs::write(&path, model).unwrap();
+        let mut session = Session::default();
+        done(&mut session, "fn f(x: [N]) -> [N] =\n  2 * x");
+        done(&mut session, "fn g(x: [N]) -> [N] = f(x)");
+        done(&mut session, &format!(":load {path}"));
+        let why = done(&mut session, ":why M dw");
+        assert!(why.contains(&format!("{path}:6: y = tanh(w * x)")), "{why}");
+        assert!(!why.contains("session"), "{why}");
+        // What was typed has lines of the session.
+        done(&mut session, "model T(H = 2) { input x: [H] over t  param w: [H]\n  loss l = sum(f(w * x)) }");
+        let why = done(&mut session, ":why T dw");
+        assert!(why.contains("session:") && !why.contains(&path), "{why}");
+        // Mistakes, too.
+        std::fs::write(&path, model.replace("w * x", "v * x")).unwrap();
+        let wrong = session.run(":reload");
+        assert!(wrong.failed && wrong.text.contains(&format!("{path}:6:12")), "{}", wrong.text);
+    });
+}

@@ -90,7 +90,7 @@ pub fn emit(
         emitter.width.is_some_and(|width| wide::rows::supports(plan, kernel, width))
     });
     let mut functions = Vec::new();
-    for (number, kernel) in plan.regions.iter().flat_map(entry::kernels).enumerate() {
+    for (number, kernel) in crate::plan::places::kernels(plan).enumerate() {
         functions.push(emitter.kernel(number, kernel, divisions[number])?);
     }
     let entry = emitter.entry(&functions, &divisions)?;

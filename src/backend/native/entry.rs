@@ -26,13 +26,6 @@ use crate::plan::{BufferId, Element, Kernel, PANEL, Region, SpaceId, Steps};
 /// Looks at another worker's cell before it is time to let other threads run: a power of two.
 const PATIENCE: i64 = 1 << 12;
 
-/// The kernels of a region.
-pub fn kernels(region: &Region) -> &[Kernel] {
-    match region {
-        Region::Flat(kernels) | Region::Loop { kernels, .. } => kernels,
-    }
-}
-
 /// Emits the entry point; its callees are the functions of all kernels in order, and behind them the clock
 /// if every kernel is timed.
 pub fn entry(code: &mut Code, divisions: &[Division], profiled: bool) -> Result<(), EmitError> {
@@ -56,7 +49,7 @@ pub fn entry(code: &mut Code, divisions: &[Division], profiled: bool) -> Result<
             })?;
             team.meet(code)?;
         }
-        let kernels = kernels(region);
+        let kernels = region.kernels();
         match region {
             Region::Flat(_) => {
                 let step = code.int(0);

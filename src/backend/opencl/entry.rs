@@ -42,9 +42,7 @@ pub struct Loop {
     pub backward: bool,
     /// Elements of all matrices that a step reads.
     pub matrices: usize,
-    /// The kernel of all steps, which is there unless STEPPED is defined.
-    pub kernel: String,
-    /// What is launched for each step if STEPPED is defined.
+    /// What is launched for each step if STEPPED is defined; then there is no kernel of all steps.
     pub launches: Vec<Launch>,
 }
 
@@ -138,12 +136,6 @@ pub(super) fn entries(scope: &Scope, text: &mut Text) -> Launches {
     Launches { whole: name, spread }
 }
 
-fn kernels(region: &Region) -> &[Kernel] {
-    match region {
-        Region::Flat(kernels) | Region::Loop { kernels, .. } => kernels,
-    }
-}
-
 /// The head of a kernel and where its group's context is; `room` is how much local memory it has.
 fn kernel(
     scope: &Scope,
@@ -175,7 +167,7 @@ fn whole(scope: &Scope, text: &mut Text, name: &str) {
                 text.line("MEET;");
             }
             self::region(scope, text, region, first);
-            first += kernels(region).len();
+            first += region.kernels().len();
         }
     });
 }
@@ -301,7 +293,7 @@ fn spread(scope: &Scope, text: &mut Text, name: &str) -> Vec<Launch> {
             launches.push(Launch { kernel: kernel_name, range, constant: false, steps, equations });
         }
         let looped = matches!(region, Region::Loop { .. });
-        let units = units(scope.plan, kernels(region), first, looped);
+        let units = units(scope.plan, region.kernels(), first, looped);
         match region {
             Region::Flat(_) => {
                 for group in launched_together(&units) {
@@ -313,7 +305,7 @@ fn spread(scope: &Scope, text: &mut Text, name: &str) -> Vec<Launch> {
                 launches.push(self::looped(scope, text, &format!("{name}_loop_{number}"), &units, along));
             }
         }
-        first += kernels(region).len();
+        first += region.kernels().len();
     }
     launches
 }
@@ -427,7 +419,6 @@ fn looped(
     }
     text.line("#endif");
     let equations = units.iter().flat_map(Unit::equations).collect();
-    let kernel = name.to_string();
     let matrices = units
         .iter()
         .filter_map(|unit| match &unit.kernel.work {
@@ -435,7 +426,7 @@ fn looped(
             _ => None,
         })
         .sum();
-    let range = Range::Loop(Loop { axis, backward, matrices, kernel, launches });
+    let range = Range::Loop(Loop { axis, backward, matrices, launches });
     Launch { kernel: name.to_string(), range, constant: false, steps: Steps::All, equations }
 }
 

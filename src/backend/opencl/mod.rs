@@ -144,11 +144,10 @@ pub fn emit_all(plans: &[(&str, &Plan)], precision: Precision) -> Result<(String
         let mut number = 0;
         for region in &plan.regions {
             let looped = matches!(region, Region::Loop { .. });
-            let (Region::Flat(kernels) | Region::Loop { kernels, .. }) = region;
-            for unit in units(plan, kernels, number, looped) {
+            for unit in units(plan, region.kernels(), number, looped) {
                 functions(&scope, &mut text, &unit)?;
             }
-            number += kernels.len();
+            number += region.kernels().len();
         }
         let launches = entry::entries(&scope, &mut text);
         programs.push(Emission { launches, slots, plan: plan.clone() });

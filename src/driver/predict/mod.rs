@@ -91,11 +91,17 @@ pub enum PredictError {
         /// Why.
         reason: String,
     },
-    /// Nothing for a beam.
+    /// Nothing for a beam, or too much.
     #[error(
-        "a beam searches for one sequence of ids, and model `{0}` has none that reads what came before; leave `--beam` out"
+        "a beam searches for the one sequence of ids that is drawn step by step, and model `{model}` has {found}; leave \
+         `--beam` out"
     )]
-    NoBeam(String),
+    NoBeam {
+        /// The model.
+        model: String,
+        /// `none` or `several`.
+        found: &'static str,
+    },
     /// Several sequences where other values are drawn by one.
     #[error("model `{0}` draws more by the sequence that a beam finds, so there is one: leave `--count` out")]
     SeveralBest(String),
@@ -253,7 +259,7 @@ impl Predictor {
     }
 
     /// Predicts for some examples. `take` gets the predictions in the order of the examples, some at a time; `watch`
-    /// sees every step of a sequence that is drawn and may end all by `false`.
+    /// sees every step of a sequence that is drawn until it ends ([`Predictor::open_ended`]) and may end all by `false`.
     ///
     /// # Errors
     /// A search that makes no sense or does not fit the model, or a program cannot be run.
@@ -267,8 +273,8 @@ impl Predictor {
         mut watch: impl FnMut(&Hypothesis) -> bool,
     ) -> Result<(), PredictError> {
         search.check()?;
-        if search.beam.is_some() && !self.takes_beam() {
-            return Err(PredictError::NoBeam(self.graph.name.clone()));
+        if search.beam.is_some() {
+            self.expect_one_sequence()?;
         }
         let last = matches!(self.stages.last(), Some(Stage::InSteps(..)));
         if search.beam.is_some() && search.count > 1 && !last {
@@ -285,14 +291,19 @@ impl Predictor {
         Ok(())
     }
 
-    /// Whether there is one sequence of ids to search for.
-    fn takes_beam(&self) -> bool {
-        let of_ids = |own: &[usize]| own.len() == 1 && self.drawn[own[0]].classes().is_some();
-        let mut steps = self.stages.iter().filter_map(|stage| match stage {
+    /// That there is one sequence of ids to search for.
+    fn expect_one_sequence(&self) -> Result<(), PredictError> {
+        let steps = self.stages.iter().filter_map(|stage| match stage {
             Stage::InSteps(own, ..) => Some(own),
             Stage::AtOnce(..) => None,
         });
-        matches!((steps.next(), steps.next()), (Some(own), None) if of_ids(own))
+        let drawn: Vec<&Drawn> = steps.flatten().map(|&at| &self.drawn[at]).collect();
+        let found = match drawn[..] {
+            [only] if only.classes().is_some() => return Ok(()),
+            [] | [_] => "none",
+            _ => "several",
+        };
+        Err(PredictError::NoBeam { model: self.graph.name.clone(), found })
     }
 
     fn part(
@@ -343,6 +354,9 @@ impl Predictor {
                     };
                     let ends = decoder.drawn.iter().map(end).collect();
                     let begin: Vec<Vec<Values>> = decoder.drawn.iter().map(begin).collect();
+                    // Only what is drawn for as long as it takes is watched.
+                    let mut unseen = |_: &Hypothesis| true;
+                    let watch = if *is_known { &mut unseen } else { &mut *watch };
                     let mut orders = Orders { search, most, ends, begin: begin.clone(), watch };
                     let found = decoder.decode(&given, &mut orders)?;
                     for (row, its) in found.iter().enumerate() {

@@ -41,8 +41,10 @@ pub enum SearchError {
     #[error("a beam keeps at least one hypothesis: `--beam 1` is the greedy choice")]
     NoBeam,
     /// A beam and draws.
-    #[error("a beam takes the likeliest and draws nothing: leave out `--{0}`, or `--beam`")]
-    BeamAndChance(&'static str),
+    #[error(
+        "a beam takes the likeliest and draws nothing: leave out `--beam`, or `--temperature`, `--top-k` and `--top-p`"
+    )]
+    BeamAndChance,
     /// More than a beam has.
     #[error("a beam of {width} has no {count} best: `--beam {count}` has")]
     FewerThanCount {
@@ -89,6 +91,9 @@ impl Search {
             }
         }
         let Some(beam) = self.beam else { return Ok(()) };
+        if let Choice::Chance(_) = self.choice {
+            return Err(SearchError::BeamAndChance);
+        }
         if !(beam.length_penalty.is_finite() && beam.length_penalty >= 0.0) {
             return Err(SearchError::LengthPenalty(beam.length_penalty));
         }

@@ -88,13 +88,14 @@ impl<'r> Tokens<'r> {
 
     /// The id of a token of an input that has so many.
     pub fn id(&self, input: &str, token: &str, count: usize) -> Option<u32> {
-        if let Some(vocabulary) = &self.meta.vocabulary {
-            return vocabulary.encode(token).ok().filter(|ids| ids.len() == 1).map(|ids| ids[0]);
-        }
-        match self.lexicon(input) {
-            Some(lexicon) => lexicon.id(token).filter(|&id| Some(id) != lexicon.unknown()),
-            None => token.parse().ok().filter(|&id| (id as usize) < count),
-        }
+        let id: Option<u32> = match (&self.meta.vocabulary, self.lexicon(input)) {
+            (Some(vocabulary), _) => {
+                vocabulary.encode(token).ok().filter(|ids| ids.len() == 1).map(|ids| ids[0])
+            }
+            (None, Some(lexicon)) => lexicon.id(token).filter(|&id| Some(id) != lexicon.unknown()),
+            (None, None) => token.parse().ok(),
+        };
+        id.filter(|&id| (id as usize) < count)
     }
 
     /// The id that ends the sequences of an input, if one does.

@@ -67,6 +67,14 @@ pub enum TableError {
         /// The columns that there are.
         found: String,
     },
+    /// A file of lines that is not there.
+    #[error("--lines names no file for the model's input `{input}`: it names {found}")]
+    NoLines {
+        /// The input.
+        input: String,
+        /// The inputs that there are files for.
+        found: String,
+    },
     /// Fewer ids than tokens.
     #[error(
         "the training part has {tokens} {what}, but `{input}` is {size} wide: --set its size to {tokens} or more, or leave it out"
@@ -100,6 +108,8 @@ pub enum TableError {
 pub struct Table<'r> {
     records: Records,
     reading: &'r Reading,
+    /// Whether each column is a file of its own.
+    lines: bool,
 }
 
 /// What to make of the records.
@@ -125,7 +135,7 @@ impl<'r> Table<'r> {
                 return Err(RecordsError::Empty { path: path.clone(), what: "holds no records" }.into());
             }
         };
-        Ok(Table { records, reading })
+        Ok(Table { records, reading, lines: matches!(source, Source::Lines(_)) })
     }
 
     /// The file, the first of several.
@@ -265,7 +275,11 @@ impl<'r> Table<'r> {
                 continue;
             }
             let columns = match self.columns(&role.input) {
-                Err(TableError::Missing { .. }) if spec.observed && want.answers_may_be_missing => continue,
+                Err(TableError::Missing { .. } | TableError::NoLines { .. })
+                    if spec.observed && want.answers_may_be_missing =>
+                {
+                    continue;
+                }
                 columns => columns?,
             };
             if spec.observed && want.answers_may_be_missing && self.is_blank(&columns) {
@@ -394,8 +408,12 @@ impl<'r> Table<'r> {
         if alike.len() == 1 {
             return Ok(alike);
         }
-        let path = self.path().to_path_buf();
-        Err(TableError::Missing { path, input: input.to_string(), found: self.names() })
+        let (path, input, found) = (self.path().to_path_buf(), input.to_string(), self.names());
+        Err(if self.lines {
+            TableError::NoLines { input, found }
+        } else {
+            TableError::Missing { path, input, found }
+        })
     }
 
     /// A column that a setting names for a purpose.

@@ -21,7 +21,7 @@ const FORECAST: &str = "model M() {
 }";
 
 fn table<'r>(text: &str, reading: &'r Reading) -> Table<'r> {
-    Table { records: Records::parse("f.csv".as_ref(), Format::Csv, text).unwrap(), reading }
+    Table { records: Records::parse("f.csv".as_ref(), Format::Csv, text).unwrap(), reading, lines: false }
 }
 
 #[test]

@@ -10,21 +10,26 @@
 //! `examples/`. Which part an example belongs to follows from its question alone: what is in the test part is never in
 //! the training part, of whatever seed and however many. Examples do not depend on how many are asked for.
 //!
-//! - `adding`, `copying`, `reber`, `dyck`, `parity`, `sines`, `dates`, `sorting`, `initials`: the tasks
+//! - `adding`, `copying`, `reber`, `dyck`, `parity`, `sines`, `dates`, `sorting`, `initials`, `bits`, `vectors`, `gestures`,
+//!   `pictures`: the tasks
 //! - `arithmetic`: expressions as trees; `draws`: random numbers; `record`: a line of JSON
 
 mod adding;
 pub mod arithmetic;
+mod bits;
 mod copying;
 mod dates;
 mod draws;
 mod dyck;
+mod gestures;
 mod initials;
 mod parity;
+mod pictures;
 mod reber;
 mod record;
 mod sines;
 mod sorting;
+mod vectors;
 
 use std::collections::HashSet;
 
@@ -81,6 +86,20 @@ pub enum Task {
         /// Words at most.
         words: usize,
     },
+    /// Vectors of bits, and the same again.
+    Bits {
+        /// Vectors at most.
+        longest: usize,
+    },
+    /// Whether vectors have an odd number of ones.
+    Vectors {
+        /// Numbers of a vector.
+        size: usize,
+    },
+    /// How a pen moves, and what it draws.
+    Gestures,
+    /// Shapes in a picture, and what is said of them.
+    Pictures,
 }
 
 /// A part of a task's examples.
@@ -135,6 +154,10 @@ impl Task {
             Task::Dates => dates::example(&mut draws(7)),
             Task::Sorting { longest } => sorting::example(&mut draws(8), longest),
             Task::Initials { words } => initials::example(&mut draws(9), words),
+            Task::Bits { longest } => bits::example(&mut draws(10), longest),
+            Task::Vectors { size } => vectors::example(&mut draws(11), size),
+            Task::Gestures => gestures::example(&mut draws(12)),
+            Task::Pictures => pictures::example(&mut draws(13)),
         }
     }
 
@@ -164,7 +187,7 @@ mod tests {
     use super::*;
     use std::collections::BTreeSet;
 
-    const TASKS: [Task; 9] = [
+    const TASKS: [Task; 13] = [
         Task::Adding { length: 10 },
         Task::Copying { blanks: 3 },
         Task::Reber { longest: 60 },
@@ -174,6 +197,10 @@ mod tests {
         Task::Dates,
         Task::Sorting { longest: 8 },
         Task::Initials { words: 3 },
+        Task::Bits { longest: 6 },
+        Task::Vectors { size: 6 },
+        Task::Gestures,
+        Task::Pictures,
     ];
 
     #[test]
@@ -197,7 +224,8 @@ mod tests {
         for task in TASKS {
             for line in task.examples(3, Part::Train).take(20) {
                 let value: serde_json::Value = serde_json::from_str(&line).unwrap();
-                assert_eq!(value.as_object().unwrap().len(), 2, "{line}");
+                let fields = if task == Task::Pictures { 3 } else { 2 };
+                assert_eq!(value.as_object().unwrap().len(), fields, "{line}");
             }
         }
     }

@@ -165,13 +165,14 @@ impl Digits {
     }
 }
 
-/// The same lengths with those of the axes that come from trees.
+/// The lengths and trees of the plan's axes, those that come from trees with their lengths.
 ///
 /// # Errors
 /// If an axis lacks its lengths or trees.
 pub fn completed(plan: &Plan, whole: &Lengths) -> Result<Lengths, LayoutError> {
     let mut completed = whole.clone();
-    completed.axes.resize(completed.axes.len().max(plan.axes.len()), Vec::new());
+    completed.axes.resize(plan.axes.len(), Vec::new());
+    completed.trees.retain(|&axis, _| axis < plan.axes.len() && plan.kind(axis) == AxisKind::Tree);
     for (axis, name) in plan.axes.iter().enumerate().skip(1) {
         let tree = match plan.kind(axis) {
             AxisKind::Sequence => {

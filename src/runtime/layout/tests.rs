@@ -80,6 +80,18 @@ fn rows_are_packed_in_step_order() {
 }
 
 #[test]
+fn what_the_plan_has_no_axis_for_does_not_matter() {
+    let mut more = lengths();
+    more.axes.push(vec![3]);
+    more.trees.insert(1, Vec::new());
+    more.trees.insert(7, Vec::new());
+    assert_eq!(
+        Layout::new(&plan(), Precision::F32, &more, 1..3),
+        Layout::new(&plan(), Precision::F32, &lengths(), 1..3)
+    );
+}
+
+#[test]
 fn a_part_has_the_keys_and_counts_of_the_whole() {
     let (plan, lengths) = (plan(), lengths());
     let whole = Layout::new(&plan, Precision::F32, &lengths, 0..4).unwrap();

@@ -54,7 +54,8 @@ pub enum Padded<'a, R> {
 }
 
 impl<R: Real> Instance<R> {
-    /// Begins to copy inputs of the batch that will be run next, in these parts; `inputs` are those of a group.
+    /// Begins to copy inputs of the batch that will be run next, in these parts; `inputs` are those of a group, and
+    /// `same` says that the batch is laid out as the one before it. Whatever was on its way is forgotten.
     ///
     /// # Errors
     /// The batch has no layout, an input of another size, or the device fails.
@@ -68,7 +69,7 @@ impl<R: Real> Instance<R> {
     where
         R: 'i,
     {
-        self.forget_ahead()?;
+        self.forget_ahead();
         let program = std::sync::Arc::clone(self.program());
         let layouts = match same {
             true => None,
@@ -79,10 +80,9 @@ impl<R: Real> Instance<R> {
             }
         };
         let mut packed = Vec::new();
-        for (group, part) in parts.iter().enumerate() {
-            let layout = layouts.as_deref().unwrap_or(self.layouts()).get(group);
-            for (name, padded) in layout.into_iter().flat_map(|_| inputs(part)) {
-                let Some(layout) = layout else { continue };
+        let own = layouts.as_deref().unwrap_or(self.layouts());
+        for (group, (part, layout)) in parts.iter().zip(own).enumerate() {
+            for (name, padded) in inputs(part) {
                 let bytes = match padded {
                     Padded::Real(values) => self.packed(layout, name, Element::Real, values, R::write)?,
                     Padded::Ids(ids) => {
@@ -116,12 +116,12 @@ impl<R: Real> Instance<R> {
     }
 
     /// The layouts of a batch of these lengths, if it is the one that is on its way; another one is none any more.
-    pub(super) fn layouts_ahead(&mut self, lengths: &Lengths) -> Result<Option<Vec<Layout>>, ProgramError> {
+    pub(super) fn layouts_ahead(&mut self, lengths: &Lengths) -> Option<Vec<Layout>> {
         match &mut self.waiting_mut().ahead {
-            Some(ahead) if ahead.lengths == *lengths => Ok(ahead.layouts.take()),
+            Some(ahead) if ahead.lengths == *lengths => ahead.layouts.take(),
             _ => {
-                self.forget_ahead()?;
-                Ok(None)
+                self.forget_ahead();
+                None
             }
         }
     }
@@ -146,10 +146,8 @@ impl<R: Real> Instance<R> {
     }
 
     /// Waits for what is on its way, which will not be wanted.
-    fn forget_ahead(&mut self) -> Result<(), ProgramError> {
-        let Some(ahead) = self.waiting_mut().ahead.take() else { return Ok(()) };
-        let queue = &self.program().device.queue;
-        Ok(ahead.pieces.iter().try_for_each(|piece| queue.wait(&piece.copied))?)
+    fn forget_ahead(&mut self) {
+        self.waiting_mut().ahead = None;
     }
 }
 

@@ -107,7 +107,7 @@ impl<R: Real> Instance<R> {
         self.held = self.held.map(|_| false);
         let program = Arc::clone(&self.program);
         let plan = program.plan();
-        self.layouts = match self.layouts_ahead(whole)? {
+        self.layouts = match self.layouts_ahead(whole) {
             Some(layouts) => layouts,
             None => parts
                 .iter()

@@ -58,11 +58,13 @@ impl Queue {
         })
     }
 
-    /// Memory on the device, all zeros at its end; nothing if there is not so much.
+    /// Memory on the device; nothing if there is not so much.
     ///
     /// # Errors
-    /// The device is gone.
+    /// The device is gone, or something before has failed.
     pub(super) fn allocate(&self, context: &Context, bytes: usize) -> Result<Option<Mem>, OpenClError> {
+        // What has failed before is not for want of memory here.
+        self.finish()?;
         let bytes = bytes.max(1);
         let flags = MemFlags::new().read_write();
         // SAFETY: no host memory is handed over.
@@ -138,14 +140,6 @@ impl Queue {
     /// The device is gone.
     pub(super) fn flush_ahead(&self) -> Result<(), OpenClError> {
         self.check("copying to it", core::flush(&self.transfers))
-    }
-
-    /// Waits for a copy.
-    ///
-    /// # Errors
-    /// It has failed.
-    pub(super) fn wait(&self, copied: &Event) -> Result<(), OpenClError> {
-        self.check("copying to it", core::wait_for_event(copied))
     }
 
     /// Copies on the device what a copy to it has brought there, all of whose bytes are handed over.

@@ -337,7 +337,7 @@ impl Updates {
         run(instance, self.update_name, &self.update, &arguments, (self.items, self.team), part.count)
     }
 
-    /// Sets a parameter that is not trained, by its place in the host's flat array.
+    /// Sets a parameter that is not trained, by its place among all.
     ///
     /// # Errors
     /// The device fails.
@@ -345,16 +345,13 @@ impl Updates {
         &self,
         instance: &Instance<f32>,
         parameters: &Parameters,
-        range: &Range<usize>,
+        index: usize,
         values: &[f32],
     ) -> Result<(), ProgramError> {
-        let specs = parameters.specs().iter().enumerate();
-        let found = specs.filter(|(index, _)| parameters.range(*index) == *range).map(|(_, spec)| &spec.name);
-        for start in found.filter_map(|name| instance.parameter_start(name)) {
-            let bytes = bytes_of(values, f32::to_ne_bytes);
-            instance.program().device().queue.write(instance.parameter_memory(), 4 * start, bytes)?;
-        }
-        Ok(())
+        // What the program does not read has no place there.
+        let Some(start) = instance.parameter_start(&parameters.specs()[index].name) else { return Ok(()) };
+        let bytes = bytes_of(values, f32::to_ne_bytes);
+        Ok(instance.program().device().queue.write(instance.parameter_memory(), 4 * start, bytes)?)
     }
 
     /// The gradient last measured, laid out as the host's parameters are.

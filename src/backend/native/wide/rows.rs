@@ -143,41 +143,43 @@ impl<'p> Kernel<'p> {
 
     fn phase(&mut self, phase: &Phase) -> Result<Option<PhaseCode>, EmitError> {
         let width = self.machine.width;
-        let held = |inst: &&Inst| matches!(inst, Inst::Reduce(..) | Inst::ArgMax(..));
-        let held = 2 * phase.body.iter().filter(held).count();
-        let steps = schedule(steps(phase, width)?, usize::from(width.registers()).saturating_sub(held));
-        let mut code = PhaseCode {
-            dims: phase.dims.clone(),
-            reduced: phase.reduced,
-            vectors: !phase.dims.is_empty() && is_elementwise(phase),
-            steps,
-            places: HashMap::new(),
-            bases: Vec::new(),
-            reductions: Vec::new(),
-            reserved: 0,
-        };
-        for (at, work) in code.steps.iter().enumerate() {
-            let (Work::Load(place) | Work::Store(place, _)) = work else { continue };
-            let Some(spot) = self.spot(&mut code.bases, phase, place) else { return Ok(None) };
-            code.places.insert(at, spot);
-        }
+        let mut reserved = 0;
+        let mut reductions = Vec::new();
         for (number, inst) in phase.body.iter().enumerate() {
             let (how, place) = match inst {
                 Inst::Reduce(how, _, place) if phase.reduced > 0 => (Some(*how), place),
                 Inst::ArgMax(_, place) => (None, place),
                 _ => continue,
             };
-            let value = Vector(code.reserved);
-            let index = how.is_none().then(|| Vector(code.reserved + 1));
-            code.reserved += 1 + u8::from(index.is_some());
-            code.reductions.push((number, how, Accumulator { value, index }, place.clone()));
+            let value = Vector(reserved);
+            let index = how.is_none().then(|| Vector(reserved + 1));
+            reserved += 1 + u8::from(index.is_some());
+            reductions.push((number, how, Accumulator { value, index }, place.clone()));
             self.pointer(phase, place);
         }
         if width == Width::Ymm {
-            code.reserved += 1;
+            reserved += 1;
         }
         // Some registers must be left for the body.
-        Ok((code.reserved <= width.registers() - 8).then_some(code))
+        if reserved > width.registers() - 8 {
+            return Ok(None);
+        }
+        let mut code = PhaseCode {
+            dims: phase.dims.clone(),
+            reduced: phase.reduced,
+            vectors: !phase.dims.is_empty() && is_elementwise(phase),
+            steps: schedule(steps(phase, width)?, usize::from(width.registers() - reserved)),
+            places: HashMap::new(),
+            bases: Vec::new(),
+            reductions,
+            reserved,
+        };
+        for (at, work) in code.steps.iter().enumerate() {
+            let (Work::Load(place) | Work::Store(place, _)) = work else { continue };
+            let Some(spot) = self.spot(&mut code.bases, phase, place) else { return Ok(None) };
+            code.places.insert(at, spot);
+        }
+        Ok(Some(code))
     }
 
     /// The base and displacement of a place.

@@ -133,27 +133,23 @@ impl<'s> Scheduler<'s> {
     fn growth(&self, step: Step) -> isize {
         let mut operands = self.steps[step].operands();
         operands.sort_unstable();
-        operands.dedup();
-        let ends = |operand: &Step| {
-            let read = self.steps[step].operands().iter().filter(|other| *other == operand).count();
-            self.finished[*operand].is_some()
-                && self.readers[*operand] == read
-                && !matches!(self.steps[*operand], Work::Bits(_))
+        // One that ends here is alive no more; one that is loaded for it and read again stays.
+        let change = |same: &[Step]| {
+            let operand = same[0];
+            let last = self.readers[operand] == same.len();
+            match (&self.steps[operand], self.finished[operand].is_some()) {
+                (Work::Bits(_), _) => 0,
+                (_, true) => -isize::from(last),
+                (work, false) => isize::from(!last && matches!(work, Work::Load(_))),
+            }
         };
-        let stays = |operand: &Step| {
-            let read = self.steps[step].operands().iter().filter(|other| *other == operand).count();
-            self.finished[*operand].is_none()
-                && self.readers[*operand] > read
-                && matches!(self.steps[*operand], Work::Load(_))
-        };
-        let ended = operands.iter().filter(|operand| ends(operand)).count() as isize;
-        let stayed = operands.iter().filter(|operand| stays(operand)).count() as isize;
-        isize::from(!self.steps[step].has_effect()) + stayed - ended
+        let changes: isize = operands.chunk_by(|a, b| a == b).map(change).sum();
+        isize::from(!self.steps[step].has_effect()) + changes
     }
 
     /// Writes a step, behind what is loaded for it.
     fn write(&mut self, step: Step) {
-        for other in self.steps[step].operands().into_iter().chain(self.before[step].iter().copied()) {
+        for &other in &self.before[step] {
             if self.finished[other].is_none() {
                 self.write(other);
             }
