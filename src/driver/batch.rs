@@ -6,28 +6,32 @@
 //! loss = loss of group 0 + loss of group 1 + loss of group 2, always in this order
 //! ```
 //!
-//! Trees go to groups by their nodes. How a batch is split depends on its sizes alone, and results are added in the order of the groups:
-//! the same batch gives the same bits on any number of threads. Memory is laid out again only when
-//! the lengths change. What is only added up needs memory for each thread, not for each group: a group's is
-//! lent to the next one when its results have been added. It does not know what the outputs mean.
+//! Trees go to groups by their nodes. How a batch is split depends on its sizes alone, and results are added in the
+//! order of the groups: the same batch gives the same bits on any number of threads. Memory is laid out again only when
+//! the lengths change. What is only added up needs memory for each thread (and a block more where groups differ), not
+//! for each group: a group's is lent to the next one when its results have been added. It does not know what the outputs
+//! mean.
 
 use std::ops::Range;
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::Arc;
 
 use rayon::prelude::*;
 use rayon::{ThreadPool, ThreadPoolBuildError, ThreadPoolBuilder};
 use thiserror::Error;
 
+use super::in_order::InOrder;
 use super::parts::parts;
 use crate::plan::{Buffer, BufferId, Plan, Role, SpaceId, Steps};
 use crate::runtime::layout::{Layout, Lengths};
 use crate::runtime::memory::Memory;
 use crate::runtime::opencl::{self, ahead::Padded};
 use crate::runtime::program::{Direct, Instance, Program, ProgramError, Real};
-use crate::runtime::tables::Table;
 
 /// Multiply-adds of a group's run from which on several threads are worth waking for it.
 const WORTH_IT: usize = 1 << 20;
+
+/// Groups that differ by less than one part in so many take the same time.
+const EVEN: usize = 64;
 
 /// Elements of an output that a thread adds up at once: less is not worth waking it.
 const CHUNK: usize = 1 << 15;
@@ -376,6 +380,7 @@ impl<R: Real> Batch<R> {
             self.check_sum(output, range.len())?;
         }
         self.clear_sums(sums, total);
+        self.lent.iter_mut().for_each(Memory::forget);
         let sparse: Vec<Option<usize>> = sums.iter().map(|(output, _)| self.sparse(output)).collect();
         let used: Vec<&(&str, Feed<R>)> = feeds
             .iter()
@@ -418,54 +423,62 @@ impl<R: Real> Batch<R> {
                 [instance] if !together => instance.run_in(parameters, &mut self.lent[0], direct)?,
                 _ => Instance::run_together(groups, parameters, &mut self.lent, direct, &self.pool, workers)?,
             }
-            for lent in &self.lent[..self.groups.len()] {
+            for (instance, lent) in self.groups.iter().zip(&self.lent) {
                 for ((_, range), at) in sums.iter().zip(&sparse) {
                     if let Some(at) = *at {
-                        add_sparse(&lent.tables()[at], &mut total[range.clone()], &mut self.named[at]);
+                        let named = self.named[at].get_or_insert_default();
+                        instance.add_sparse(at, lent, &mut total[range.clone()], named);
                     }
                 }
             }
             return self.add_others(sums, &sparse, total);
         }
-        let run = |instance: &mut Instance<R>, lent: &mut Memory| {
-            feed(instance).and_then(|()| instance.run_in(parameters, lent, None))
-        };
         let tasks = self.pool.current_num_threads().min(groups.len()).max(1);
-        self.lent.resize_with(self.lent.len().max(tasks), Memory::default);
-        let turn = Turn { state: Mutex::new((0, (total, &mut self.named))), done: Condvar::new() };
-        let ahead = Mutex::new(groups.iter_mut().enumerate());
-        let failed: Mutex<Option<ProgramError>> = Mutex::new(None);
-        let task = |lent: &mut Memory| {
-            let next = || ahead.lock().unwrap_or_else(PoisonError::into_inner).next();
-            while let Some((number, instance)) = next() {
-                let result = run(instance, lent);
-                let result = turn.take(number, |(total, named)| {
-                    result.and_then(|()| {
-                        sums.iter().zip(&sparse).try_for_each(|((output, range), at)| {
-                            let total = &mut total[range.clone()];
-                            match *at {
-                                None => instance.add_row(output, 0, total, number == 0, Some(lent))?,
-                                Some(at) => add_sparse(&lent.tables()[at], total, &mut named[at]),
-                            }
-                            Ok(())
-                        })
-                    })
-                });
-                if let Err(error) = result {
-                    failed.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
-                }
+        let blocks = if tasks == 1 || !are_uneven(groups) { tasks } else { groups.len().min(tasks + 1) };
+        self.lent.resize_with(self.lent.len().max(blocks), Memory::default);
+        let jobs = groups.iter_mut().map(|instance| (instance, Ok(())));
+        let sink = Adding { total, named: &mut self.named, result: Ok(()) };
+        let jobs = InOrder::new(jobs, std::mem::take(&mut self.lent), sink);
+        let run = |job: &mut (&mut Instance<R>, Result<(), ProgramError>),
+                   lent: &mut Memory,
+                   sink: Option<&mut Adding<R>>| {
+            let (instance, result) = job;
+            // The sum begins with what the first group has.
+            let direct = sink.map(|sink| Direct { outputs: &straight, total: &mut *sink.total });
+            *result = feed(instance).and_then(|()| instance.run_in(parameters, lent, direct));
+        };
+        let add = |sink: &mut Adding<R>,
+                   number: usize,
+                   job: &mut (&mut Instance<R>, Result<(), ProgramError>),
+                   lent: &Memory| {
+            let (instance, result) = job;
+            let result = std::mem::replace(result, Ok(())).and_then(|()| {
+                sums.iter().zip(&sparse).try_for_each(|((output, range), at)| {
+                    let total = &mut sink.total[range.clone()];
+                    match *at {
+                        None if number == 0 => {}
+                        None => instance.add_row(output, 0, total, false, Some(lent))?,
+                        Some(at) => {
+                            instance.add_sparse(at, lent, total, sink.named[at].get_or_insert_default());
+                        }
+                    }
+                    Ok(())
+                })
+            });
+            if sink.result.is_ok() {
+                sink.result = result;
             }
         };
-        match &mut self.lent[..tasks] {
-            [lent] => task(lent),
-            several => self.pool.scope(|scope| {
-                several.iter_mut().for_each(|lent| scope.spawn(|_| task(lent)));
+        match tasks {
+            1 => jobs.work(run, add),
+            _ => self.pool.scope(|scope| {
+                (0..tasks).for_each(|_| scope.spawn(|_| jobs.work(run, add)));
             }),
         }
-        match failed.into_inner().unwrap_or_else(PoisonError::into_inner) {
-            Some(error) => Err(error.into()),
-            None => Ok(()),
-        }
+        let (lent, sink) = jobs.into_parts();
+        let result = sink.map_or(Ok(()), |sink| sink.result);
+        self.lent = lent;
+        Ok(result?)
     }
 
     /// On a device: runs on these inputs and on the parameters that are there. Nothing in native code, whose
@@ -634,30 +647,19 @@ fn feed<R: Real>(
     Ok(())
 }
 
-/// Adds a group's sparse output, and notes the rows.
-fn add_sparse<R: Real>(table: &Table, total: &mut [R], named: &mut Option<Vec<u32>>) {
-    table.add_to(total);
-    named.get_or_insert_default().extend_from_slice(table.named());
+/// Whether some groups have notably more to do than others.
+fn are_uneven<R: Real>(groups: &[Instance<R>]) -> bool {
+    let products = || groups.iter().map(Instance::products);
+    let (most, least) = (products().max().unwrap_or(0), products().min().unwrap_or(0));
+    (most - least) * EVEN > most
 }
 
-/// What groups do one after the other, in their order, whoever runs them.
-struct Turn<T> {
-    /// Whose turn it is, and what it is about.
-    state: Mutex<(usize, T)>,
-    done: Condvar,
-}
-
-impl<T> Turn<T> {
-    /// Waits until all before `number` have had their turn. Whoever waits must know that these are being run.
-    fn take<A>(&self, number: usize, work: impl FnOnce(&mut T) -> A) -> A {
-        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let waited = self.done.wait_while(state, |(next, _)| *next != number);
-        let mut state = waited.unwrap_or_else(PoisonError::into_inner);
-        let result = work(&mut state.1);
-        state.0 += 1;
-        self.done.notify_all();
-        result
-    }
+/// Where groups that run one after the other add what they have.
+struct Adding<'a, R> {
+    total: &'a mut [R],
+    named: &'a mut [Option<Vec<u32>>],
+    /// The first error of a group.
+    result: Result<(), ProgramError>,
 }
 
 /// The part's share of a padded array.

@@ -140,6 +140,8 @@ impl Pipeline {
         let mut plan = self.planned(graph, kinds, name)?;
         plan::keep_sparse(&mut plan);
         plan::share_lookups(&mut plan, plan::WORTH_SHARING);
+        plan::list_sparse(&mut plan);
+        plan::hold_few_constants(&mut plan);
         let (target, profiled) = (self.target, self.profiled);
         Ok(Arc::new(self.timings.time("code", || Program::compile(plan, target, profiled))?))
     }

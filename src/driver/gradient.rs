@@ -162,13 +162,28 @@ mod tests {
         (program.gradient().to_vec(), added)
     }
 
-    const TREES: &str = "model M(V = 40, I = 30, H = 70, C = 5) {
-      input word: id(V) over n.leaf
-      input label: id(C) over tree n
-      param embed: [V, I]
-      h = TreeLSTM(I, H)(embed[word][n])
-      label ~ categorical(Dense(H, C)(h))
-    }";
+    /// A model over trees, and whether the gradients of its words' rows are left where they are found.
+    const TREES: [(&str, bool); 2] =
+        [("TreeLSTM(I, H)(embed[word][n])", false), ("Words(I, H)(embed[word])", true)];
+
+    fn model_of_trees(words: &str) -> String {
+        format!(
+            "cell Words(I, H) over tree n {{
+               input x: [I] over n.leaf
+               state h: [H]
+               param W: [H, I], U: [H, 2 * H]
+               word = tanh(W @ x)
+               h[n] = where(length(child) == 0, word[n], tanh(U @ [h[left], h[right]]))
+             }}
+             model M(V = 5000, I = 40, H = 70, C = 5) {{
+               input word: id(V) over n.leaf
+               input label: id(C) over tree n
+               param embed: [V, I]
+               h = {words}
+               label ~ categorical(Dense(H, C)(h))
+             }}"
+        )
+    }
 
     /// Trees as parents, and a word and a label for each node.
     fn forest(trees: usize, most: usize, seed: u64) -> (Lengths, Vec<u32>, Vec<u32>) {
@@ -187,8 +202,14 @@ mod tests {
 
     #[test]
     fn trees_give_the_same_bits_on_any_number_of_threads_and_after_any_batch() {
+        for (words, listed) in TREES {
+            same_bits(&model_of_trees(words), listed);
+        }
+    }
+
+    fn same_bits(source: &str, listed: bool) {
         let mut pipeline = Pipeline::default();
-        let checked = pipeline.check(&Model::new("m.rnn", TREES), Mode::Train).unwrap();
+        let checked = pipeline.check(&Model::new("m.rnn", source), Mode::Train).unwrap();
         let graph = pipeline.trained(&checked.graph).unwrap();
         let tree = graph.axes.iter().position(|axis| axis.name == "n").unwrap();
         let parameters = Parameters::initialize(parameter_specs(&graph), 1).unwrap();
@@ -203,15 +224,30 @@ mod tests {
             program.batch_mut().lay_out(&lengths).unwrap();
             program.run(&parameters, &[("word", Feed::Ids(words)), ("label", Feed::Ids(labels))]).unwrap()
         };
-        // One group, several of them, a single tree.
-        let batches = [forest(3, 30, 1), forest(60, 50, 2), forest(1, 40, 3), forest(1, 3, 4)];
+        // One group, two of them, more than threads, a single tree.
+        let batches =
+            [forest(3, 30, 1), forest(60, 50, 2), forest(260, 50, 5), forest(1, 40, 3), forest(1, 3, 4)];
         let mut reused = [program(2), program(3)];
-        assert!(reused.iter().all(|program| !program.batch.plan().sparse.is_empty()));
+        let plan = reused[0].batch.plan();
+        assert!(plan.sparse.len() == 1 && plan.sparse[0].listed.is_some() == listed);
+        let table = parameters.range(parameters.index("embed").unwrap());
         for batch in &batches {
             let mut fresh = program(1);
             let loss = run(&mut fresh, batch);
             let wanted = fresh.gradient().to_vec();
             assert!(wanted.iter().all(|value| value.is_finite()) && wanted.iter().any(|&value| value != 0.0));
+            // Rows of words where they are found, against the whole table.
+            let kinds = [OutputKind::Gradient];
+            let mut pipeline = Pipeline::default();
+            let pool = threads(1).unwrap();
+            let mut whole = pipeline.batch::<f32>(&graph, &kinds, "whole", &pool).unwrap();
+            whole.lay_out(fresh.batch.lengths()).unwrap();
+            let ranges = parameter_ranges(&whole, &parameters);
+            let feeds = [("word", Feed::Ids(&batch.1[..])), ("label", Feed::Ids(&batch.2[..]))];
+            whole.run(&feeds, &slices(&parameters, &ranges)).unwrap();
+            let dense = whole.values("gradient:embed").unwrap();
+            let near = |(a, b): (&f32, &f32)| (a - b).abs() <= 1e-4 * b.abs().max(1e-3);
+            assert!(wanted[table.clone()].iter().zip(&dense).all(near));
             for program in &mut reused {
                 assert_eq!(run(program, batch), loss);
                 // As the last run left it, and after somebody wrote to it.

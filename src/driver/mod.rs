@@ -2,7 +2,8 @@
 //!
 //! - `front`, `session`: text to checked graph; `compile`: graph to code; `aot`: graph to files for C;
 //!   `timings`: how long the stages took
-//! - `batch`, `carried`, `figures`: a program run on a batch, on chunk after chunk, and what it measured
+//! - `batch`, `carried`, `figures`: a program run on a batch, on chunk after chunk, and what it measured; `parts`,
+//!   `in_order`: its groups, and results taken in their order
 //! - `machine`: what programs run on
 //! - `corpus`, `data`, `table`, `arrays`, `treebank`, `material`: what is trained on; `tasks`: data of known answers
 //! - `train` with `prepare`, `vectors`, `trainer` and `gradient`; `evaluate`, `generate`, `run`, `gradcheck`
@@ -31,6 +32,7 @@ mod front;
 pub mod generate;
 pub mod gradcheck;
 mod gradient;
+mod in_order;
 pub mod machine;
 mod material;
 mod parts;

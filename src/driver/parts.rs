@@ -11,7 +11,7 @@ const SMALL_GROUP: usize = 8;
 
 /// Nodes of a group of trees at most, about: enough for full product tiles on most levels and for words to occur
 /// again, few enough for caches.
-const NODES: usize = 1024;
+const NODES: usize = 2048;
 /// Nodes of a batch of trees that is one group.
 const FEW: usize = 512;
 

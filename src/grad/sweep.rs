@@ -89,17 +89,30 @@ pub(super) fn bypass(
     adjoint: &HashMap<NodeId, NodeId>,
     found: &mut HashMap<NodeId, NodeId>,
 ) {
+    let mut source_of: HashMap<NodeId, NodeId> = HashMap::new();
     for node in order {
         let copy = adjoint[node];
         let source = graph.operands(copy)[0];
-        if source.node == copy || graph.ty(source.node) != graph.ty(copy) || source.access != Access::Here {
-            continue;
+        if source.node != copy && graph.ty(source.node) == graph.ty(copy) && source.access == Access::Here {
+            source_of.insert(copy, source.node);
         }
-        graph.replace(copy, source);
+    }
+    let copies = || order.iter().map(|node| adjoint[node]);
+    copies().filter(|copy| source_of.contains_key(copy)).for_each(|copy| graph.set_operands(copy, &[]));
+    // A copy of a copy reads what that one copies: who reads either is moved once, however long the chain.
+    for copy in copies() {
+        let Some(mut source) = source_of.get(&copy).copied() else { continue };
+        let mut passed = vec![copy];
+        while let Some(&next) = source_of.get(&source).filter(|_| passed.len() <= source_of.len()) {
+            passed.push(source);
+            source = next;
+        }
+        source_of.extend(passed.into_iter().map(|copy| (copy, source)));
+        graph.replace(copy, source.into());
         graph.remove(copy);
-        for value in found.values_mut().filter(|value| **value == copy) {
-            *value = source.node;
-        }
+    }
+    for value in found.values_mut() {
+        *value = source_of.get(value).copied().unwrap_or(*value);
     }
 }
 

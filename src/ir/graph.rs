@@ -345,6 +345,16 @@ impl Graph {
         self.connect(id, operands);
     }
 
+    /// Replaces one of a node's operands. The edges of the others stay: one that many read would have to be searched
+    /// among all of its own.
+    fn set_operand(&mut self, id: NodeId, index: usize, operand: Operand) {
+        let mut edges = self.inner.edges_directed(id.0, Direction::Incoming);
+        let Some(old) = edges.find(|edge| edge.weight().index as usize == index) else { return };
+        let (edge, index) = (old.id(), old.weight().index);
+        self.inner.remove_edge(edge);
+        self.inner.add_edge(operand.node.0, id.0, Edge { index, access: operand.access });
+    }
+
     /// A node's operands in order.
     pub fn operands(&self, id: NodeId) -> Vec<Operand> {
         let mut found: Vec<(u32, Operand)> = self
@@ -443,9 +453,7 @@ impl Graph {
                 Some(access) => Operand { node: new.node, access },
                 None => Operand { node: self.copy_of(old, new, &mut between), access },
             };
-            let mut operands = self.operands(user);
-            operands[index] = operand;
-            self.set_operands(user, &operands);
+            self.set_operand(user, index, operand);
         }
         for at in 0..self.outputs.len() {
             let value = self.outputs[at].value;
@@ -494,12 +502,13 @@ impl Graph {
     /// Strongly connected components over the edges that `keep` accepts, operands before readers.
     pub(super) fn components(&self, keep: impl Fn(Access) -> bool) -> Vec<Vec<NodeId>> {
         let kept = petgraph::visit::EdgeFiltered::from_fn(&self.inner, |edge| keep(edge.weight().access));
-        let mut found: Vec<Vec<NodeId>> = petgraph::algo::tarjan_scc(&kept)
+        // Not Tarjan's algorithm, which petgraph has as a recursion as deep as the graph.
+        let mut found: Vec<Vec<NodeId>> = petgraph::algo::kosaraju_scc(&kept)
             .into_iter()
             .map(|component| component.into_iter().map(NodeId).collect::<Vec<NodeId>>())
             .filter(|component| !self.is_removed(component[0]))
             .collect();
-        // Tarjan's order is readers first: edges point from operand to reader.
+        // Its order is readers first: edges point from operand to reader.
         found.reverse();
         found
     }

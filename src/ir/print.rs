@@ -13,7 +13,7 @@ mod notation;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt::Write as _;
 
-use super::graph::{Graph, NodeId, Operand, OriginKind, OutputKind};
+use super::graph::{Graph, NodeId, Operand, OriginKind, Output, OutputKind};
 use super::op::{Along, Op, Reduction};
 use super::schedule::{Stage, schedule};
 use super::types::{Access, AxisKind, AxisSet, BATCH};
@@ -116,6 +116,8 @@ struct Printer<'a> {
     /// Values read at another position inside their own cycle, and their start if every such read has it.
     states: BTreeMap<NodeId, Option<Operand>>,
     gradients: HashSet<NodeId>,
+    /// The outputs that each node is.
+    outputs: HashMap<NodeId, Vec<&'a Output>>,
     /// Name and value of what is only a second name of something.
     aliases: Vec<(String, Operand)>,
 }
@@ -130,8 +132,12 @@ impl<'a> Printer<'a> {
             paths: HashMap::new(),
             states: BTreeMap::new(),
             gradients: graph.outputs_of(OutputKind::Gradient).map(|output| output.value.node).collect(),
+            outputs: HashMap::new(),
             aliases: Vec::new(),
         };
+        for output in &graph.outputs {
+            printer.outputs.entry(output.value.node).or_default().push(output);
+        }
         let mut live = live(graph);
         printer.find_aliases(&mut live);
         // An unschedulable graph is still printed, in the order of its making.
@@ -172,7 +178,8 @@ impl<'a> Printer<'a> {
                 self.aliases.push((name.to_string(), output.value));
             }
         }
-        self.aliases.retain(|(name, _)| !given.values().any(|known| known == name));
+        let given: HashSet<&str> = given.into_values().collect();
+        self.aliases.retain(|(name, _)| !given.contains(name.as_str()));
         let mut constants: Vec<(NodeId, String)> = Vec::new();
         let mut taken: HashSet<String> =
             graph.ids().iter().filter_map(|&node| graph.node(node).name.clone()).collect();
@@ -180,8 +187,8 @@ impl<'a> Printer<'a> {
         taken.extend(graph.outputs_of(OutputKind::Value).map(|output| output.name.clone()));
         for output in graph.outputs_of(OutputKind::Gradient) {
             let Operand { node, .. } = output.value;
-            let known = self.aliases.iter().any(|(_, operand)| *operand == node.into());
-            if is_leaf(graph.op(node)) && !known && constants.iter().all(|(made, _)| *made != node) {
+            let known = || self.aliases.iter().any(|(_, operand)| *operand == node.into());
+            if is_leaf(graph.op(node)) && !known() && constants.iter().all(|(made, _)| *made != node) {
                 let (path, last) = output.name.rsplit_once('.').unwrap_or(("", &output.name));
                 let dot = if path.is_empty() { "" } else { "." };
                 let mut name = format!("{path}{dot}d{last}");
@@ -202,8 +209,19 @@ impl<'a> Printer<'a> {
         *graph.op(node) == Op::Copy
             && !graph.users(node).iter().any(|(user, _, _)| live.contains(user))
             && !self.gradients.contains(&node)
-            && graph.outputs.iter().filter(|output| output.value.node == node).count() == 1
+            && self.outputs_of(node).len() == 1
             && graph.operands(node).first().is_some_and(|&x| graph.type_at(x) == *graph.ty(node))
+    }
+
+    fn outputs_of(&self, node: NodeId) -> &[&'a Output] {
+        self.outputs.get(&node).map_or(&[], Vec::as_slice)
+    }
+
+    /// Nodes that have a second name at another position, and those that have one at all.
+    fn aliased(&self) -> (HashSet<NodeId>, HashSet<NodeId>) {
+        let moved = self.aliases.iter().filter(|(_, value)| value.access != Access::Here);
+        let node = |(_, value): &(String, Operand)| value.node;
+        (moved.map(node).collect(), self.aliases.iter().map(node).collect())
     }
 
     fn find_states(&mut self, cycle: &[NodeId]) {
@@ -219,10 +237,11 @@ impl<'a> Printer<'a> {
 
     /// A value whose every moved read goes through `Initially` with one start is declared with it.
     fn find_starts(&mut self, live: &HashSet<NodeId>) {
+        let (aliased_elsewhere, _) = self.aliased();
         // An input or a parameter is declared as what it is; its start is written where it is read.
         for &node in self.order.iter().filter(|&&node| !is_leaf(self.graph.op(node))) {
             let mut start: Option<Operand> = None;
-            let mut uniform = !self.aliases.iter().any(|(_, x)| x.node == node && x.access != Access::Here);
+            let mut uniform = !aliased_elsewhere.contains(&node);
             for (user, index, access) in self.graph.users(node) {
                 if !live.contains(&user) || access.direction().is_none() || access.is_total() {
                     continue;
@@ -246,6 +265,7 @@ impl<'a> Printer<'a> {
     fn choose(&mut self, live: &HashSet<NodeId>) {
         let graph = self.graph;
         let mut depths: HashMap<NodeId, usize> = HashMap::new();
+        let (aliased_elsewhere, aliased) = self.aliased();
         for &node in &self.order {
             if is_leaf(graph.op(node)) {
                 continue;
@@ -261,9 +281,9 @@ impl<'a> Printer<'a> {
             let users: Vec<_> =
                 graph.users(node).into_iter().filter(|(user, _, _)| live.contains(user)).collect();
             let moved = users.iter().any(|(_, _, access)| *access != Access::Here);
-            let outputs: Vec<_> = graph.outputs.iter().filter(|output| output.value.node == node).collect();
-            let repeated = self.aliases.iter().any(|(_, operand)| operand.node == node);
-            let moved = moved || self.aliases.iter().any(|(_, x)| x.node == node && x.access != Access::Here);
+            let outputs = self.outputs_of(node);
+            let repeated = aliased.contains(&node);
+            let moved = moved || aliased_elsewhere.contains(&node);
             let offered = outputs.iter().any(|output| match output.kind {
                 OutputKind::Loss | OutputKind::Metric | OutputKind::Update => {
                     output.value.access != Access::Here
@@ -310,8 +330,10 @@ impl<'a> Printer<'a> {
                 Op::Param(name) | Op::Input(name) => Some(name.clone()),
                 _ if self.named.contains(&node) => {
                     let offered = || {
-                        let value = |output: &&super::graph::Output| output.value == node.into();
-                        graph.outputs_of(OutputKind::Value).find(value).map(|output| output.name.clone())
+                        let value = |output: &&&Output| {
+                            output.kind == OutputKind::Value && output.value == node.into()
+                        };
+                        self.outputs_of(node).iter().find(value).map(|output| output.name.clone())
                     };
                     graph.node(node).name.clone().or_else(offered)
                 }
@@ -341,27 +363,31 @@ impl<'a> Printer<'a> {
         }
         let mut taken: HashSet<String> = count.keys().cloned().collect();
         let mut used: HashSet<String> = self.aliases.iter().map(|(name, _)| name.clone()).collect();
+        // By path: how many have it already.
+        let mut repeats: HashMap<String, usize> = HashMap::new();
         for (node, path) in paths {
             let short = last_part(&path);
             let mut name = if count[short] == 1 { short.to_string() } else { path.clone() };
-            let mut again = 1;
+            let again = repeats.entry(path.clone()).or_default();
             while used.contains(&name) {
+                *again += 1;
                 name = format!("{path}_{again}");
-                again += 1;
             }
             taken.insert(name.clone());
             used.insert(name.clone());
             self.names.insert(node, name);
             self.paths.insert(node, path);
         }
+        // By name: how many have it already, with a number behind.
+        let mut numbers: HashMap<String, usize> = HashMap::new();
         for &node in &self.order {
             if self.named.contains(&node) && !self.names.contains_key(&node) {
                 let base = base_name(graph, node);
                 let mut name = base.clone();
-                let mut again = 1;
+                let again = numbers.entry(base.clone()).or_default();
                 while taken.contains(&name) {
+                    *again += 1;
                     name = format!("{base}{again}");
-                    again += 1;
                 }
                 taken.insert(name.clone());
                 self.names.insert(node, name);

@@ -1,7 +1,8 @@
 //! Products that share an operand: one product.
 //!
 //! Four gates, `W_f @ h`, `W_i @ h`, `W_c @ h`, `W_o @ h`, become four slices of `[W_f, W_i, W_c, W_o] @ h`; a
-//! sum of products inside a loop, `A.T @ a + B.T @ b`, becomes `[A, B].T @ [a, b]`; weight gradients
+//! sum of products inside a loop, `A.T @ a + B.T @ b`, becomes `[A, B].T @ [a, b]`, and
+//! `A @ h[left] + B @ h[right]` becomes `[A, B] @ [h[left], h[right]]`; weight gradients
 //! `sum(outer(a, x) over t)` and `sum(outer(b, x) over t)` of few rows become slices of one.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -86,7 +87,7 @@ fn merge_sums(graph: &mut Graph) -> bool {
         }
         let mut terms = Vec::new();
         flatten(graph, id.into(), id, &mut terms);
-        let mut groups: BTreeMap<(bool, Access), Vec<Product>> = BTreeMap::new();
+        let mut groups: BTreeMap<bool, Vec<Product>> = BTreeMap::new();
         let mut rest = Vec::new();
         for &term in &terms {
             let product = (term.access == Access::Here && graph.users(term.node).len() == 1)
@@ -94,9 +95,7 @@ fn merge_sums(graph: &mut Graph) -> bool {
                 .flatten()
                 .filter(|product| in_loop.get(&product.node) == own_loop);
             match product {
-                Some(product) => {
-                    groups.entry((product.transposed, product.vector.access)).or_default().push(product)
-                }
+                Some(product) => groups.entry(product.transposed).or_default().push(product),
                 None => rest.push(term),
             }
         }
@@ -104,8 +103,8 @@ fn merge_sums(graph: &mut Graph) -> bool {
             continue;
         }
         let mut parts: Vec<Operand> = rest;
-        for ((transposed, access), group) in groups {
-            let merged = if group.len() < 2 { None } else { sum_of(graph, id, transposed, access, &group) };
+        for (transposed, group) in groups {
+            let merged = if group.len() < 2 { None } else { sum_of(graph, id, transposed, &group) };
             match merged {
                 Some(merged) => parts.push(merged),
                 None => parts.extend(group.iter().map(|product| Operand::from(product.node))),
@@ -139,16 +138,16 @@ fn flatten(graph: &Graph, at: Operand, root: NodeId, terms: &mut Vec<Operand>) {
     }
 }
 
-fn sum_of(
-    graph: &mut Graph,
-    like: NodeId,
-    transposed: bool,
-    access: Access,
-    group: &[Product],
-) -> Option<Operand> {
+fn sum_of(graph: &mut Graph, like: NodeId, transposed: bool, group: &[Product]) -> Option<Operand> {
     let matrices: Vec<Operand> = group.iter().map(|product| product.matrix).collect();
-    let vectors: Vec<Operand> = group.iter().map(|product| Operand::from(product.vector.node)).collect();
     let matrix = make(graph, like, Op::Concat { dim: usize::from(!transposed) }, &matrices)?;
+    let read: Vec<Operand> = group.iter().map(|product| product.vector).collect();
+    let access = read.first()?.access;
+    // What is read at one position is joined where it is computed.
+    let (vectors, access) = match read.iter().all(|vector| vector.access == access) {
+        true => (read.iter().map(|vector| vector.node.into()).collect(), access),
+        false => (read, Access::Here),
+    };
     let vector = make(graph, like, Op::Concat { dim: 0 }, &vectors)?;
     let vector = Operand { node: vector, access };
     make(graph, like, matvec(transposed)?, &[matrix.into(), vector]).map(Operand::from)

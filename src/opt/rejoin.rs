@@ -2,7 +2,8 @@
 //!
 //! `split` takes `sum(outer([a, b], x) over t)` apart, so that parts which are parameters of their own are found.
 //! Where `[sum(outer(a, x) over t), sum(outer(b, x) over t)]` is left in the end, and `[a, b]` is a value that
-//! something else needs (`W.T @ [a, b]`), this is `sum(outer([a, b], x) over t)` again: `x` is read once.
+//! something else needs (`W.T @ [a, b]`), this is `sum(outer([a, b], x) over t)` again: `x` is read once. So is
+//! `[sum(outer(a, x) over t), sum(outer(a, y) over t)]`, the second beside the first.
 
 use super::rewrite::{exhaust, make};
 use crate::ir::{Access, Contract, Graph, NodeId, Op, Operand};
@@ -12,28 +13,37 @@ pub(super) fn run(graph: &mut Graph) -> bool {
 }
 
 fn rejoin(graph: &mut Graph, id: NodeId) -> Option<Operand> {
-    if *graph.op(id) != (Op::Concat { dim: 0 }) {
-        return None;
-    }
-    let parts: Vec<(Contract, Operand, Operand)> =
+    let Op::Concat { dim: side @ (0 | 1) } = *graph.op(id) else { return None };
+    let parts: Vec<(Contract, [Operand; 2])> =
         graph.operands(id).into_iter().map(|part| sum_of_outer(graph, part)).collect::<Option<_>>()?;
-    let (contract, first, right) = parts.first()?.clone();
-    let alike = |(its, left, other): &(Contract, Operand, Operand)| {
-        *its == contract && *other == right && left.access == first.access
-    };
-    if !parts.iter().all(alike) {
+    let (contract, first) = parts.first()?.clone();
+    let shared = first[1 - side];
+    if !parts.iter().all(|(its, operands)| *its == contract && operands[1 - side] == shared) {
         return None;
     }
-    let lefts: Vec<Operand> = parts.iter().map(|(_, left, _)| Operand::from(left.node)).collect();
-    let joins = graph.users(first.node).into_iter().map(|(user, ..)| user);
-    let mut joins = joins.filter(|user| *graph.op(*user) == (Op::Concat { dim: 0 }));
-    let join = joins.find(|join| graph.operands(*join) == lefts)?;
-    let left = Operand { node: join, access: first.access };
-    make(graph, id, Op::Contract(contract), &[left, right]).map(Operand::from)
+    let own: Vec<Operand> = parts.iter().map(|(_, operands)| operands[side]).collect();
+    let mut operands = [shared; 2];
+    operands[side] = joined(graph, &own)?;
+    make(graph, id, Op::Contract(contract), &operands).map(Operand::from)
+}
+
+/// The join of some vectors, if there is one: of what they are where they are read, or elsewhere.
+fn joined(graph: &Graph, vectors: &[Operand]) -> Option<Operand> {
+    let first = vectors.first()?;
+    let join = |wanted: &[Operand]| {
+        let mut users = graph.users(first.node).into_iter().map(|(user, ..)| user);
+        users.find(|user| *graph.op(*user) == (Op::Concat { dim: 0 }) && graph.operands(*user) == wanted)
+    };
+    let one_position = vectors.iter().all(|vector| vector.access == first.access);
+    let elsewhere = || {
+        let there: Vec<Operand> = vectors.iter().map(|vector| vector.node.into()).collect();
+        Some(Operand { node: join(&there)?, access: first.access })
+    };
+    one_position.then(elsewhere).flatten().or_else(|| join(vectors).map(Operand::from))
 }
 
 /// The parts of `sum(outer(left, right) over …)` that nobody else reads.
-fn sum_of_outer(graph: &Graph, part: Operand) -> Option<(Contract, Operand, Operand)> {
+fn sum_of_outer(graph: &Graph, part: Operand) -> Option<(Contract, [Operand; 2])> {
     let Op::Contract(contract) = graph.op(part.node) else { return None };
     let is_outer = matches!((&contract.left[..], &contract.right[..], &contract.out[..]),
         ([i], [j], [k, l]) if (i, j) == (k, l));
@@ -42,5 +52,5 @@ fn sum_of_outer(graph: &Graph, part: Operand) -> Option<(Contract, Operand, Oper
     let operands = graph.operands(part.node);
     let counted = matches!(graph.op(operands[0].node), Op::OneHot(_));
     (is_outer && alone && !counted && !contract.over.is_empty() && part.access == Access::Here)
-        .then(|| (contract.clone(), operands[0], operands[1]))
+        .then(|| (contract.clone(), [operands[0], operands[1]]))
 }

@@ -1,12 +1,32 @@
 //! What depends on the parameters alone, and so need not be done again while these stay the same.
 //!
-//! In a program that runs many times on the same parameters (to evaluate, to generate) the packing of its
-//! matrices is done once: such kernels are marked, and what they write keeps its place until the end.
+//! In a program that runs many times on the same parameters (to evaluate, to generate; in training group after group
+//! of a batch) the packing of its matrices is done once: such kernels are marked, and what they write keeps its place
+//! until the end.
 
 use std::collections::HashSet;
 
 use super::kernel::*;
-use super::places::{Access, places, references};
+use super::places::{Access, kernels, places, references};
+
+/// Elements that are worth keeping for the next group of a batch: about what a second-level cache holds twice.
+const FEW: usize = 1 << 20;
+
+/// As [`hold_constants`], if they take little memory: for programs whose parameters change with every batch.
+pub fn hold_few_constants(plan: &mut Plan) {
+    let mut held = plan.clone();
+    hold_constants(&mut held);
+    let elements = held_buffers(&held).into_iter().map(|buffer| held.buffers[buffer].width);
+    if elements.sum::<usize>() <= FEW {
+        *plan = held;
+    }
+}
+
+/// What the marked kernels write: buffers of a single row, whose size no batch changes.
+fn held_buffers(plan: &Plan) -> HashSet<BufferId> {
+    let marked = kernels(plan).filter(|kernel| kernel.constant);
+    marked.flat_map(|kernel| touched(&kernel.work, Access::Write)).collect()
+}
 
 /// Marks the kernels that depend on parameters alone, and keeps their results alive. That takes memory, so it
 /// is for programs whose parameters do not change with every run.

@@ -73,6 +73,8 @@ pub struct Sparse {
     pub rows: usize,
     /// Elements of a row.
     pub width: usize,
+    /// The rows themselves, one for each of the `ids`, if these are all different: nothing writes to `out` then.
+    pub listed: Option<BufferId>,
 }
 
 impl Plan {

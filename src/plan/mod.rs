@@ -37,9 +37,9 @@ pub mod verify;
 mod views;
 
 pub use build::{PlanError, plan};
-pub use constants::hold_constants;
+pub use constants::{hold_constants, hold_few_constants};
 pub use distinct::{WORTH_SHARING, share_lookups};
 pub use kernel::*;
 pub use print::{label, print};
-pub use sparse::keep_sparse;
+pub use sparse::{keep_sparse, list_sparse};
 pub use spread::spread_scratch;

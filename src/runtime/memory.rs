@@ -10,6 +10,8 @@ use super::tables::Table;
 #[derive(Debug, Default)]
 pub struct Memory {
     bytes: Vec<u8>,
+    /// Whether what depends on the parameters alone is there, of a run on the present ones.
+    pub(super) holds: bool,
     /// The sparse outputs of a plan, in its order.
     pub(super) tables: Vec<Table>,
 }
@@ -21,13 +23,14 @@ impl Memory {
         if self.bytes.len() < bytes {
             // The old block goes before there is a new one.
             self.bytes = Vec::new();
+            self.holds = false;
             self.bytes = vec![0; bytes];
         }
     }
 
-    /// The sparse outputs of the last run.
-    pub fn tables(&self) -> &[Table] {
-        &self.tables
+    /// Says that the next run has other parameters than the last.
+    pub fn forget(&mut self) {
+        self.holds = false;
     }
 
     fn start(&self) -> usize {

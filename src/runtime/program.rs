@@ -30,6 +30,8 @@ use crate::backend::native::target::Target;
 use crate::plan::places::{kernels, zeros_needed};
 use crate::plan::{BufferId, Element, GemmRows, Plan, Precision, Residency, Role, SpaceId, Steps, Work};
 
+mod sums;
+
 /// A type that programs calculate in: f32 or f64.
 pub trait Real: AddAssign + Copy + Default + Send + Sync + std::fmt::Debug + PartialEq + 'static {
     /// Which one.
@@ -324,7 +326,8 @@ impl<R: Real> Instance<R> {
     }
 
     /// Runs the program in memory that is lent to it, which then holds the outputs that lie there and are not
-    /// written straight to where they belong.
+    /// written straight to where they belong. If another instance of the same program ran in it on the same
+    /// parameters, what depends on these alone is there already (else see [`Memory::forget`]).
     pub fn run_in(
         &mut self,
         parameters: &[&[R]],
@@ -389,46 +392,6 @@ impl<R: Real> Instance<R> {
         let id = self.program.find("output", name)?;
         self.check_element(id, Element::Real, padded.len())?;
         self.get_rows(id, padded, R::read)
-    }
-
-    /// Adds a part of a result of a single row, from element `from` on, to `part`, or begins `part` with it.
-    /// `lent` is the memory of the last run, if it was lent.
-    pub fn add_row(
-        &self,
-        name: &str,
-        from: usize,
-        part: &mut [R],
-        begin: bool,
-        lent: Option<&Memory>,
-    ) -> Result<(), ProgramError> {
-        let id = self.program.find("output", name)?;
-        let (bytes, wanted) = (size_of::<R>(), from + part.len());
-        let buffer = &self.program.plan.buffers[id];
-        let real = buffer.element == Element::Real;
-        let single = self.program.plan.spaces[buffer.space].axes.is_empty();
-        let row = match self.layout.arena.places[id] {
-            Some(place) if real && single && wanted <= buffer.width => {
-                let memory = match (place.home, lent) {
-                    (Home::Lent, Some(lent)) => lent,
-                    _ => &self.memory,
-                };
-                let bytes = place.offset + from * bytes..place.offset + wanted * bytes;
-                memory.get().get(bytes).unwrap_or_default()
-            }
-            _ => {
-                return Err(ProgramError::Mismatch {
-                    name: buffer.name.clone(),
-                    expected: format!("one row of {wanted} elements ({:?})", Element::Real),
-                    given: format!("{} a row ({:?})", buffer.width, buffer.element),
-                });
-            }
-        };
-        let values = row.chunks_exact(bytes).map(R::read);
-        match begin {
-            true => part.iter_mut().zip(values).for_each(|(sum, value)| *sum = value),
-            false => part.iter_mut().zip(values).for_each(|(sum, value)| *sum += value),
-        }
-        Ok(())
     }
 
     /// A result of ids, padded with "none".
@@ -568,13 +531,8 @@ impl<R: Real> Instance<R> {
         if tables.len() != plan.sparse.len() {
             *tables = plan.sparse.iter().map(|sparse| Table::new(sparse, size_of::<R>())).collect();
         }
-        let memory = self.memory.get();
-        for (sparse, table) in plan.sparse.iter().zip(tables) {
-            let ids = sparse.ids.iter().filter_map(|&id| {
-                let place = self.layout.arena.places[id]?;
-                Some(memory[place.offset..].chunks_exact(4).take(place.rows).map(read_id))
-            });
-            table.clear(ids.flatten());
+        for (sparse, table) in plan.sparse.iter().zip(tables).filter(|(sparse, _)| sparse.listed.is_none()) {
+            table.clear(self.named_by(sparse));
         }
     }
 
@@ -588,6 +546,10 @@ impl<R: Real> Instance<R> {
         let program = Arc::clone(&self.program);
         let (slots, plan) = (&program.slots, &program.plan);
         lent.reserve(self.layout.arena.lent_bytes);
+        let held = match self.lent {
+            Some(_) => std::mem::replace(&mut lent.holds, true),
+            None => self.held == Some(true),
+        };
         self.clear_tables(&mut lent.tables);
         let tables: Vec<u64> = lent
             .tables
@@ -600,7 +562,7 @@ impl<R: Real> Instance<R> {
         context.clear();
         context.resize(slots.len(), 0);
         let layout = &self.layout;
-        context[slots.held()] = u64::from(self.held == Some(true));
+        context[slots.held()] = u64::from(held);
         self.held = self.held.map(|_| true);
         context[slots.zeros()] = kept + layout.arena.zeros as u64;
         for (id, place) in layout.arena.places.iter().enumerate() {

@@ -22,9 +22,9 @@ pub struct Table {
 }
 
 impl Table {
-    /// All zero, of reals of so many bytes.
+    /// All zero, of reals of so many bytes; empty if the rows are a buffer of the plan.
     pub fn new(sparse: &Sparse, bytes: usize) -> Table {
-        let (rows, pitch) = (sparse.rows, sparse.width * bytes);
+        let (rows, pitch) = (if sparse.listed.is_some() { 0 } else { sparse.rows }, sparse.width * bytes);
         Table { memory: vec![0; rows * pitch + ALIGNMENT], pitch, rows, named: Vec::new() }
     }
 
@@ -65,12 +65,19 @@ impl Table {
 
     /// Adds the rows that are not zero to those of a matrix of the same form.
     pub fn add_to<R: Real>(&self, total: &mut [R]) {
-        let (bytes, width) = (self.bytes(), self.pitch / size_of::<R>());
+        let bytes = self.bytes();
         for &row in &self.named {
-            let row = row as usize;
-            let values = bytes[row * self.pitch..(row + 1) * self.pitch].chunks_exact(size_of::<R>());
-            let sums = total[row * width..(row + 1) * width].iter_mut();
-            sums.zip(values.map(R::read)).for_each(|(sum, value)| *sum += value);
+            let at = row as usize * self.pitch;
+            add_row(&bytes[at..at + self.pitch], row, total);
         }
+    }
+}
+
+/// Adds a row that lies in memory to one of a matrix; one that this does not have is passed over.
+pub fn add_row<R: Real>(bytes: &[u8], row: u32, total: &mut [R]) {
+    let values = bytes.chunks_exact(size_of::<R>());
+    let start = row as usize * values.len();
+    if let Some(sums) = total.get_mut(start..start + values.len()) {
+        sums.iter_mut().zip(values.map(R::read)).for_each(|(sum, value)| *sum += value);
     }
 }

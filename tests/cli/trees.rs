@@ -347,6 +347,9 @@ fn a_tree_is_drawn() {
     }
     assert!(!ran.out.contains("loop over"), "{}", ran.out);
     assert!(draw("graph", "((a) (b))").fine().out.contains("_2"));
+    let deep = format!("{}(1 a){}", "(2 (0 a) ".repeat(2999), ")".repeat(2999));
+    let drawn = draw("dot", &deep).fine().out;
+    assert_eq!(drawn.matches("label=\"node ").count(), 5999);
     draw("dot", "((a) (b)").fails(1, &["--tree:1:1: this parenthesis is not closed"]);
     draw("dot", "((a) (b) (c))").fails(1, &["--tree:1:1: a node with 3 children"]);
     draw("plan", "((a) (b))").fails(2, &["--tree is for the stages graph and dot"]);

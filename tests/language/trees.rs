@@ -320,8 +320,8 @@ fn states_run_up_and_down() {
     assert_eq!(v["w"], [103.0, 102.0, 101.0, 101.0, 101.0]);
 }
 
-/// Cells that read every child of a node, however many.
-const ANY_ARITY: [&str; 2] = ["ChildSumTreeLSTM(E, H)", "TreeGRU(E, H)"];
+/// Cells for trees whose nodes have any number of children.
+const ANY_ARITY: [&str; 3] = ["ChildSumTreeLSTM(E, H)", "TreeGRU(E, H)", "TopDown(E, H)"];
 
 /// Chains, combs, full trees, a single node, many children and a deep tree: no recursion, the gradients of
 /// finite differences.
@@ -450,7 +450,8 @@ fn a_sequence_is_the_tree_with_one_child() {
     }
 }
 
-/// Differentiating the loop and differentiating what it unrolls to are the same.
+/// Differentiating the loop and differentiating what it unrolls to are the same, and need no stack that grows with
+/// the tree.
 #[test]
 fn gradients_of_unrolled_trees() {
     for cell in
@@ -461,16 +462,18 @@ fn gradients_of_unrolled_trees() {
         let names: Vec<String> = graph.params.iter().map(|param| param.name.clone()).collect();
         let axis = graph.find_axis("n").unwrap();
         let mut forms = vec![(Form::Balanced, 9), (Form::Comb, 7), (Form::Chain, 6), (Form::Chain, 1)];
-        forms.extend([(Form::Random(2), 12), (Form::Chain, 150)]);
+        forms.extend([(Form::Random(2), 12), (Form::Chain, 5000)]);
         if ANY_ARITY.contains(&cell) {
             forms.extend([(Form::Star, 1001), (Form::Random(5), 12)]);
         }
         for (form, nodes) in forms {
-            let mut feeds = feeds_for(&graph, &[nodes, nodes], 7);
+            let examples = if nodes > 1000 { 1 } else { 2 };
+            let mut feeds = feeds_for(&graph, &vec![nodes; examples], 7);
             let tree = tree(&mut Rng::new(1), form, nodes);
-            feeds.trees.insert("n".into(), vec![tree.clone(); 2]);
+            feeds.trees.insert("n".into(), vec![tree.clone(); examples]);
             let found = gradients(&grad(&graph, &names).unwrap(), &feeds);
-            let flat = unroll_tree(&graph, axis, &tree).unwrap();
+            let mut flat = unroll_tree(&graph, axis, &tree).unwrap();
+            flat.outputs.retain(|output| output.kind == OutputKind::Loss);
             let flat = grad(&flat, &names).unwrap();
             for (path, wanted) in gradients(&flat, &unrolled_tree_feeds(&graph, &feeds, axis)) {
                 let worst = distance(&found[&path], &wanted);
@@ -526,6 +529,26 @@ fn products(source: &str) -> Vec<(String, Steps)> {
         .filter(over_nodes)
         .map(|kernel| (label(&plan, kernel), kernel.steps))
         .collect()
+}
+
+/// One product up, one down, and one sum for each matrix; also if each child has a matrix of its own.
+#[test]
+fn both_children_are_in_one_product() {
+    for (weights, read, wanted) in
+        [("U: [H, 2 * H]", "U @ [h[left], h[right]]", 3), ("U, V: [H, H]", "U @ h[left] + V @ h[right]", 4)]
+    {
+        let found = products(&format!(
+            "model M(H = 4) {{
+               input x: [H] over tree n
+               param {weights}
+               state h: [H] over n
+               h[n] = tanh({read} + x)
+               loss l = sum(h)
+             }}"
+        ));
+        assert_eq!(found.len(), wanted, "{found:?}");
+        assert!(found.iter().all(|(_, steps)| *steps == Steps::Rest), "{found:?}");
+    }
 }
 
 #[test]

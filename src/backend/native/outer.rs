@@ -1,8 +1,8 @@
 //! Weight gradients: the sum over rows of `a[r, :]` times `b[r, :]`.
 //!
 //! That is a product whose contracted width is the rows, so it runs on the same tiles. Rows are taken in
-//! blocks of [`BLOCK`]; for each, strips of `b`, half of the second-level cache, and then single panels of `a` are
-//! packed, and the tiles add to the result. Rows are added in order, whatever the blocks. The columns that a
+//! blocks of [`BLOCK`]; for each, strips of `b`, half of the second-level cache, and then a few panels of `a` at a time
+//! are packed, and the tiles add to the result. Rows are added in order, whatever the blocks. The columns that a
 //! worker is given are those of `a`: rows of the result.
 
 use cranelift_codegen::ir::condcodes::IntCC;
@@ -20,6 +20,9 @@ use crate::plan::{Outer, PANEL, Place};
 const BLOCK: usize = 256;
 /// Bytes that may be packed of `b` at a time.
 const STRIP: usize = 512 << 10;
+/// Panels of `a` packed at a time: rows are seldom as wide as a whole number of cache lines, so that a panel alone reads
+/// twice as much as it takes.
+const PANELS: usize = 4;
 
 /// Heights of tiles in a panel of `a` with this many columns: (first row, rows).
 fn heights(columns: usize, tiling: Tiling) -> Vec<(usize, usize)> {
@@ -40,7 +43,7 @@ fn strip_panels(outer: &Outer, code: &Code) -> usize {
 
 /// Stack memory of one kernel.
 struct Buffers {
-    /// One panel of `a`.
+    /// Panels of `a`.
     left: StackSlot,
     /// A strip of `b`.
     right: StackSlot,
@@ -69,17 +72,11 @@ pub fn outer(code: &mut Code, outer: &Outer) -> Result<(), EmitError> {
     }
     let strip = strip_panels(outer, code);
     let buffers = Buffers {
-        left: code.stack(BLOCK * PANEL * bytes),
+        left: code.stack(PANELS * BLOCK * PANEL * bytes),
         right: code.stack(strip * BLOCK * PANEL * bytes),
         tables: code.stack(2 * PANEL * 8),
         rows: [code.stack(BLOCK * 8), code.stack(BLOCK * 8)],
     };
-    let left = code.stack_address(buffers.left);
-    let table = code.stack_address(buffers.tables);
-    for column in 0..PANEL {
-        let address = code.plus(left, (column * bytes) as i64);
-        code.build.ins().store(CHANGING, address, table, 8 * column as i32);
-    }
     let (begin, end) = (code.params[1], code.params[2]);
     code.count(begin, end, BLOCK as i64, |code, first| {
         let still = code.build.ins().isub(end, first);
@@ -110,9 +107,17 @@ fn part(code: &mut Code, outer: &Outer, buffers: &Buffers, out: Value, part: Par
     let whole = outer.m / PANEL * PANEL;
     let last = code.int(whole as i64);
     let end = code.build.ins().smin(to, last);
+    let (left, rows) = (code.stack_address(buffers.left), code.stack_address(buffers.rows[0]));
     if whole > 0 {
-        code.count(from, end, PANEL as i64, |code, top| {
-            band(code, outer, buffers, out, part, top, PANEL, 0)
+        code.count(from, end, (PANELS * PANEL) as i64, |code, first| {
+            let most = code.plus(first, (PANELS * PANEL) as i64);
+            let until = code.build.ins().smin(most, end);
+            gather_panels(code, (rows, part.rows), (first, until), left);
+            code.count(first, until, PANEL as i64, |code, top| {
+                let within = code.build.ins().isub(top, first);
+                let panel = code.element(left, within, BLOCK * code.types.bytes);
+                band(code, outer, buffers, out, part, (top, panel), PANEL, 0)
+            })
         })?;
     }
     match outer.m - whole {
@@ -121,12 +126,15 @@ fn part(code: &mut Code, outer: &Outer, buffers: &Buffers, out: Value, part: Par
             let before = if whole > 0 { heights(PANEL, code.tiling) } else { Vec::new() };
             let callees = before.iter().map(|(_, rows)| code.tiling.ladder(*rows, PANEL).len()).sum();
             let any = code.build.ins().icmp(IntCC::SignedGreaterThan, to, last);
-            code.when(any, |code| band(code, outer, buffers, out, part, last, rest, callees))
+            code.when(any, |code| {
+                pack(code, (rows, part.rows), outer.m, (last, 1), left)?;
+                band(code, outer, buffers, out, part, (last, left), rest, callees)
+            })
         }
     }
 }
 
-/// The rows `top..top + height` of the result, which are a panel of `a`; their tiles are the callees from
+/// The rows `top..top + height` of the result, whose `panel` of `a` is packed; their tiles are the callees from
 /// `callee` on.
 #[allow(clippy::too_many_arguments)]
 fn band(
@@ -135,17 +143,17 @@ fn band(
     buffers: &Buffers,
     out: Value,
     part: Part,
-    top: Value,
+    (top, panel): (Value, Value),
     height: usize,
     callee: usize,
 ) -> Result<(), EmitError> {
     let bytes = code.types.bytes;
-    let (left, right) = (code.stack_address(buffers.left), code.stack_address(buffers.right));
+    let right = code.stack_address(buffers.right);
     let a_rows = code.stack_address(buffers.tables);
     let out_rows = code.plus(a_rows, (PANEL * 8) as i64);
-    let rows = code.stack_address(buffers.rows[0]);
-    pack(code, (rows, part.rows), outer.m, (top, 1), left)?;
     for row in 0..height {
+        let column = code.plus(panel, (row * bytes) as i64);
+        code.build.ins().store(CHANGING, column, a_rows, 8 * row as i32);
         let at = code.plus(top, row as i64);
         let address = code.element(out, at, outer.out.pitch * bytes);
         code.build.ins().store(CHANGING, address, out_rows, 8 * row as i32);
@@ -180,6 +188,18 @@ fn band(
     Ok(())
 }
 
+/// Copies the panels of the columns `first..until`, which are whole ones.
+fn gather_panels(code: &mut Code, (table, rows): (Value, Value), (first, until): (Value, Value), to: Value) {
+    let columns = code.build.ins().isub(until, first);
+    let bits = code.int(i64::from(PANEL.trailing_zeros()));
+    let panels = code.build.ins().ushr(columns, bits);
+    let offset = code.scaled(first, code.types.bytes);
+    let size = code.int((BLOCK * PANEL * code.types.bytes) as i64);
+    // Behind the tiles.
+    let gather = code.callees[code.callees.len() - 1];
+    code.build.ins().call(gather, &[table, offset, to, rows, panels, size]);
+}
+
 /// Copies so many panels, from the one that begins at `column` on, of rows of `width` columns.
 fn pack(
     code: &mut Code,
@@ -192,10 +212,8 @@ fn pack(
     let size = BLOCK * PANEL * bytes;
     let offset = code.scaled(column, bytes);
     let whole = |code: &mut Code, panels: usize| {
-        // Behind the tiles.
-        let gather = code.callees[code.callees.len() - 1];
-        let [panels, size] = [panels, size].map(|number| code.int(number as i64));
-        code.build.ins().call(gather, &[table, offset, to, rows, panels, size]);
+        let until = code.plus(column, (panels * PANEL) as i64);
+        gather_panels(code, (table, rows), (column, until), to);
         Ok(())
     };
     // The last panel of all may be a narrower one.

@@ -4,7 +4,8 @@
 //! A buffer of 3 rows of 5 f32 takes a zero row in front and its rows behind, each start at a multiple
 //! of 64 bytes: `offset` is that of row 0, and the zero row ends there. Temporaries whose lives do not
 //! meet may share a place: buffers are placed largest first, each at the smallest gap it fits in among
-//! those that live at the same time.
+//! those that live at the same time. What a run leaves to the next one in lent memory comes before all others, so that
+//! it lies in the same place whatever the batch.
 
 use std::fmt::Write;
 
@@ -82,7 +83,13 @@ impl Arena {
             wanted.push((id, size(buffer, precision, space, home)?));
         }
         // Largest first; equal sizes in the plan's order, so that the same plan gives the same places.
-        wanted.sort_by_key(|&(id, place)| (std::cmp::Reverse(place.bytes), id));
+        let whole = (0, plan.regions.len().saturating_sub(1));
+        let left = |id: usize, place: Place| {
+            let buffer: &Buffer = &plan.buffers[id];
+            let single = plan.spaces[buffer.space].axes.is_empty();
+            place.home == Home::Lent && single && buffer.role == Role::Temporary && buffer.life == whole
+        };
+        wanted.sort_by_key(|&(id, place)| (!left(id, place), std::cmp::Reverse(place.bytes), id));
         // In the order of their starts.
         let mut placed: Vec<Taken> = Vec::with_capacity(wanted.len());
         for (id, mut place) in wanted {

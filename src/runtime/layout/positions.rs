@@ -125,6 +125,10 @@ impl Digits {
         example: usize,
         mut visit: impl FnMut(&[usize]) -> Result<(), LayoutError>,
     ) -> Result<(), LayoutError> {
+        // Most often there is nothing to count: a node alone.
+        if self.digits.is_empty() {
+            return visit(&[]);
+        }
         let extents = self.extents(shape, example)?;
         if extents.contains(&0) {
             return Ok(());

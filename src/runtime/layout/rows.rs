@@ -221,27 +221,23 @@ impl SpaceRows {
 /// The table of a map.
 pub fn map_rows(map: &RowMap, spaces: &[SpaceRows], shape: Shape) -> Result<Vec<i32>, LayoutError> {
     let (from, to) = (space(spaces, map.from)?, space(spaces, map.to)?);
+    let of_batch = match (from.space.axes.first(), to.space.axes.first()) {
+        (Some(0), _) => true,
+        (None, None) => false,
+        _ => return Err(LayoutError::Plan("a map from the single row reads a batch".into())),
+    };
+    let axes = to.space.axes.iter().skip(1);
+    let reads: Vec<Read> = axes.map(|&axis| Read::new(map, axis, from, shape)).collect::<Result<_, _>>()?;
     let mut table = Vec::with_capacity(from.rows);
     let mut positions = vec![0usize; shape.lengths.axes.len().max(1)];
     for row in 0..from.rows {
         let coordinates = from.coordinates(row);
-        let example = match (from.space.axes.first(), to.space.axes.first()) {
-            (Some(0), _) => coordinates[0] as usize,
-            (None, None) => 0,
-            _ => {
-                return Err(LayoutError::Plan("a map from the single row reads a batch".into()));
-            }
-        };
+        let example = if of_batch { coordinates[0] as usize } else { 0 };
         let mut exists = true;
-        for &axis in to.space.axes.iter().skip(1) {
-            let at = map
-                .at
-                .iter()
-                .find_map(|&(other, at)| (other == axis).then_some(at))
-                .unwrap_or(Position::Here);
-            let position = read_position(at, axis, from, row, example, shape)?;
-            match position.filter(|&position| position < shape.lengths.axes[axis][example]) {
-                Some(position) => positions[axis] = position,
+        for read in &reads {
+            let position = read.position(coordinates, example, shape)?;
+            match position.filter(|&position| position < shape.lengths.axes[read.axis][example]) {
+                Some(position) => positions[read.axis] = position,
                 None => exists = false,
             }
         }
@@ -253,53 +249,80 @@ pub fn map_rows(map: &RowMap, spaces: &[SpaceRows], shape: Shape) -> Result<Vec<
     Ok(table)
 }
 
-/// The position on `axis` that a row reads, if there is one before the end.
-fn read_position(
-    at: Position,
+/// How rows read a position on an axis.
+struct Read {
     axis: usize,
-    from: &SpaceRows,
-    row: usize,
-    example: usize,
-    shape: Shape,
-) -> Result<Option<usize>, LayoutError> {
-    let of = |axis: usize| {
-        let missing = "a map reads a position of an axis its rows do not have";
-        from.coordinate(row, axis).ok_or_else(|| LayoutError::Plan(missing.into()))
-    };
-    // The tree that the axis is or comes from.
-    let tree = match shape.kind(axis) {
-        AxisKind::Children(tree) | AxisKind::Leaves(tree) => tree,
-        AxisKind::Sequence | AxisKind::Tree => axis,
-    };
-    let nodes = || shape.tree(tree, example);
-    let among = |kind: AxisKind| from.space.axes.iter().copied().find(|&axis| shape.kind(axis) == kind);
-    Ok(match at {
-        Position::First => Some(0),
-        Position::Last => shape.lengths.axes[axis][example].checked_sub(1),
-        Position::Here => Some(of(axis)?),
-        Position::Back(by) => of(axis)?.checked_sub(by as usize),
-        Position::Forward(by) => of(axis)?.checked_add(by as usize),
-        Position::Nth(number) => nodes()?.child(of(tree)?, number as usize),
-        Position::NthOf(number) => {
-            let (nodes, node) = (nodes()?, of(tree)?);
-            nodes.parent(node).filter(|_| nodes.rank(node) == number as usize)
-        }
-        Position::Parent => nodes()?.parent(of(tree)?),
-        Position::Child => match among(AxisKind::Children(tree)) {
-            Some(children) => nodes()?.child(of(tree)?, of(children)?),
-            None => return Err(LayoutError::Plan("a child is read by what has no children".into())),
-        },
-        Position::Edge => {
-            let (nodes, node) = (nodes()?, of(tree)?);
-            let number = if axis == tree { nodes.parent(node) } else { Some(nodes.rank(node)) };
-            number.filter(|_| nodes.parent(node).is_some())
-        }
-        Position::LeafOfNode => nodes()?.leaf_number(of(tree)?),
-        Position::NodeOfLeaf => match among(AxisKind::Leaves(tree)) {
-            Some(leaves) => nodes()?.leaves().get(of(leaves)?).map(|&node| node as usize),
-            None => return Err(LayoutError::Plan("a leaf's node is read by what has no leaves".into())),
-        },
-    })
+    at: Position,
+    /// The tree that the axis is or comes from.
+    tree: usize,
+    /// Where the coordinate stands that the position follows from, and that of the child.
+    own: usize,
+    child: usize,
+}
+
+impl Read {
+    fn new(map: &RowMap, axis: usize, from: &SpaceRows, shape: Shape) -> Result<Read, LayoutError> {
+        let at = map.at.iter().find_map(|&(other, at)| (other == axis).then_some(at));
+        let at = at.unwrap_or(Position::Here);
+        let tree = match shape.kind(axis) {
+            AxisKind::Children(tree) | AxisKind::Leaves(tree) => tree,
+            AxisKind::Sequence | AxisKind::Tree => axis,
+        };
+        let coordinate = |is: &dyn Fn(usize) -> bool, missing: &str| {
+            let place = from.space.axes.iter().position(|&own| is(own));
+            place.ok_or_else(|| LayoutError::Plan(missing.into()))
+        };
+        let among = |kind: AxisKind, missing: &str| coordinate(&|own| shape.kind(own) == kind, missing);
+        let of = |axis: usize| {
+            coordinate(&|own| own == axis, "a map reads a position of an axis its rows do not have")
+        };
+        let own = match at {
+            Position::First | Position::Last => 0,
+            Position::Here | Position::Back(_) | Position::Forward(_) => of(axis)?,
+            Position::NodeOfLeaf => {
+                among(AxisKind::Leaves(tree), "a leaf's node is read by what has no leaves")?
+            }
+            _ => of(tree)?,
+        };
+        let child = match at {
+            Position::Child => among(AxisKind::Children(tree), "a child is read by what has no children")?,
+            _ => own,
+        };
+        Ok(Read { axis, at, tree, own, child })
+    }
+
+    /// The position that a row with these coordinates reads, if there is one; it may lie behind the end.
+    fn position(
+        &self,
+        coordinates: &[u32],
+        example: usize,
+        shape: Shape,
+    ) -> Result<Option<usize>, LayoutError> {
+        let [own, child] =
+            [self.own, self.child].map(|place| coordinates.get(place).map_or(0, |&at| at as usize));
+        let nodes = || shape.tree(self.tree, example);
+        Ok(match self.at {
+            Position::First => Some(0),
+            Position::Last => shape.lengths.axes[self.axis][example].checked_sub(1),
+            Position::Here => Some(own),
+            Position::Back(by) => own.checked_sub(by as usize),
+            Position::Forward(by) => own.checked_add(by as usize),
+            Position::Nth(number) => nodes()?.child(own, number as usize),
+            Position::NthOf(number) => {
+                let nodes = nodes()?;
+                nodes.parent(own).filter(|_| nodes.rank(own) == number as usize)
+            }
+            Position::Parent => nodes()?.parent(own),
+            Position::Child => nodes()?.child(own, child),
+            Position::Edge => {
+                let nodes = nodes()?;
+                let number = if self.axis == self.tree { nodes.parent(own) } else { Some(nodes.rank(own)) };
+                number.filter(|_| nodes.parent(own).is_some())
+            }
+            Position::LeafOfNode => nodes()?.leaf_number(own),
+            Position::NodeOfLeaf => nodes()?.leaves().get(own).map(|&node| node as usize),
+        })
+    }
 }
 
 /// The table of a list.

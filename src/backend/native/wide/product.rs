@@ -105,9 +105,11 @@ impl Tile {
         let mut begin = asm.create_label();
         asm.je(fresh)?;
         self.each_sum(Motion::In)?;
+        // The next tile adds to what lies behind.
+        self.claim(self.shape.vectors)?;
         self.machine.asm.jmp(begin)?;
         self.machine.asm.set_label(&mut fresh)?;
-        self.claim()?;
+        self.claim(0)?;
         for sum in 0..rows * self.shape.vectors {
             let sum = Vector(sum as u8);
             self.machine.three(Three::Xor, sum, sum, sum)?;
@@ -195,14 +197,16 @@ impl Tile {
         Ok(self.machine.asm.prefetcht1(ptr(rdx + PITCH * panels.min(2) as i32 + (step * ROW) as i32))?)
     }
 
-    /// Asks for the lines that the sums will be written to, so that no store waits for memory.
-    fn claim(&mut self) -> Result<(), EmitError> {
+    /// Asks for the lines that sums will be written to, so that nobody waits for memory: those of this tile, or so many
+    /// vectors behind them.
+    fn claim(&mut self, behind: usize) -> Result<(), EmitError> {
         if self.shape.rows == 1 {
             return Ok(());
         }
         for row in 0..self.shape.rows {
             self.machine.asm.mov(rdi, qword_ptr(rsi + 8 * row as i32))?;
-            for line in (0..self.shape.vectors * self.machine.width.bytes()).step_by(LINE) {
+            let bytes = self.machine.width.bytes();
+            for line in (behind * bytes..(behind + self.shape.vectors) * bytes).step_by(LINE) {
                 self.machine.asm.prefetchw(ptr(rdi + r9 + line as i32))?;
             }
         }
