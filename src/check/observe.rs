@@ -35,6 +35,9 @@ impl<'a> Checker<'a> {
         let observed = self.lookup(frame, &target.name.text, target.name.span);
         let (Some(parameter), Some(observed), true) = (parameter, observed, known) else { return };
         let Some(observed) = self.value_of(frame, observed, target.span) else { return };
+        if !self.observed_along(frame, target, observed) {
+            return;
+        }
         let drawn = match self.frames[frame].symbols.get(&target.name.text) {
             Some(Symbol::State { node, declared, .. }) if self.mode == Mode::Generate => {
                 Some((*node, *declared))
@@ -65,6 +68,25 @@ impl<'a> Checker<'a> {
                 }
             }
         }
+    }
+
+    /// That `y[t] ~ …` names axes that `y` has; reports if not. What is observed is so at all its positions.
+    fn observed_along(&mut self, frame: usize, target: &'a ast::Target, observed: Operand) -> bool {
+        let found = self.graph.type_at(observed);
+        for name in &target.index {
+            let Some(axis) = self.axis_named(frame, name) else { return false };
+            if !self.graph.closed(found.axes.with(BATCH)).contains(axis) {
+                let message = format!(
+                    "`{}` has no positions along {}: it is {}",
+                    target.name.text,
+                    name.text,
+                    self.type_text(frame, &found)
+                );
+                self.report(frame, Diagnostic::error("axis-mismatch", name.span, message));
+                return false;
+            }
+        }
+        true
     }
 
     /// The arguments of a distribution: its parameter, and how an observation counts.

@@ -79,6 +79,14 @@ const MISTAKES: &[(&str, &str)] = &[
         "model M() {\n  input k: id(3)\n  param w: [3]\n  k ~ categorical(w, weight = w)\n}",
     ),
     ("draw_of_nothing", "model M() {\n  param w: [3]\n  k = draw(w)\n  j = draw(poisson(w))\n}"),
+    (
+        "observed_at_one_position",
+        "model M() {\n  input k: id(3) over t\n  param w: [3]\n  k[last] ~ categorical(w)\n}",
+    ),
+    (
+        "observed_along_another_axis",
+        "model M() {\n  input x: [3] over s\n  input k: id(3) over t\n  param w: [3]\n  k[s] ~ categorical(w)\n}",
+    ),
     ("last_of_nothing", "model M() {\n  input e: []\n  loss l = e[last]\n}"),
     (
         "last_of_which",
