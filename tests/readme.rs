@@ -117,23 +117,44 @@ fn transcripts_are_what_comes_out() {
     assert!(runs >= 2);
 }
 
+/// The names of all examples, sorted.
+fn examples() -> Vec<String> {
+    let files = std::fs::read_dir(root().join("examples")).unwrap();
+    let names = files.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let mut names: Vec<String> = names.filter(|name| name.ends_with(".rnn")).collect();
+    names.sort();
+    names
+}
+
 #[test]
-fn the_table_of_examples_is_true() {
-    let readme = std::fs::read_to_string(root().join("examples/README.md")).unwrap();
-    let mut rows = 0;
-    for row in readme.lines().filter(|line| line.starts_with("| `")) {
-        rows += 1;
-        let cells: Vec<&str> = row.split('|').map(str::trim).collect();
-        let path = root().join("examples").join(cells[1].trim_matches('`'));
-        let model = Model::read(&path, None, &[]).unwrap();
-        let lines = model.source.lines().map(str::trim);
-        let lines = lines.filter(|line| !line.is_empty() && !line.starts_with('#')).count();
-        let checked = model.check(rnnc::check::Mode::Train).unwrap();
-        let sizes = checked.graph.params.iter().map(|param| param.shape.iter().product::<usize>());
-        let parameters = cells[4].replace(',', "").parse();
-        assert_eq!((Ok(lines), Ok(sizes.sum::<usize>())), (cells[3].parse(), parameters), "{row}");
+fn the_tables_of_examples_are_true_and_whole() {
+    // The cells with the numbers of lines and of parameters.
+    for (file, [lines_cell, parameters_cell]) in [("README.md", [4, 5]), ("examples/README.md", [3, 4])] {
+        let readme = std::fs::read_to_string(root().join(file)).unwrap();
+        let mut listed = Vec::new();
+        let mark = if file == "README.md" { "| [`" } else { "| `" };
+        for row in readme.lines().filter(|line| line.starts_with(mark)) {
+            let cells: Vec<&str> = row.split('|').map(str::trim).collect();
+            let name = cells[1].split('`').nth(1).unwrap_or("");
+            if !name.ends_with(".rnn") {
+                continue;
+            }
+            if file == "README.md" {
+                assert_eq!(cells[1], format!("[`{name}`](examples/{name})"));
+            }
+            let model = Model::read(&root().join("examples").join(name), None, &[]).unwrap();
+            let lines = model.source.lines().map(str::trim);
+            let lines = lines.filter(|line| !line.is_empty() && !line.starts_with('#')).count();
+            let checked = model.check(rnnc::check::Mode::Train).unwrap();
+            let sizes = checked.graph.params.iter().map(|param| param.shape.iter().product::<usize>());
+            let parameters = cells[parameters_cell].replace(',', "").parse();
+            let expected = (cells[lines_cell].parse(), parameters);
+            assert_eq!((Ok(lines), Ok(sizes.sum::<usize>())), expected, "{file}: {row}");
+            listed.push(name.to_string());
+        }
+        listed.sort();
+        assert_eq!(listed, examples(), "{file}");
     }
-    assert!(rows >= 9);
 }
 
 #[test]

@@ -60,7 +60,11 @@ impl<'a> Checker<'a> {
                 self.report(frame, Diagnostic::error("arguments", value.span, message).help(head(block)));
                 return None;
             };
-            dims.insert(dim.name.text.clone(), self.dim(frame, value)?);
+            let size = self.dim(frame, value)?;
+            if dims.insert(dim.name.text.clone(), size).is_some() {
+                self.given_twice(frame, &dim.name.text, value.span);
+                return None;
+            }
         }
         for dim in &block.dims {
             if dims.contains_key(&dim.name.text) {
@@ -175,9 +179,7 @@ impl<'a> Checker<'a> {
                         continue;
                     };
                     match self.value(caller, value) {
-                        Some(operand) => {
-                            given.bound.insert(&name.text, (operand, value.span));
-                        }
+                        Some(operand) => sound &= self.give(caller, &mut given, name, (operand, value.span)),
                         None => sound = false,
                     }
                 }
@@ -188,7 +190,10 @@ impl<'a> Checker<'a> {
                         continue;
                     };
                     if let Some((name, _)) = inputs.iter().find(|(name, _)| name.text == key.text) {
-                        given.bound.insert(&name.text, (operand, value.span));
+                        sound &= self.give(caller, &mut given, name, (operand, value.span));
+                    } else if given.starts.iter().any(|(known, _)| known.text == key.text) {
+                        self.given_twice(caller, &key.text, value.span);
+                        sound = false;
                     } else {
                         given.starts.push((key, operand));
                     }
@@ -201,6 +206,25 @@ impl<'a> Checker<'a> {
             }
         }
         sound.then_some(given)
+    }
+
+    /// Takes the value of an input; false if it has one already.
+    fn give(
+        &mut self,
+        caller: usize,
+        given: &mut Given<'a>,
+        name: &'a ast::Ident,
+        value: (Operand, Span),
+    ) -> bool {
+        let is_first = given.bound.insert(&name.text, value).is_none();
+        if !is_first {
+            self.given_twice(caller, &name.text, value.1);
+        }
+        is_first
+    }
+
+    fn given_twice(&mut self, frame: usize, name: &str, span: Span) {
+        self.report(frame, Diagnostic::error("arguments", span, format!("`{name}` is given twice")));
     }
 
     /// As [`Self::close`], with arguments that have been worked out.

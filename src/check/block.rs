@@ -9,7 +9,7 @@ use crate::ir::{
 use crate::syntax::ast::{self, Arg, Expr, ExprKind, Statement};
 
 use super::frame::{Frame, Start, Symbol, Thing, join};
-use super::{Checker, Mode, Request};
+use super::{Checker, DISTINCT, Mode, Request};
 
 impl<'a> Checker<'a> {
     /// The whole model.
@@ -43,7 +43,7 @@ impl<'a> Checker<'a> {
             }
         }
         let mut missing = Vec::new();
-        let mut distinct = [7, 11, 13, 17, 19, 23, 29, 31, 37, 41, 43, 47].into_iter().cycle();
+        let mut distinct = DISTINCT.into_iter().cycle();
         for dim in &block.dims {
             let given =
                 request.set.iter().rev().find(|(name, _)| *name == dim.name.text).map(|(_, value)| *value);

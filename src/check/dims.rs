@@ -6,6 +6,9 @@ use crate::syntax::ast::{self, BinaryOp, Expr, ExprKind};
 
 use super::{BYTE_LIMIT, Checker, nearest};
 
+/// Numbers that stand for unbound dimensions, all different so that a mix-up shows and none is written as another's name.
+pub const DISTINCT: [usize; 12] = [7, 11, 13, 17, 19, 23, 29, 31, 37, 41, 43, 47];
+
 impl<'a> Checker<'a> {
     /// The value of a dimension expression: whole numbers, `+ - * /`, dimensions of the frame.
     pub(super) fn dim(&mut self, frame: usize, expr: &Expr) -> Option<usize> {

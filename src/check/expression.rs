@@ -239,14 +239,7 @@ impl<'a> Checker<'a> {
                 || super::builtins::names().any(|known| known == name))
         {
             if self.is_cell(name) {
-                let local = match hint {
-                    Some(name) => name.to_string(),
-                    None => {
-                        let known = self.frames[frame].anonymous.get(&callee.span.start).cloned();
-                        known.unwrap_or_else(|| name.to_lowercase())
-                    }
-                };
-                let path = super::frame::join(&self.frames[frame].param_path, &local);
+                let path = self.instance_path(frame, callee.span, hint, &name.to_lowercase());
                 return self.instantiate(frame, name, args, span, path).map(Thing::Instance);
             }
             if let Some(definition) = self.definitions.get(name.as_str()).copied()
@@ -255,9 +248,7 @@ impl<'a> Checker<'a> {
                 return self.inline(frame, function, args, span, definition.library).map(Thing::Value);
             }
             if name == "stack" {
-                let known = self.frames[frame].anonymous.get(&callee.span.start).cloned();
-                let local = hint.map(str::to_string).or(known).unwrap_or_else(|| name.clone());
-                let path = super::frame::join(&self.frames[frame].param_path, &local);
+                let path = self.instance_path(frame, callee.span, hint, name);
                 return self.stack(frame, args, span, path).map(Thing::Instance);
             }
             return self.builtin(frame, name, args, span, callee.span).map(Thing::Value);
@@ -293,6 +284,14 @@ impl<'a> Checker<'a> {
         }
         self.close(frame, applied, args, span)?;
         Some(Thing::Applied(applied))
+    }
+
+    /// Where the parameters of an instance live: under the name that it is given, that of the application without a
+    /// name that it is in, or its own.
+    fn instance_path(&self, frame: usize, callee: Span, hint: Option<&str>, own: &str) -> String {
+        let frame = &self.frames[frame];
+        let known = frame.anonymous.get(&callee.start).map(String::as_str);
+        super::frame::join(&frame.param_path, hint.or(known).unwrap_or(own))
     }
 
     /// `a @ b`; a transposed left or right side is read through, not made.

@@ -10,10 +10,7 @@ use crate::ir::{
 use crate::syntax::ast::{self, Statement};
 
 use super::frame::{Frame, Instance, Symbol, Thing};
-use super::{Checked, Checker};
-
-/// Numbers that stand for unbound dimensions, all different so that a mix-up shows.
-const DISTINCT: [usize; 12] = [7, 11, 13, 17, 19, 23, 29, 31, 37, 41, 43, 47];
+use super::{Checked, Checker, DISTINCT};
 
 impl<'a> Checker<'a> {
     /// The result, if there is no error.

@@ -33,6 +33,7 @@ use crate::base::{Diagnostic, Span};
 use crate::ir::{AxisId, AxisSet, Graph, NodeId, Origin};
 use crate::syntax::ast;
 
+pub use dims::DISTINCT;
 pub use settings::Setting;
 
 /// Which of the three programs of one source is meant.

@@ -112,7 +112,10 @@ impl AxisSet {
 
     /// In ascending order.
     pub fn iter(self) -> impl Iterator<Item = AxisId> {
-        (0..64u8).filter(move |bit| self.0 >> bit & 1 == 1).map(AxisId)
+        let rest = |set: u64| (set != 0).then_some(set);
+        // Each set without the lowest of the one before.
+        let sets = std::iter::successors(rest(self.0), move |set| rest(set & (set - 1)));
+        sets.map(|set| AxisId(set.trailing_zeros() as u8))
     }
 }
 

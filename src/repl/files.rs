@@ -8,7 +8,7 @@ use super::expressions::Bound;
 use super::literals::LITERALS;
 use super::{Done, Failure, Session, of_session, words};
 use crate::base::Severity;
-use crate::check::Mode;
+use crate::check::{DISTINCT, Mode};
 use crate::driver::session::{Model, SessionError};
 use crate::driver::summary::summary;
 use crate::ir::print;
@@ -331,10 +331,8 @@ fn moved(mut found: crate::base::Diagnostic, by: i64) -> crate::base::Diagnostic
 
 /// A model that does nothing but apply a cell, and its name.
 fn around(block: &ast::Block, bound: &[(String, usize)]) -> (String, String) {
-    /// All different, so that no size is written as another's name.
-    const SIZES: [usize; 12] = [7, 11, 13, 17, 19, 23, 29, 31, 37, 41, 43, 47];
     let mut dims: Vec<String> = Vec::new();
-    for (dim, size) in block.dims.iter().zip(SIZES.iter().cycle()) {
+    for (dim, size) in block.dims.iter().zip(DISTINCT.iter().cycle()) {
         let name = &dim.name.text;
         let known = bound.iter().find(|(own, _)| own == name).map(|(_, size)| *size);
         dims.push(format!("{name} = {}", known.unwrap_or(*size)));

@@ -4,7 +4,7 @@ use super::Workspace;
 
 /// The task with its flags, its example and what training gets, the metric and a bound that it keeps: below or
 /// above.
-const TASKS: [(&str, &str, &str, f64, bool); 8] = [
+const TASKS: [(&str, &str, &str, f64, bool); 12] = [
     ("adding --count 3000 --length 10", "adding --epochs 12", "error", 0.01, false),
     ("copying --count 2000 --blanks 3", "copying --epochs 20 --set H=64", "symbols", 0.68, true),
     ("reber --count 3000", "reber --epochs 6", "right", 0.9, true),
@@ -13,6 +13,16 @@ const TASKS: [(&str, &str, &str, f64, bool); 8] = [
     ("sines --count 2000 --length 30", "sines --epochs 10", "error", 0.2, false),
     ("sorting --count 3000 --longest 4", "sorting --epochs 12 --set H=64", "right", 0.7, true),
     ("initials --count 1500 --words 3", "initials --epochs 8", "letters", 0.95, true),
+    ("bits --count 1000 --longest 2", "ntm --epochs 25 --set H=48 --set N=8 --set M=8", "bits", 0.99, true),
+    (
+        "vectors --count 1500 --size 3",
+        "ponder --epochs 10 --set D=3 --set H=24 --set P=3",
+        "right",
+        0.92,
+        true,
+    ),
+    ("gestures --count 400", "batchnorm --epochs 5 --set H=24", "right", 0.8, true),
+    ("pictures --count 1500", "classify --epochs 15", "right", 0.95, true),
 ];
 
 fn example(name: &str) -> String {

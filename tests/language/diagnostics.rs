@@ -211,6 +211,10 @@ const MISTAKES: &[(&str, &str)] = &[
         "model M() {\n  input x: [3] over t\n  h = LSTM(3, 4)()\n  g = LSTM(3, 4)(x, x)\n  f = LSTM(3, 4)(x, k = x)\n  loss l = sum(h)\n}",
     ),
     (
+        "arguments_twice",
+        "model M(H = 3) {\n  input x: [H] over t\n  a = LSTM(H, H, I = H)(x)\n  b = LSTM(H, H)(x, x = x)\n  c = LSTM(H, H)(x, h = ones(H), h = ones(H))\n  loss l = sum(a + b + c)\n}",
+    ),
+    (
         "a_cell_is_no_value",
         "model M() {\n  input x: [3] over t\n  cell = LSTM(3, 4)\n  loss l = sum(cell)\n}",
     ),
