@@ -136,7 +136,8 @@ fn the_tables_of_examples_are_true_and_whole() {
         for row in readme.lines().filter(|line| line.starts_with(mark)) {
             let cells: Vec<&str> = row.split('|').map(str::trim).collect();
             let name = cells[1].split('`').nth(1).unwrap_or("");
-            if !name.ends_with(".rnn") {
+            // What stands beside fewer figures is a table of results.
+            if !name.ends_with(".rnn") || cells.len() <= parameters_cell + 1 {
                 continue;
             }
             if file == "README.md" {
