@@ -186,3 +186,21 @@ fn commands_exist() {
         }
     }
 }
+
+/// What stands above a program: a paper with its year, the command that trains it, and what to expect of that.
+#[test]
+fn headers_say_what_to_do_and_what_to_expect() {
+    for name in examples() {
+        let text = std::fs::read_to_string(root().join("examples").join(&name)).unwrap();
+        let header: Vec<&str> = text.lines().take_while(|line| line.starts_with('#')).collect();
+        let year = |word: &str| word.len() == 4 && (1900..2100).contains(&word.parse().unwrap_or(0));
+        let mut words = header.iter().flat_map(|line| line.split(|c: char| !c.is_ascii_alphanumeric()));
+        assert!(words.any(year), "{name} names no paper");
+        let command = format!("#   rnnc train examples/{name} ");
+        let Some(at) = header.iter().position(|line| line.starts_with(&command)) else {
+            panic!("{name} does not say how it is trained");
+        };
+        let result: String = header[at..].iter().filter(|line| !line.starts_with("#   ")).copied().collect();
+        assert!(result.contains("xpect"), "{name} does not say what to expect");
+    }
+}
