@@ -184,6 +184,11 @@ impl Contract {
         format!("{},{}->{}", text(&self.left), text(&self.right), text(&self.out))
     }
 
+    /// True for `i,j->ij`: every element of a vector with every one of another.
+    pub fn is_outer(&self) -> bool {
+        matches!((&self.left[..], &self.right[..], &self.out[..]), ([i], [j], [k, l]) if (i, j) == (k, l))
+    }
+
     /// Labels are distinct within an operand, and every one of an operand is in the other or the result.
     pub fn is_well_formed(&self) -> bool {
         let distinct = |labels: &[u8]| labels.iter().enumerate().all(|(i, l)| !labels[..i].contains(l));

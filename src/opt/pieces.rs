@@ -69,10 +69,8 @@ fn sums(graph: &Graph, value: NodeId) -> impl Iterator<Item = (NodeId, How)> {
         }
         Op::Contract(contract) if !contract.over.is_empty() => {
             let other = graph.operands(user)[1 - index];
-            let is_outer = matches!((&contract.left[..], &contract.right[..], &contract.out[..]),
-                ([i], [j], [k, l]) if (i, j) == (k, l));
             let counted = matches!(graph.op(other.node), Op::OneHot(_));
-            let sum = is_outer && counted == (index == 1) && graph.ty(user).axes == AxisSet::NONE;
+            let sum = contract.is_outer() && counted == (index == 1) && graph.ty(user).axes == AxisSet::NONE;
             sum.then_some((user, How { access, other: Some(other), index }))
         }
         _ => None,

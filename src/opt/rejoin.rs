@@ -45,12 +45,10 @@ fn joined(graph: &Graph, vectors: &[Operand]) -> Option<Operand> {
 /// The parts of `sum(outer(left, right) over …)` that nobody else reads.
 fn sum_of_outer(graph: &Graph, part: Operand) -> Option<(Contract, [Operand; 2])> {
     let Op::Contract(contract) = graph.op(part.node) else { return None };
-    let is_outer = matches!((&contract.left[..], &contract.right[..], &contract.out[..]),
-        ([i], [j], [k, l]) if (i, j) == (k, l));
     let alone = graph.users(part.node).len() == 1
         && graph.outputs.iter().all(|output| output.value.node != part.node);
     let operands = graph.operands(part.node);
     let counted = matches!(graph.op(operands[0].node), Op::OneHot(_));
-    (is_outer && alone && !counted && !contract.over.is_empty() && part.access == Access::Here)
+    (contract.is_outer() && alone && !counted && !contract.over.is_empty() && part.access == Access::Here)
         .then(|| (contract.clone(), [operands[0], operands[1]]))
 }

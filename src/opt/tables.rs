@@ -30,12 +30,10 @@ fn whole(graph: &mut Graph, id: NodeId) -> Option<Operand> {
     let Op::Contract(contract) = graph.op(id).clone() else { return None };
     let operands = graph.operands(id);
     let (a, b) = (operands[0], operands[1]);
-    let is_outer = matches!((&contract.left[..], &contract.right[..], &contract.out[..]),
-        ([i], [j], [k, l]) if (i, j) == (k, l));
     if contract.over.is_empty() {
         return product(graph, id, &contract, a, b);
     }
-    if !is_outer || graph.ty(id).axes != AxisSet::NONE {
+    if !contract.is_outer() || graph.ty(id).axes != AxisSet::NONE {
         return None;
     }
     looked_up(graph, id, &contract, a, b).or_else(|| chosen(graph, id, &contract, a, b))

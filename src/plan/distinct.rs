@@ -65,8 +65,7 @@ pub fn share_lookups(plan: &mut Plan, least: usize) {
     }
     // From the end, so that positions stay true.
     for ((region, at), kernel) in added.into_iter().rev() {
-        let (Region::Flat(kernels) | Region::Loop { kernels, .. }) = &mut plan.regions[region];
-        kernels.insert(at, kernel);
+        plan.regions[region].kernels_mut().insert(at, kernel);
     }
 }
 
@@ -80,13 +79,11 @@ fn flat(plan: &Plan) -> Vec<At> {
 }
 
 fn kernel(plan: &Plan, (region, at): At) -> &Kernel {
-    let (Region::Flat(kernels) | Region::Loop { kernels, .. }) = &plan.regions[region];
-    &kernels[at]
+    &plan.regions[region].kernels()[at]
 }
 
 fn kernel_mut(plan: &mut Plan, (region, at): At) -> &mut Kernel {
-    let (Region::Flat(kernels) | Region::Loop { kernels, .. }) = &mut plan.regions[region];
-    &mut kernels[at]
+    &mut plan.regions[region].kernels_mut()[at]
 }
 
 /// How a kernel's rows find the ids at `id`, if all that have one are among its steps.
@@ -160,8 +157,7 @@ fn forward(plan: &mut Plan, at: At, least: usize) -> Option<()> {
         gemm.a.at.row = by_id(ids);
     }
     for region in &mut plan.regions {
-        let (Region::Flat(kernels) | Region::Loop { kernels, .. }) = region;
-        for place in kernels.iter_mut().flat_map(|kernel| places_mut(&mut kernel.work)) {
+        for place in region.kernels_mut().iter_mut().flat_map(|kernel| places_mut(&mut kernel.work)) {
             if place.at.buffer == out {
                 place.at.row = Row::Map(map);
             }

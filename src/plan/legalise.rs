@@ -129,7 +129,7 @@ impl Legal {
 
     /// A sum of outer products of vectors into a single matrix has a kernel of its own.
     fn is_outer(&self, id: NodeId, contract: &Contract) -> bool {
-        let is_pair = matches!((&contract.left[..], &contract.right[..], &contract.out[..]), ([i], [j], [k, l]) if (i, j) == (k, l));
+        let is_pair = contract.is_outer();
         let constant =
             self.graph.operands(id).iter().any(|x| matches!(self.graph.op(x.node), Op::Constant(_)));
         is_pair && self.graph.ty(id).axes == AxisSet::NONE && !constant

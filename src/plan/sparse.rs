@@ -64,8 +64,7 @@ pub fn list_sparse(plan: &mut Plan) {
         plan.sparse[number].ids = vec![ids];
         plan.buffers[listed].life.1 = plan.regions.len().saturating_sub(1);
         for region in &mut plan.regions {
-            let (Region::Flat(kernels) | Region::Loop { kernels, .. }) = region;
-            kernels.retain(|kernel| !adds(kernel));
+            region.kernels_mut().retain(|kernel| !adds(kernel));
         }
     }
 }

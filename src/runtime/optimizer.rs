@@ -273,10 +273,7 @@ impl Optimizer {
             }
         }
         let number = self.steps;
-        match pieces.len() {
-            1 => pieces.into_iter().for_each(|piece| piece.update(rate, number)),
-            _ => pieces.into_par_iter().for_each(|piece| piece.update(rate, number)),
-        }
+        pieces.into_par_iter().for_each(|piece| piece.update(rate, number));
         Ok(())
     }
 }

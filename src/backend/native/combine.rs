@@ -42,7 +42,10 @@ pub fn combine(code: &mut Code, combine: &Combine) -> Result<(), EmitError> {
                         row(code, combine, zero, Sources::Range { first: begin, begin: at, end })
                     })
                 },
-                |code| row(code, combine, zero, Sources::Range { first: begin, begin, end }),
+                |code| {
+                    let (to, one) = (code.place_address(&combine.out, zero, 0)?, code.int(1));
+                    code.clear(to, (zero, one), combine.width, combine.width)
+                },
             )
         }
         Some(list) => {
