@@ -192,6 +192,18 @@ impl Code<'_> {
         from: Value,
         to: Value,
         by: i64,
+        body: impl FnMut(&mut Self, Value) -> Result<(), EmitError>,
+    ) -> Result<(), EmitError> {
+        let by = self.int(by);
+        self.count_by(from, to, by, body)
+    }
+
+    /// The same for a number that is known only when it runs.
+    pub fn count_by(
+        &mut self,
+        from: Value,
+        to: Value,
+        by: Value,
         mut body: impl FnMut(&mut Self, Value) -> Result<(), EmitError>,
     ) -> Result<(), EmitError> {
         let any = self.build.ins().icmp(IntCC::SignedLessThan, from, to);
@@ -202,7 +214,7 @@ impl Code<'_> {
             code.build.ins().jump(repeat, &[BlockArg::Value(from)]);
             code.build.switch_to_block(repeat);
             body(code, index)?;
-            let next = code.plus(index, by);
+            let next = code.build.ins().iadd(index, by);
             let more = code.build.ins().icmp(IntCC::SignedLessThan, next, to);
             code.build.ins().brif(more, repeat, &[BlockArg::Value(next)], done, &[]);
             code.build.seal_block(repeat);

@@ -12,7 +12,7 @@
 //! no rows is zero and must be written.
 
 use cranelift_codegen::ir::condcodes::IntCC;
-use cranelift_codegen::ir::{BlockArg, FuncRef, InstBuilder, Signature, Value, types};
+use cranelift_codegen::ir::{BlockArg, InstBuilder, Signature, Value, types};
 use cranelift_frontend::Variable;
 
 use super::clock;
@@ -23,6 +23,11 @@ use super::share::{Division, Share};
 use crate::plan::places::{rows_of, zero_rows};
 use crate::plan::{BufferId, Element, Kernel, PANEL, Region, SpaceId, Steps};
 
+/// Sums that a product and the row kernel behind it share at a time: 32 KiB, the nearest cache.
+const NEAR: usize = 8192;
+/// Rows of a turn at most, and columns at least: panels that two tiles share.
+const TURN_ROWS: usize = 32;
+const TURN_COLUMNS: usize = 2 * PANEL;
 /// Looks at another worker's cell before it is time to let other threads run: a power of two.
 const PATIENCE: i64 = 1 << 12;
 
@@ -30,43 +35,35 @@ const PATIENCE: i64 = 1 << 12;
 /// if every kernel is timed.
 pub fn entry(code: &mut Code, divisions: &[Division], profiled: bool) -> Result<(), EmitError> {
     let plan = code.plan;
-    let team = Team::new(code);
+    let run = Run { team: Team::new(code), divisions, profiled };
     if profiled {
         clock::start(code);
     }
-    let timed = |code: &mut Code, kernel: usize| {
-        if profiled {
-            clock::add(code, kernel);
-        }
-    };
     let mut first = 0;
     for (number, region) in plan.regions.iter().enumerate() {
         let zero_rows = zero_rows(plan, number);
         if !zero_rows.is_empty() {
             // Another buffer may have lain there, which somebody still reads: all have met since.
-            code.when(team.first, |code| {
+            code.when(run.team.first, |code| {
                 zero_rows.into_iter().try_for_each(|buffer| clear_zero_row(code, buffer))
             })?;
-            team.meet(code)?;
+            run.team.meet(code)?;
         }
         let kernels = region.kernels();
         match region {
             Region::Flat(_) => {
                 let step = code.int(0);
                 for (index, kernel) in kernels.iter().enumerate() {
-                    let run = |code: &mut Code| {
-                        call(code, &team, (first + index, divisions[first + index]), kernel, None, step)
-                    };
+                    let once = |code: &mut Code| run.kernel(code, first + index, kernel, None, step);
                     match kernel.constant {
-                        false => run(code)?,
+                        false => once(code)?,
                         true => {
                             let held = code.slots.held();
                             let held = code.slot(held);
                             let missing = code.build.ins().icmp(IntCC::Equal, held, step);
-                            code.when(missing, run)?;
+                            code.when(missing, once)?;
                         }
                     }
-                    timed(code, first + index);
                 }
             }
             Region::Loop { axis, backward, .. } => {
@@ -82,15 +79,10 @@ pub fn entry(code: &mut Code, divisions: &[Division], profiled: bool) -> Result<
                         }
                     };
                     for (index, kernel) in kernels.iter().enumerate() {
-                        call(
-                            code,
-                            &team,
-                            (first + index, divisions[first + index]),
-                            kernel,
-                            Some(*axis),
-                            step,
-                        )?;
-                        timed(code, first + index);
+                        // Some kernels are done together with the one before.
+                        if index == 0 || divisions[first + index - 1].meets {
+                            run.kernel(code, first + index, kernel, Some(*axis), step)?;
+                        }
                     }
                     Ok(())
                 })?;
@@ -101,94 +93,167 @@ pub fn entry(code: &mut Code, divisions: &[Division], profiled: bool) -> Result<
     Ok(())
 }
 
-/// Calls a kernel over all its rows, or over those of one step of its space along `axis`: this worker's part.
-fn call(
-    code: &mut Code,
-    team: &Team,
-    (callee, division): (usize, Division),
-    kernel: &Kernel,
-    axis: Option<usize>,
-    step: Value,
-) -> Result<(), EmitError> {
-    let callee = code.callees[callee];
-    let rows = rows_of(&kernel.work);
-    let (begin, end) = match rows {
-        None => (code.int(0), code.int(1)),
-        Some((space, _)) => match axis {
-            Some(axis) if code.plan.spaces[space].major == Some(axis) => {
-                let offsets = code.slots.step_offsets(space);
-                let offsets = code.slot(offsets);
-                let next = code.plus(step, 1);
-                (code.table(offsets, step, false), code.table(offsets, next, false))
-            }
-            _ => {
-                let rows = code.slots.rows(space);
-                (code.int(0), code.slot(rows))
-            }
-        },
-    };
-    let looped =
-        axis.is_some_and(|axis| rows.is_some_and(|(space, _)| code.plan.spaces[space].major == Some(axis)));
-    let zero = code.int(0);
-    if looped && kernel.steps != Steps::All {
-        // Workers agree on the step, so what none of them does needs no meeting.
-        let now = match kernel.steps {
-            Steps::First => IntCC::Equal,
-            Steps::Rest | Steps::All => IntCC::NotEqual,
-        };
-        let now = code.build.ins().icmp(now, step, zero);
-        return code.when(now, |code| part_of(code, team, division, callee, rows, (begin, end), step));
-    }
-    let (begin, end) = match (rows, kernel.steps) {
-        (None, _) | (_, Steps::All) => (begin, end),
-        (Some((space, _)), steps) => {
-            let offsets = code.slots.step_offsets(space);
-            let offsets = code.slot(offsets);
-            let one = code.int(1);
-            let first = code.table(offsets, one, false);
-            if steps == Steps::First { (begin, first) } else { (first, end) }
-        }
-    };
-    part_of(code, team, division, callee, rows, (begin, end), step)
+/// What all calls of kernels have in common. Kernels go by their numbers.
+struct Run<'d> {
+    team: Team,
+    divisions: &'d [Division],
+    profiled: bool,
 }
 
-/// Calls a kernel over this worker's part of some rows.
-fn part_of(
-    code: &mut Code,
-    team: &Team,
-    division: Division,
-    callee: FuncRef,
-    rows: Option<(SpaceId, bool)>,
-    (begin, end): (Value, Value),
-    step: Value,
-) -> Result<(), EmitError> {
-    let context = code.context();
-    let zero = code.int(0);
-    let (part, columns) = match division.share {
-        Share::Rows => (team.part(code, begin, end, code.tiling.rows), (zero, zero)),
-        Share::Columns(width) => {
-            let width = code.int(width as i64);
-            ((begin, end), team.part(code, zero, width, PANEL))
+impl Run<'_> {
+    /// Calls a kernel over all its rows, or over those of one step of its space along `axis`: this worker's part.
+    fn kernel(
+        &self,
+        code: &mut Code,
+        number: usize,
+        kernel: &Kernel,
+        axis: Option<usize>,
+        step: Value,
+    ) -> Result<(), EmitError> {
+        let rows = rows_of(&kernel.work);
+        let (begin, end) = match rows {
+            None => (code.int(0), code.int(1)),
+            Some((space, _)) => match axis {
+                Some(axis) if code.plan.spaces[space].major == Some(axis) => {
+                    let offsets = code.slots.step_offsets(space);
+                    let offsets = code.slot(offsets);
+                    let next = code.plus(step, 1);
+                    (code.table(offsets, step, false), code.table(offsets, next, false))
+                }
+                _ => {
+                    let rows = code.slots.rows(space);
+                    (code.int(0), code.slot(rows))
+                }
+            },
+        };
+        let looped = axis
+            .is_some_and(|axis| rows.is_some_and(|(space, _)| code.plan.spaces[space].major == Some(axis)));
+        let zero = code.int(0);
+        if looped && kernel.steps != Steps::All {
+            // Workers agree on the step, so what none of them does needs no meeting.
+            let now = match kernel.steps {
+                Steps::First => IntCC::Equal,
+                Steps::Rest | Steps::All => IntCC::NotEqual,
+            };
+            let now = code.build.ins().icmp(now, step, zero);
+            return code.when(now, |code| self.part(code, number, rows, (begin, end), step));
         }
-        Share::All => ((begin, end), (zero, zero)),
-    };
-    let mut any = match rows {
-        Some((_, true)) => code.build.ins().icmp(IntCC::SignedLessThan, part.0, part.1),
-        _ => code.build.ins().iconst(types::I8, 1),
-    };
-    match division.share {
-        Share::Rows => {}
-        Share::Columns(_) => {
-            let some = code.build.ins().icmp(IntCC::SignedLessThan, columns.0, columns.1);
-            any = code.build.ins().band(any, some);
-        }
-        Share::All => any = code.build.ins().band(any, team.first),
+        let (begin, end) = match (rows, kernel.steps) {
+            (None, _) | (_, Steps::All) => (begin, end),
+            (Some((space, _)), steps) => {
+                let offsets = code.slots.step_offsets(space);
+                let offsets = code.slot(offsets);
+                let one = code.int(1);
+                let first = code.table(offsets, one, false);
+                if steps == Steps::First { (begin, first) } else { (first, end) }
+            }
+        };
+        self.part(code, number, rows, (begin, end), step)
     }
-    code.when(any, |code| {
-        code.build.ins().call(callee, &[context, part.0, part.1, step, columns.0, columns.1]);
-        Ok(())
-    })?;
-    if division.meets { team.meet(code) } else { Ok(()) }
+
+    /// Calls a kernel over this worker's part of some rows.
+    fn part(
+        &self,
+        code: &mut Code,
+        number: usize,
+        rows: Option<(SpaceId, bool)>,
+        (begin, end): (Value, Value),
+        step: Value,
+    ) -> Result<(), EmitError> {
+        let (team, division) = (&self.team, self.divisions[number]);
+        let zero = code.int(0);
+        let (part, columns) = match division.share {
+            Share::Rows => (team.part(code, begin, end, code.tiling.rows), (zero, zero)),
+            Share::Columns(width) => {
+                let width = code.int(width as i64);
+                ((begin, end), team.part(code, zero, width, PANEL))
+            }
+            Share::All => ((begin, end), (zero, zero)),
+        };
+        let mut any = match rows {
+            Some((_, true)) => code.build.ins().icmp(IntCC::SignedLessThan, part.0, part.1),
+            _ => code.build.ins().iconst(types::I8, 1),
+        };
+        match division.share {
+            Share::Rows => {}
+            Share::Columns(_) => {
+                let some = code.build.ins().icmp(IntCC::SignedLessThan, columns.0, columns.1);
+                any = code.build.ins().band(any, some);
+            }
+            Share::All => any = code.build.ins().band(any, team.first),
+        }
+        code.when(any, |code| {
+            if division.meets {
+                self.call(code, number, part, columns, step);
+                return Ok(());
+            }
+            in_turns(code, part, columns, division.windows, step, |code, rows, columns| {
+                self.call(code, number, rows, columns, step);
+                self.call(code, number + 1, rows, columns, step);
+            })
+        })?;
+        team.meet(code)
+    }
+
+    fn call(
+        &self,
+        code: &mut Code,
+        number: usize,
+        rows: (Value, Value),
+        columns: (Value, Value),
+        step: Value,
+    ) {
+        let (context, callee) = (code.context(), code.callees[number]);
+        code.build.ins().call(callee, &[context, rows.0, rows.1, step, columns.0, columns.1]);
+        if self.profiled {
+            clock::add(code, number);
+        }
+    }
+}
+
+/// Has a product and the row kernel behind it take turns: some rows by some columns of each of the product's
+/// `windows`, whose sums are no more than [`NEAR`] elements.
+fn in_turns(
+    code: &mut Code,
+    (begin, end): (Value, Value),
+    (from, to): (Value, Value),
+    windows: usize,
+    step: Value,
+    mut turn: impl FnMut(&mut Code, (Value, Value), (Value, Value)),
+) -> Result<(), EmitError> {
+    let rows = code.build.ins().isub(end, begin);
+    let most = code.int(TURN_ROWS as i64);
+    let rows = code.build.ins().smin(rows, most);
+    let across = code.scaled(rows, windows);
+    let near = code.int(NEAR as i64);
+    let wide = code.build.ins().udiv(near, across);
+    let mask = code.int(!(TURN_COLUMNS as i64 - 1));
+    let wide = code.build.ins().band(wide, mask);
+    let least = code.int(TURN_COLUMNS as i64);
+    let wide = code.build.ins().smax(wide, least);
+    // As products do, every other step goes backward: what was used last is still near.
+    let one = code.int(1);
+    let backward = code.build.ins().band(step, one);
+    let columns = code.build.ins().isub(to, from);
+    let up = code.build.ins().iadd(columns, wide);
+    let up = code.plus(up, -1);
+    let turns = code.build.ins().udiv(up, wide);
+    let last = code.plus(turns, -1);
+    let zero = code.int(0);
+    code.count(begin, end, TURN_ROWS as i64, |code, first| {
+        let until = code.plus(first, TURN_ROWS as i64);
+        let until = code.build.ins().smin(until, end);
+        code.count(zero, turns, 1, |code, number| {
+            let mirrored = code.build.ins().isub(last, number);
+            let number = code.build.ins().select(backward, mirrored, number);
+            let skipped = code.build.ins().imul(number, wide);
+            let own = code.build.ins().iadd(from, skipped);
+            let behind = code.build.ins().iadd(own, wide);
+            let behind = code.build.ins().smin(behind, to);
+            turn(code, (first, until), (own, behind));
+            Ok(())
+        })
+    })
 }
 
 /// The workers on one group.

@@ -1,8 +1,9 @@
 //! Products of rows with a packed matrix: which tile goes where.
 //!
 //! 11 rows times 3 panels with tiles of 4 rows: for each panel the tiles of rows 0..4 and 4..8 (the panel
-//! stays in the nearest cache), then the rest of 3 rows over all panels. Addresses of rows, which may go through maps,
-//! are put into a table first, for up to [`BLOCK`] rows at a time.
+//! stays in the nearest cache), then the rest of 3 rows over all panels. Every other step of a loop goes through the panels
+//! from the last to the first: what the step before used last is still near. Addresses of rows, which may go through
+//! maps, are put into a table first, for up to [`BLOCK`] rows at a time.
 
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{FuncRef, InstBuilder, Value};
@@ -67,14 +68,24 @@ pub fn gemm(code: &mut Code, gemm: &Gemm, period: usize) -> Result<(), EmitError
             Ok(())
         })?;
         let packed = code.base(gemm.packed);
-        let product = Product { a_rows, out_rows, packed, k: gemm.k, n: gemm.n, accumulate: gemm.accumulate };
+        // Blocks of rows and steps of a loop alike take turns.
+        let block = code.build.ins().isub(first, begin);
+        let bits = code.int(i64::from(BLOCK.trailing_zeros()));
+        let block = code.build.ins().ushr(block, bits);
+        let step = code.step();
+        let turn = code.build.ins().iadd(step, block);
+        let one = code.int(1);
+        let backward = code.build.ins().band(turn, one);
+        let Gemm { k, n: width, accumulate, .. } = *gemm;
+        let product = Product { a_rows, out_rows, packed, k, n: width, accumulate, backward };
         let remainders = remainders(gemm, code.tiling);
         let n = code.int(gemm.n as i64);
         if period == 0 {
             return product.all_rows(code, rows, &remainders, (zero, n));
         }
         let (from, to) = code.columns();
-        code.count_constant(gemm.n, period, |code, part| {
+        let parts = code.int((gemm.n.div_ceil(period) * period) as i64);
+        product.each(code, (zero, parts), period, |code, part| {
             let columns = (code.build.ins().iadd(part, from), code.build.ins().iadd(part, to));
             product.all_rows(code, rows, &remainders, columns)
         })
@@ -89,6 +100,8 @@ struct Product {
     k: usize,
     n: usize,
     accumulate: bool,
+    /// 1 to go through the panels from the last to the first.
+    backward: Value,
 }
 
 impl Product {
@@ -131,6 +144,23 @@ impl Product {
         Ok(())
     }
 
+    /// `for at in (from..to).step_by(by)`, backward if that is asked for; `to` lies a multiple of `by` from `from`.
+    fn each(
+        &self,
+        code: &mut Code,
+        (from, to): (Value, Value),
+        by: usize,
+        mut body: impl FnMut(&mut Code, Value) -> Result<(), EmitError>,
+    ) -> Result<(), EmitError> {
+        let sum = code.build.ins().iadd(from, to);
+        let mirror = code.plus(sum, -(by as i64));
+        code.count(from, to, by as i64, |code, at| {
+            let mirrored = code.build.ins().isub(mirror, at);
+            let at = code.build.ins().select(self.backward, mirrored, at);
+            body(code, at)
+        })
+    }
+
     /// Goes over columns with the ladder of tiles of a number of rows, the first of which is a certain callee:
     /// each as far as it has panels enough.
     fn each_column(
@@ -139,7 +169,7 @@ impl Product {
         first: usize,
         rows: usize,
         (from, to): (Value, Value),
-        mut body: impl FnMut(&mut Code, FuncRef, Value) -> Result<(), EmitError>,
+        mut body: impl FnMut(&mut Code, FuncRef, Column) -> Result<(), EmitError>,
     ) -> Result<(), EmitError> {
         let mut from = from;
         for (number, shape) in code.tiling.ladder(rows, 1).into_iter().enumerate() {
@@ -151,27 +181,37 @@ impl Product {
             let rest = code.build.ins().urem(up, unit);
             let whole = code.build.ins().isub(up, rest);
             let end = code.build.ins().iadd(from, whole);
-            code.count(from, end, at_once as i64, |code, column| body(code, tile, column))?;
+            let (before, behind) = (code.int(-(at_once as i64)), code.int(at_once as i64));
+            let next = code.build.ins().select(self.backward, before, behind);
+            self.each(code, (from, end), at_once, |code, at| body(code, tile, Column { at, next }))?;
             from = end;
         }
         Ok(())
     }
 
-    /// Calls a tile for the rows from `row` and the panels from `column` on.
-    fn call(&self, code: &mut Code, tile: FuncRef, row: Value, column: Value) {
-        let panel = code.element(self.packed, column, self.k * code.types.bytes);
-        let k = code.int(self.k as i64);
+    /// Calls a tile for the rows from `row` and the panels from a column on.
+    fn call(&self, code: &mut Code, tile: FuncRef, row: Value, column: Column) {
+        let bytes = code.types.bytes;
         let call = TileCall {
             a_rows: self.a_rows,
             out_rows: self.out_rows,
-            panel,
-            k,
+            panel: code.element(self.packed, column.at, self.k * bytes),
+            k: code.int(self.k as i64),
             pitch: self.k,
             n: self.n,
             accumulate: self.accumulate,
+            ahead: code.scaled(column.next, self.k * bytes),
         };
-        call.emit(code, tile, row, column);
+        call.emit(code, tile, row, column.at);
     }
+}
+
+/// Where a tile's columns begin.
+#[derive(Clone, Copy)]
+struct Column {
+    at: Value,
+    /// How far behind it those begin that come next.
+    next: Value,
 }
 
 /// What a tile is called with, but for its place.
@@ -190,6 +230,8 @@ pub struct TileCall {
     pub n: usize,
     /// Adds to what is there.
     pub accumulate: bool,
+    /// Bytes from the panel to the one that is wanted next.
+    pub ahead: Value,
 }
 
 impl TileCall {
@@ -198,8 +240,9 @@ impl TileCall {
         let a = code.element(self.a_rows, row, 8);
         let out = code.element(self.out_rows, row, 8);
         let n = code.int(self.n as i64);
-        let accumulate = code.int(i64::from(self.accumulate));
         let pitch = code.int(self.pitch as i64);
-        code.build.ins().call(tile, &[a, out, self.panel, self.k, n, column, accumulate, pitch]);
+        let accumulate = code.int(i64::from(self.accumulate));
+        let all = [a, out, self.panel, self.k, n, column, accumulate, pitch, self.ahead];
+        code.build.ins().call(tile, &all);
     }
 }

@@ -177,6 +177,7 @@ fn band(
                     pitch: BLOCK,
                     n: outer.n,
                     accumulate: true,
+                    ahead: code.int((at_once * BLOCK * PANEL * bytes) as i64),
                 };
                 let column = code.build.ins().iadd(part.column, within);
                 call.emit(code, tile, row, column);

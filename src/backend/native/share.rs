@@ -7,7 +7,9 @@
 //!        h[t] = o * tanh(c)       the same columns, of which a worker has just made z; then all meet
 //! ```
 //!
-//! Workers meet after a kernel unless the next one reads only what the same worker has written.
+//! Workers meet after a kernel unless the next one reads only what the same worker has written. Such a pair of a product
+//! and the row kernel behind it also takes turns, a few columns each, so that sums are read while they are in the
+//! nearest cache.
 
 use super::rows::is_elementwise;
 use crate::plan::places::{Access, kernels, places};
@@ -29,11 +31,13 @@ pub enum Share {
 pub struct Division {
     /// What each worker does.
     pub share: Share,
-    /// Whether workers meet afterwards.
+    /// Whether workers meet afterwards; if not, the next kernel takes turns with this one.
     pub meets: bool,
     /// For products and their packing: columns are counted anew after so many, so that a worker has the same
     /// ones of each part.
     pub period: usize,
+    /// The parts of a product's columns that the kernel which takes turns with it reads.
+    pub windows: usize,
 }
 
 /// Divides all kernels of a plan, in order. `dynamic` says which row kernels can work on some columns.
@@ -46,12 +50,14 @@ pub fn divisions(plan: &Plan, dynamic: impl Fn(&RowKernel) -> bool) -> Vec<Divis
         };
         for (at, kernel) in kernels.iter().enumerate() {
             let share = share(plan, &kernel.work, looped, &dynamic);
-            let mut division = Division { share, meets: true, period: 0 };
+            let mut division = Division { share, meets: true, period: 0, windows: 1 };
             if let (Work::Gemm(gemm), Share::Columns(width)) = (&kernel.work, share) {
                 division.period = width;
-                let next = kernels.get(at + 1).filter(|_| looped);
+                let next = kernels.get(at + 1).filter(|next| looped && next.steps == kernel.steps);
                 if let Some(extent) = next.and_then(|next| shared_columns(plan, gemm, next, &dynamic)) {
-                    division = Division { share: Share::Columns(extent), meets: false, period: extent };
+                    let windows = gemm.n / extent;
+                    division =
+                        Division { share: Share::Columns(extent), meets: false, period: extent, windows };
                 }
             }
             all.push(division);
@@ -65,7 +71,7 @@ pub fn divisions(plan: &Plan, dynamic: impl Fn(&RowKernel) -> bool) -> Vec<Divis
             (Work::Gemm(gemm), Share::Columns(_)) if gemm.packed == pack.to => Some(*division),
             _ => None,
         });
-        let division = Division { share: all[at].share, meets: true, period: pack.whole[1] };
+        let division = Division { share: all[at].share, meets: true, period: pack.whole[1], windows: 1 };
         all[at] = reader.map_or(division, |reader| Division { meets: true, ..reader });
     }
     all

@@ -6,9 +6,9 @@
 //! runs over `k` in order and starts from what is there (or from zero), so a row's result does not
 //! depend on the tile it is in.
 //!
-//! `tile(a rows, out rows, packed, k, n, column, accumulate, pitch)`: two tables of row addresses, the panel
-//! that begins at `column` of `n`, whether to add, and how many rows of panels lie between the begins of
-//! two. Columns beyond `n` are not written.
+//! `tile(a rows, out rows, packed, k, n, column, accumulate, pitch, ahead)`: two tables of row addresses, the panel
+//! that begins at `column` of `n`, whether to add, how many rows of panels lie between the begins of two, and how many
+//! bytes from the panel lies the one that is wanted next. Columns beyond `n` are not written.
 
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{InstBuilder, StackSlot, Value, types};
@@ -19,7 +19,7 @@ use super::emit::EmitError;
 use crate::plan::PANEL;
 
 /// Number of parameters.
-pub const PARAMS: usize = 8;
+pub const PARAMS: usize = 9;
 /// Steps along `k` in one turn of the loop.
 const UNROLL: usize = 2;
 

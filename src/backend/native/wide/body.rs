@@ -65,6 +65,7 @@ pub struct Accumulator {
 }
 
 /// A phase's steps with all that is needed to write them.
+#[derive(Clone, Copy)]
 pub struct Body<'b> {
     /// The steps.
     pub steps: &'b [Work],

@@ -29,6 +29,8 @@ const A: [AsmRegister64; 8] = [rax, rbx, rbp, r10, r11, r12, r13, r14];
 const SAVED: [AsmRegister64; 6] = [rbx, rbp, r12, r13, r14, r15];
 /// Bytes from a panel to the next.
 const PITCH: AsmRegister64 = r15;
+/// Bytes from a panel to the one that is wanted next, while there are products.
+const AHEAD: AsmRegister64 = r8;
 
 /// A tile as it is written.
 struct Tile {
@@ -84,7 +86,8 @@ impl Tile {
             self.machine.asm.push(register)?;
         }
         // What was at [rsp + 8] and [rsp + 16] on entry.
-        let [accumulate, pitch] = [1, 2].map(|slot| qword_ptr(rsp + 8 * (SAVED.len() as i32 + slot)));
+        let [accumulate, pitch, ahead] =
+            [1, 2, 3].map(|slot| qword_ptr(rsp + 8 * (SAVED.len() as i32 + slot)));
         let rows = self.shape.rows;
         for (row, &register) in A.iter().enumerate().take(rows) {
             self.machine.asm.mov(register, qword_ptr(rdi + 8 * row as i32))?;
@@ -114,8 +117,13 @@ impl Tile {
             let sum = Vector(sum as u8);
             self.machine.three(Three::Xor, sum, sum, sum)?;
         }
-        self.machine.asm.set_label(&mut begin)?;
+        let asm = &mut self.machine.asm;
+        asm.set_label(&mut begin)?;
+        asm.mov(rdi, r8)?;
+        asm.mov(AHEAD, ahead)?;
+        asm.push(rdi)?;
         self.products()?;
+        self.machine.asm.pop(r8)?;
         self.each_sum(Motion::Out)?;
         for register in SAVED.into_iter().rev() {
             self.machine.asm.pop(register)?;
@@ -188,13 +196,12 @@ impl Tile {
         Ok(())
     }
 
-    /// Asks for the panels that the next tile will read, which lie behind those of this one.
+    /// Asks for the panel that is wanted next.
     fn prefetch(&mut self, step: i64) -> Result<(), EmitError> {
         if self.shape.rows == 1 {
             return Ok(());
         }
-        let panels = self.shape.vectors.div_ceil(self.vectors_of_panel());
-        Ok(self.machine.asm.prefetcht1(ptr(rdx + PITCH * panels.min(2) as i32 + (step * ROW) as i32))?)
+        Ok(self.machine.asm.prefetcht1(ptr(rdx + AHEAD + (step * ROW) as i32))?)
     }
 
     /// Asks for the lines that sums will be written to, so that nobody waits for memory: those of this tile, or so many

@@ -19,14 +19,15 @@ use iced_x86::code_asm::{
 use super::body::{Accumulator, BASES, Body, Frame, INDEX, Lanes, Place as Spot, identity};
 use super::instructions::{Three, Two, Width};
 use super::machine::{Machine, Vector, memory};
-use super::schedule::schedule;
+use super::schedule::Copies;
 use super::steps::{Step, Work, steps};
 use crate::backend::native::context::{SLOT_BYTES, Slots};
 use crate::backend::native::emit::EmitError;
 use crate::backend::native::rows::is_elementwise;
 use crate::plan::places::{places, references, span};
 use crate::plan::{
-    Combining, Inst, Phase, Place, Plan, Precision, Residency, Row, RowKernel, RowRef, SpaceId, math,
+    BufferId, Combining, Inst, Phase, Place, Plan, Precision, Residency, Row, RowKernel, RowRef, SpaceId,
+    math,
 };
 
 /// Preserved for the caller.
@@ -40,6 +41,8 @@ const CONTEXT: i32 = 0;
 const ROW: i32 = 8;
 const END: i32 = 16;
 const STACK: i32 = 24;
+/// Steps of a vector up to which two are worked on at once: more would not fit what the processor keeps of decoded code.
+const LONGEST_PAIR: usize = 400;
 /// The columns to work on, in bytes of a word.
 const FROM: i32 = 32;
 const TO: i32 = 40;
@@ -55,13 +58,20 @@ struct PhaseCode {
     reduced: usize,
     /// The last dimension in vectors, else one lane at a time.
     vectors: bool,
-    steps: Vec<Work>,
-    places: HashMap<Step, Spot>,
+    once: Steps,
+    /// For two vectors at a time, whose chains stand side by side.
+    twice: Option<Steps>,
     bases: Vec<Base>,
     /// Reductions: instruction, how (none: the largest's index), accumulator, where to.
     reductions: Vec<(usize, Option<Combining>, Accumulator, Place)>,
     /// Registers taken by accumulators and the mask.
     reserved: u8,
+}
+
+/// Steps in the order in which they are written, and where those that touch memory do so.
+struct Steps {
+    steps: Vec<Work>,
+    places: HashMap<Step, Spot>,
 }
 
 /// A kernel as it is written.
@@ -164,22 +174,32 @@ impl<'p> Kernel<'p> {
         if reserved > width.registers() - 8 {
             return Ok(None);
         }
-        let mut code = PhaseCode {
-            dims: phase.dims.clone(),
-            reduced: phase.reduced,
-            vectors: !phase.dims.is_empty() && is_elementwise(phase),
-            steps: schedule(steps(phase, width)?, usize::from(width.registers() - reserved)),
-            places: HashMap::new(),
-            bases: Vec::new(),
-            reductions,
-            reserved,
-        };
-        for (at, work) in code.steps.iter().enumerate() {
+        let single = steps(phase, width)?;
+        let mut bases = Vec::new();
+        let mut spots = HashMap::new();
+        for (at, work) in single.iter().enumerate() {
             let (Work::Load(place) | Work::Store(place, _)) = work else { continue };
-            let Some(spot) = self.spot(&mut code.bases, phase, place) else { return Ok(None) };
-            code.places.insert(at, spot);
+            let Some(spot) = self.spot(&mut bases, phase, place) else { return Ok(None) };
+            spots.insert(at, spot);
         }
-        Ok(Some(code))
+        let registers = usize::from(width.registers() - reserved);
+        let written = |vectors: usize| {
+            let copies = Copies::new(&single, vectors, width.lanes(), phase.dims.len()).scheduled(registers);
+            let moved = |at: usize| {
+                let Spot { displacement, stride, .. } = *spots.get(&copies.of[at]?)?;
+                let bytes = i32::try_from(copies.vector[at] * width.lanes() * stride * 4).ok()?;
+                let spot = spots[&copies.of[at]?];
+                Some((at, Spot { displacement: displacement.checked_add(bytes)?, ..spot }))
+            };
+            let places = (0..copies.steps.len()).filter_map(moved).collect();
+            Steps { steps: copies.steps, places }
+        };
+        let vectors = !phase.dims.is_empty() && is_elementwise(phase);
+        let pairs = phase.dims.last().is_some_and(|&extent| extent >= 2 * width.lanes());
+        let in_pairs = vectors && pairs && phase.reduced == 0 && single.len() <= LONGEST_PAIR;
+        let (once, twice) = (written(1), in_pairs.then(|| written(2)));
+        let (dims, reduced) = (phase.dims.clone(), phase.reduced);
+        Ok(Some(PhaseCode { dims, reduced, vectors, once, twice, bases, reductions, reserved }))
     }
 
     /// The base and displacement of a place.
@@ -265,12 +285,21 @@ impl<'p> Kernel<'p> {
         let plain: Vec<usize> = (0..self.pointers.len()).filter(|pointer| !by_id(pointer)).collect();
         let (fixed, moving): (Vec<usize>, Vec<usize>) =
             plain.into_iter().partition(|&pointer| self.is_fixed(pointer));
+        // From row to row these advance by a row of theirs; others are looked up.
+        let (advancing, looked_up): (Vec<usize>, Vec<usize>) =
+            moving.into_iter().partition(|&pointer| self.pointers[pointer].0.row == Row::Same);
         self.addresses(&fixed, layout)?;
+        self.addresses(&advancing, layout)?;
         self.machine.asm.set_label(&mut next)?;
-        self.addresses(&moving, layout)?;
+        self.addresses(&looked_up, layout)?;
         let mut needed = 0;
         for phase in std::mem::take(&mut self.phases) {
             needed = needed.max(self.write_phase(&phase, frame, layout)?);
+        }
+        for pointer in advancing {
+            let bytes = self.row_bytes(self.pointers[pointer].0.buffer)?;
+            let at = qword_ptr(rsp + (layout.pointers + 8 * pointer as i32));
+            self.machine.asm.add(at, bytes)?;
         }
         let asm = &mut self.machine.asm;
         asm.inc(qword_ptr(rsp + ROW))?;
@@ -295,6 +324,13 @@ impl<'p> Kernel<'p> {
             Row::Same => self.plan.buffers[at.buffer].residency == Residency::Scratch,
             _ => false,
         }
+    }
+
+    /// Bytes from a row of a buffer to the next.
+    fn row_bytes(&self, buffer: BufferId) -> Result<i32, EmitError> {
+        let buffer = &self.plan.buffers[buffer];
+        let beyond = |_| EmitError::Codegen(format!("rows of `{}` are beyond 2 GiB", buffer.name));
+        i32::try_from(buffer.width * 4).map_err(beyond)
     }
 
     fn find_firsts(&mut self) {
@@ -344,10 +380,7 @@ impl<'p> Kernel<'p> {
         let base = qword_ptr(rdx + (self.slots.buffer(at.buffer) * SLOT_BYTES) as i32);
         let plan = self.plan;
         let buffer = &plan.buffers[at.buffer];
-        let bytes = || {
-            let beyond = |_| EmitError::Codegen(format!("rows of `{}` are beyond 2 GiB", buffer.name));
-            i32::try_from(buffer.width * 4).map_err(beyond)
-        };
+        let bytes = self.row_bytes(at.buffer);
         let (residency, first) = (buffer.residency, self.first(buffer.space, layout));
         let width = buffer.width;
         let asm = &mut self.machine.asm;
@@ -361,7 +394,7 @@ impl<'p> Kernel<'p> {
                     if let (Residency::Step, Some(first)) = (residency, first) {
                         asm.sub(rax, qword_ptr(rsp + first))?;
                     }
-                    asm.imul_3(rax, rax, bytes()?)?;
+                    asm.imul_3(rax, rax, bytes?)?;
                     asm.add(rax, base)?;
                 }
             },
@@ -385,7 +418,7 @@ impl<'p> Kernel<'p> {
                     }
                     _ => {}
                 }
-                asm.imul_3(rax, rax, bytes()?)?;
+                asm.imul_3(rax, rax, bytes?)?;
                 asm.add(rax, base)?;
                 if let Row::MapOr(..) = &at.row {
                     asm.test(r8, r8)?;
@@ -427,15 +460,18 @@ impl<'p> Kernel<'p> {
         let accumulators =
             phase.reductions.iter().map(|(number, _, accumulator, _)| (*number, *accumulator)).collect();
         let lanes = Vector(phase.reserved.saturating_sub(1));
+        let (reserved, rank) = (phase.reserved, phase.dims.len());
         let body = Body {
-            steps: &phase.steps,
-            places: &phase.places,
+            steps: &phase.once.steps,
+            places: &phase.once.places,
             accumulators: &accumulators,
             lanes,
-            reserved: phase.reserved,
+            reserved,
             frame,
-            rank: phase.dims.len(),
+            rank,
         };
+        let twice = phase.twice.as_ref().map(|Steps { steps, places }| Body { steps, places, ..body });
+        let bodies = Bodies { once: body, twice };
         let extent = phase.dims.last().copied().unwrap_or(1);
         let some = if phase.vectors { extent % self.machine.width.lanes() } else { 1 };
         if some > 0 {
@@ -447,14 +483,14 @@ impl<'p> Kernel<'p> {
             .filter(|pointer| phase.bases.iter().any(|(used, _)| used == pointer))
             .collect();
         self.addresses(&by_id, layout)?;
-        self.level(phase, &body, layout, 0)
+        self.level(phase, &bodies, layout, 0)
     }
 
     /// The loops from dimension `level` on.
     fn level(
         &mut self,
         phase: &PhaseCode,
-        body: &Body,
+        bodies: &Bodies,
         layout: Layout,
         level: usize,
     ) -> Result<usize, EmitError> {
@@ -466,17 +502,17 @@ impl<'p> Kernel<'p> {
         let needed = match rank - level {
             _ if phase.dims[level..].contains(&0) => 0,
             0 | 1 => {
-                self.load_bases(phase, body.frame, layout)?;
-                self.last(phase, body)?
+                self.load_bases(phase, bodies.once.frame, layout)?;
+                self.last(phase, bodies)?
             }
             _ => {
-                let counter = qword_ptr(rsp + (body.frame.counters + 8 * level as i32));
+                let counter = qword_ptr(rsp + (bodies.once.frame.counters + 8 * level as i32));
                 let extent = i32::try_from(phase.dims[level])
                     .map_err(|_| EmitError::Codegen("a dimension beyond 32 bits".into()))?;
                 let mut again = self.machine.asm.create_label();
                 self.machine.asm.mov(counter, 0)?;
                 self.machine.asm.set_label(&mut again)?;
-                let needed = self.level(phase, body, layout, level + 1)?;
+                let needed = self.level(phase, bodies, layout, level + 1)?;
                 self.machine.asm.inc(counter)?;
                 self.machine.asm.cmp(counter, extent)?;
                 self.machine.asm.jl(again)?;
@@ -484,7 +520,7 @@ impl<'p> Kernel<'p> {
             }
         };
         if reduces {
-            self.finish(phase, body.frame, layout)?;
+            self.finish(phase, bodies.once.frame, layout)?;
         }
         Ok(needed)
     }
@@ -492,10 +528,17 @@ impl<'p> Kernel<'p> {
     /// Addresses for the innermost loop, in registers as far as there are any.
     fn load_bases(&mut self, phase: &PhaseCode, frame: Frame, layout: Layout) -> Result<(), EmitError> {
         for (number, (pointer, strides)) in phase.bases.iter().enumerate() {
-            self.offset_pointer(*pointer, strides, frame, layout)?;
+            let at = qword_ptr(rsp + (layout.pointers + 8 * *pointer as i32));
             match BASES.get(number) {
-                Some(&register) => self.machine.asm.mov(register, rax)?,
+                Some(&register) if strides.iter().all(|&stride| stride == 0) => {
+                    self.machine.asm.mov(register, at)?;
+                }
+                Some(&register) => {
+                    self.offset_pointer(*pointer, strides, frame, layout)?;
+                    self.machine.asm.mov(register, rax)?;
+                }
                 None => {
+                    self.offset_pointer(*pointer, strides, frame, layout)?;
                     self.machine.asm.mov(qword_ptr(rsp + (frame.bases + 8 * number as i32)), rax)?;
                 }
             }
@@ -522,64 +565,69 @@ impl<'p> Kernel<'p> {
         Ok(())
     }
 
-    /// The loop over this worker's part of the last dimension: whole vectors, then the rest if it has it.
-    fn part(&mut self, phase: &PhaseCode, body: &Body) -> Result<usize, EmitError> {
+    /// The loop over this worker's part of the last dimension: pairs of vectors, whole ones, then the rest if it has it.
+    fn part(&mut self, phase: &PhaseCode, bodies: &Bodies) -> Result<usize, EmitError> {
         let lanes = self.machine.width.lanes();
         let extent = phase.dims.last().copied().unwrap_or(1);
-        let bytes = |elements: usize| {
-            i32::try_from(4 * elements).map_err(|_| EmitError::Codegen("a dimension beyond 32 bits".into()))
-        };
-        let (whole, end) = (bytes(extent / lanes * lanes)?, bytes(extent)?);
-        let asm = &mut self.machine.asm;
-        let (mut again, mut rest) = (asm.create_label(), asm.create_label());
-        let mut done = asm.create_label();
-        asm.mov(INDEX, qword_ptr(rsp + FROM))?;
-        asm.set_label(&mut again)?;
-        asm.lea(rax, ptr(INDEX + 4 * lanes as i32))?;
-        asm.cmp(rax, qword_ptr(rsp + TO))?;
-        asm.jg(rest)?;
-        let mut needed = body.write(&mut self.machine, Lanes::All)?;
-        self.machine.asm.add(INDEX, 4 * lanes as i32)?;
-        self.machine.asm.jmp(again)?;
-        self.machine.asm.set_label(&mut rest)?;
+        let (whole, end) = (in_bytes(extent / lanes * lanes)?, in_bytes(extent)?);
+        self.machine.asm.mov(INDEX, qword_ptr(rsp + FROM))?;
+        let mut needed = 0;
+        for (body, vectors) in bodies.longest_first() {
+            let bytes = in_bytes(vectors * lanes)?;
+            let asm = &mut self.machine.asm;
+            let (mut again, mut rest) = (asm.create_label(), asm.create_label());
+            asm.set_label(&mut again)?;
+            asm.lea(rax, ptr(INDEX + bytes))?;
+            asm.cmp(rax, qword_ptr(rsp + TO))?;
+            asm.jg(rest)?;
+            needed = needed.max(body.write(&mut self.machine, Lanes::All)?);
+            let asm = &mut self.machine.asm;
+            asm.add(INDEX, bytes)?;
+            asm.jmp(again)?;
+            asm.set_label(&mut rest)?;
+            // Labels that meet need an instruction between them.
+            asm.nop()?;
+        }
         if whole < end {
+            let mut done = self.machine.asm.create_label();
             self.machine.asm.cmp(INDEX, qword_ptr(rsp + TO))?;
             self.machine.asm.jge(done)?;
-            needed = needed.max(body.write(&mut self.machine, Lanes::Some)?);
+            needed = needed.max(bodies.once.write(&mut self.machine, Lanes::Some)?);
             self.machine.asm.set_label(&mut done)?;
+            self.machine.asm.nop()?;
         }
-        // Labels that meet need an instruction between them.
-        self.machine.asm.nop()?;
         Ok(needed)
     }
 
     /// The loop over the last dimension.
-    fn last(&mut self, phase: &PhaseCode, body: &Body) -> Result<usize, EmitError> {
+    fn last(&mut self, phase: &PhaseCode, bodies: &Bodies) -> Result<usize, EmitError> {
         if self.divided {
-            return self.part(phase, body);
+            return self.part(phase, bodies);
         }
         let extent = phase.dims.last().copied().unwrap_or(1);
-        let at_once = if phase.vectors { self.machine.width.lanes() } else { 1 };
         let lanes = if phase.vectors { Lanes::All } else { Lanes::Some };
-        let whole = extent / at_once * at_once;
-        let mut needed = 0;
+        let (mut done, mut needed) = (0, 0);
         self.machine.asm.xor(ecx, ecx)?;
-        if whole > 0 {
+        for (body, vectors) in bodies.longest_first() {
+            let at_once = vectors * if phase.vectors { self.machine.width.lanes() } else { 1 };
+            let end = done + (extent - done) / at_once * at_once;
+            if end == done {
+                continue;
+            }
             let mut again = self.machine.asm.create_label();
             self.machine.asm.set_label(&mut again)?;
-            needed = body.write(&mut self.machine, lanes)?;
-            if whole > at_once || whole < extent {
-                self.machine.asm.add(INDEX, 4 * at_once as i32)?;
+            needed = needed.max(body.write(&mut self.machine, lanes)?);
+            if done + at_once < extent {
+                self.machine.asm.add(INDEX, in_bytes(at_once)?)?;
             }
-            if whole > at_once {
-                let end = i32::try_from(4 * whole)
-                    .map_err(|_| EmitError::Codegen("a dimension beyond 32 bits".into()))?;
-                self.machine.asm.cmp(INDEX, end)?;
+            if done + at_once < end {
+                self.machine.asm.cmp(INDEX, in_bytes(end)?)?;
                 self.machine.asm.jl(again)?;
             }
+            done = end;
         }
-        if whole < extent {
-            needed = needed.max(body.write(&mut self.machine, Lanes::Some)?);
+        if done < extent {
+            needed = needed.max(bodies.once.write(&mut self.machine, Lanes::Some)?);
         }
         Ok(needed)
     }
@@ -621,6 +669,24 @@ impl<'p> Kernel<'p> {
         }
         Ok(())
     }
+}
+
+/// A phase's body for a vector, and for two.
+struct Bodies<'b> {
+    once: Body<'b>,
+    twice: Option<Body<'b>>,
+}
+
+impl<'b> Bodies<'b> {
+    /// The bodies with how many vectors each is for.
+    fn longest_first(&self) -> impl Iterator<Item = (&Body<'b>, usize)> {
+        self.twice.iter().map(|body| (body, 2)).chain([(&self.once, 1)])
+    }
+}
+
+/// Bytes of elements of the last dimension.
+fn in_bytes(elements: usize) -> Result<i32, EmitError> {
+    i32::try_from(4 * elements).map_err(|_| EmitError::Codegen("a dimension beyond 32 bits".into()))
 }
 
 /// Offsets of the frame's words.

@@ -4,7 +4,58 @@
 //! that wait. Written one gate behind the other, most of the time nothing can begin; this is list scheduling (by
 //! the longest way to the end), held back where values would no longer have registers.
 
+use super::instructions::Three;
 use super::steps::{Step, Work};
+
+/// Steps for several vectors that lie one behind the other, which have nothing to do with each other.
+pub struct Copies {
+    /// All steps.
+    pub steps: Vec<Work>,
+    /// Which vector each is for.
+    pub vector: Vec<usize>,
+    /// The step of the single vector that each is a copy of, if it is one.
+    pub of: Vec<Option<Step>>,
+}
+
+impl Copies {
+    /// Copies for so many vectors of so many lanes along the last of `rank` dimensions.
+    pub fn new(single: &[Work], vectors: usize, lanes: usize, rank: usize) -> Copies {
+        let mut all = Copies { steps: Vec::new(), vector: Vec::new(), of: Vec::new() };
+        for vector in 0..vectors {
+            let mut numbers: Vec<Step> = Vec::with_capacity(single.len());
+            for (at, work) in single.iter().enumerate() {
+                all.push(work.clone().renamed(&numbers), vector, Some(at));
+                numbers.push(all.steps.len() - 1);
+                if vector > 0 && matches!(work, Work::Index(dim) if dim + 1 == rank) {
+                    let index = all.steps.len() - 1;
+                    all.push(Work::Bits((vector * lanes) as u32), vector, None);
+                    all.push(Work::Three(Three::AddInteger, index, index + 1), vector, None);
+                    numbers[at] = index + 2;
+                }
+            }
+        }
+        all
+    }
+
+    fn push(&mut self, work: Work, vector: usize, of: Option<Step>) {
+        self.steps.push(work);
+        self.vector.push(vector);
+        self.of.push(of);
+    }
+
+    /// The same in a better order for so many registers. What each step computes and the order of what touches the same
+    /// memory stay as they are.
+    pub fn scheduled(self, registers: usize) -> Copies {
+        let order = order(&self, registers);
+        let mut new = vec![0; order.len()];
+        for (at, &step) in order.iter().enumerate() {
+            new[step] = at;
+        }
+        let steps = order.iter().map(|&step| self.steps[step].clone().renamed(&new)).collect();
+        let vector = order.iter().map(|&step| self.vector[step]).collect();
+        Copies { steps, vector, of: order.iter().map(|&step| self.of[step]).collect() }
+    }
+}
 
 /// Steps that begin in a cycle.
 const WIDTH: usize = 2;
@@ -27,10 +78,10 @@ fn is_late(work: &Work) -> bool {
     matches!(work, Work::Bits(_) | Work::Load(_))
 }
 
-/// The steps in a better order for so many registers. What each computes and the order of what touches the same
-/// memory stay as they are.
-pub fn schedule(steps: Vec<Work>, registers: usize) -> Vec<Work> {
-    let before = dependences(&steps);
+/// The order in which steps are best written for so many registers.
+fn order(copies: &Copies, registers: usize) -> Vec<Step> {
+    let steps = &copies.steps;
+    let before = dependences(copies);
     let mut heights = vec![0; steps.len()];
     for at in (0..steps.len()).rev() {
         heights[at] += latency(&steps[at]);
@@ -38,7 +89,7 @@ pub fn schedule(steps: Vec<Work>, registers: usize) -> Vec<Work> {
             heights[other] = heights[other].max(heights[at]);
         }
     }
-    let mut scheduler = Scheduler::new(&steps, &before, registers.saturating_sub(SPARE));
+    let mut scheduler = Scheduler::new(steps, &before, registers.saturating_sub(SPARE));
     let mut waiting: Vec<Step> = (0..steps.len()).filter(|&at| !is_late(&steps[at])).collect();
     while !waiting.is_empty() {
         let ready = waiting.iter().enumerate().filter(|(_, step)| scheduler.is_ready(**step));
@@ -53,29 +104,24 @@ pub fn schedule(steps: Vec<Work>, registers: usize) -> Vec<Work> {
         let step = waiting.remove(number);
         scheduler.write(step);
     }
-    let mut new = vec![0; steps.len()];
-    for (at, &step) in scheduler.order.iter().enumerate() {
-        new[step] = at;
-    }
-    let mut moved: Vec<(Step, Work)> =
-        steps.into_iter().enumerate().map(|(at, work)| (new[at], work)).collect();
-    moved.sort_by_key(|(at, _)| *at);
-    moved.into_iter().map(|(_, work)| work.renamed(&new)).collect()
+    scheduler.order
 }
 
-/// What must stand before each step: its operands, and what touches the same memory. A store stays behind all loads
-/// that stood before it, as one buffer may take the place of another that is read here for the last time.
-fn dependences(steps: &[Work]) -> Vec<Vec<Step>> {
+/// What must stand before each step: its operands, and what touches the same memory for the same vector. A store stays
+/// behind all loads that stood before it, as one buffer may take the place of another that is read here for the last
+/// time.
+fn dependences(Copies { steps, vector, .. }: &Copies) -> Vec<Vec<Step>> {
     let mut all: Vec<Vec<Step>> = Vec::with_capacity(steps.len());
     for (at, work) in steps.iter().enumerate() {
         let mut before = work.operands();
+        let earlier = (0..at).filter(|&other| vector[other] == vector[at]);
         match work {
-            Work::Load(place) => before.extend((0..at).filter(
+            Work::Load(place) => before.extend(earlier.filter(
                 |&other| matches!(&steps[other], Work::Store(to, _) if to.at.buffer == place.at.buffer),
             )),
             Work::Store(..) => {
                 before
-                    .extend((0..at).filter(|&other| matches!(steps[other], Work::Load(_) | Work::Store(..))));
+                    .extend(earlier.filter(|&other| matches!(steps[other], Work::Load(_) | Work::Store(..))));
             }
             _ => {}
         }
@@ -173,11 +219,10 @@ impl<'s> Scheduler<'s> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::instructions::Three;
     use super::*;
 
     /// Two chains of additions, one behind the other.
-    fn chains(length: usize) -> Vec<Work> {
+    fn chains(length: usize) -> Copies {
         let mut steps = vec![Work::Index(0), Work::Index(1)];
         for chain in 0..2 {
             let mut last = chain;
@@ -187,7 +232,7 @@ mod tests {
             }
             steps.push(Work::Reduce(chain, crate::plan::Combining::Sum, last));
         }
-        steps
+        Copies::new(&steps, 1, 16, 3)
     }
 
     fn depths(steps: &[Work]) -> Vec<usize> {
@@ -200,15 +245,31 @@ mod tests {
 
     #[test]
     fn independent_chains_stand_side_by_side() {
-        let depths = depths(&schedule(chains(8), 32));
+        let depths = depths(&chains(8).scheduled(32).steps);
         assert!(depths.is_sorted(), "{depths:?}");
+    }
+
+    #[test]
+    fn vectors_stand_side_by_side() {
+        let one = [Work::Index(0), Work::Three(Three::Add, 0, 0), Work::Three(Three::Add, 1, 1)];
+        let two = Copies::new(&one, 2, 16, 1).scheduled(32);
+        // The second vector's indices are those of the first and 16.
+        assert_eq!((two.steps.len(), two.of.iter().flatten().count()), (8, 6));
+        assert!(two.steps.contains(&Work::Bits(16)));
+        // Neither is written to its end before the other begins.
+        let first = |vector| two.vector.iter().position(|&own| own == vector);
+        let last = |vector| two.vector.iter().rposition(|&own| own == vector);
+        assert!(first(1) < last(0) && first(0) < last(1), "{:?}", two.vector);
+        for (at, work) in two.steps.iter().enumerate() {
+            assert!(work.operands().into_iter().all(|other| two.vector[other] == two.vector[at]));
+        }
     }
 
     #[test]
     fn every_step_stands_behind_what_it_reads() {
         for registers in [0, 4, 8, 16, 32] {
-            let steps = schedule(chains(20), registers);
-            assert_eq!(steps.len(), chains(20).len());
+            let steps = chains(20).scheduled(registers).steps;
+            assert_eq!(steps.len(), chains(20).steps.len());
             for (at, work) in steps.iter().enumerate() {
                 assert!(work.operands().into_iter().all(|operand| operand < at));
             }
