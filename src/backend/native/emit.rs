@@ -19,6 +19,7 @@ use thiserror::Error;
 use super::code::{Code, Types};
 use super::context::Slots;
 use super::listing::Function as Listed;
+use super::pack::{Order, Piece};
 use super::share::{Division, Share, divisions};
 use super::target::TargetError;
 use super::tile::{self, Shape};
@@ -112,7 +113,7 @@ pub struct Emitter<'m> {
     tiling: Tiling,
     tiles: HashMap<Shape, FuncId>,
     gather: Option<FuncId>,
-    transpose: Option<FuncId>,
+    panels: HashMap<Piece, FuncId>,
     options: Options,
     made: Vec<Made>,
 }
@@ -138,7 +139,7 @@ impl<'m> Emitter<'m> {
             tiling,
             tiles,
             gather: None,
-            transpose: None,
+            panels: HashMap::new(),
             options,
             made,
         }
@@ -158,7 +159,11 @@ impl<'m> Emitter<'m> {
         let mut callees = callees.into_iter().map(|shape| self.tile(shape)).collect::<Result<Vec<_>, _>>()?;
         match work {
             Work::Outer(_) => callees.push(self.gather()?),
-            Work::Pack(pack) if pack::is_transposed(pack) => callees.push(self.transpose()?),
+            Work::Pack(pack) => {
+                for piece in pack::pieces(pack, division.period) {
+                    callees.push(self.panels(piece)?);
+                }
+            }
             _ => {}
         }
         let name = format!("{}_{number}_{kind}", symbol(&self.plan.name));
@@ -216,16 +221,31 @@ impl<'m> Emitter<'m> {
         Ok(function)
     }
 
-    /// The function that packs a panel of a transposed matrix, made when it is first asked for.
-    fn transpose(&mut self) -> Result<FuncId, EmitError> {
-        if let Some(function) = self.transpose {
+    /// The function that packs panels of one kind, made when it is first asked for.
+    fn panels(&mut self, piece: Piece) -> Result<FuncId, EmitError> {
+        if let Some(&function) = self.panels.get(&piece) {
             return Ok(function);
         }
-        let name = format!("{}_transpose", symbol(&self.plan.name));
-        let none = HashSet::new();
-        let function =
-            self.define(&name, Linkage::Local, transpose::PARAMS, &[], &[], none, transpose::panel)?;
-        self.transpose = Some(function);
+        let Piece { order, columns, width } = piece;
+        let kind = match order {
+            Order::Rows(apart) => format!("rows{apart}"),
+            Order::Columns => "columns".into(),
+        };
+        let name = format!("{}_panel_{kind}_{columns}of{width}", symbol(&self.plan.name));
+        let wide = match (self.width, order) {
+            (Some(width), Order::Rows(1)) => Some(wide::panel::rows(width, piece)?),
+            (Some(width), Order::Columns) => Some(wide::transpose::columns(width, piece)?),
+            _ => None,
+        };
+        let (params, none) = (pack::PANELS_PARAMS, HashSet::new());
+        let function = match wide {
+            Some(bytes) => self.define_bytes(&name, params, &[], bytes)?,
+            None => self.define(&name, Linkage::Local, params, &[], &[], none, |code| match order {
+                Order::Rows(apart) => pack::panels(code, piece, apart),
+                Order::Columns => transpose::panels(code, piece),
+            })?,
+        };
+        self.panels.insert(piece, function);
         Ok(function)
     }
 

@@ -2,15 +2,17 @@
 //!
 //! That is a product whose contracted width is the rows, so it runs on the same tiles. Rows are taken in
 //! blocks of [`BLOCK`]; for each, strips of `b`, half of the second-level cache, and then a few panels of `a` at a time
-//! are packed, and the tiles add to the result. Rows are added in order, whatever the blocks. The columns that a
-//! worker is given are those of `a`: rows of the result.
+//! are packed, and the tiles add to the result, which the first block's tiles need not have been cleared for: they
+//! begin at zero. Rows are added in order, whatever the blocks. The columns that a worker is given are those of `a`:
+//! rows of the result.
+//!
+//! Panels lie close together however few rows there are, so that those of a single tree stay in the nearest cache.
 
 use cranelift_codegen::ir::condcodes::IntCC;
-use cranelift_codegen::ir::{InstBuilder, StackSlot, Value};
+use cranelift_codegen::ir::{InstBuilder, StackSlot, Value, types};
 
 use super::code::{CHANGING, Code};
 use super::emit::EmitError;
-use super::gemm::TileCall;
 use super::pack::gather_columns;
 use super::tile::Shape;
 use super::tiling::Tiling;
@@ -57,6 +59,8 @@ struct Buffers {
 #[derive(Clone, Copy)]
 struct Part {
     rows: Value,
+    /// Whether sums go on from what is there.
+    accumulate: Value,
     column: Value,
     panels: usize,
 }
@@ -66,9 +70,11 @@ pub fn outer(code: &mut Code, outer: &Outer) -> Result<(), EmitError> {
     let bytes = code.types.bytes;
     let zero = code.int(0);
     let out = code.place_address(&outer.out, zero, 0)?;
+    let (begin, end) = (code.params[1], code.params[2]);
     if !outer.accumulate {
+        let none = code.build.ins().icmp(IntCC::SignedGreaterThanOrEqual, begin, end);
         let rows = code.columns();
-        code.clear(out, rows, outer.n, outer.out.pitch)?;
+        code.when(none, |code| code.clear(out, rows, outer.n, outer.out.pitch))?;
     }
     let strip = strip_panels(outer, code);
     let buffers = Buffers {
@@ -77,11 +83,17 @@ pub fn outer(code: &mut Code, outer: &Outer) -> Result<(), EmitError> {
         tables: code.stack(2 * PANEL * 8),
         rows: [code.stack(BLOCK * 8), code.stack(BLOCK * 8)],
     };
-    let (begin, end) = (code.params[1], code.params[2]);
     code.count(begin, end, BLOCK as i64, |code, first| {
         let still = code.build.ins().isub(end, first);
         let most = code.int(BLOCK as i64);
         let rows = code.build.ins().smin(still, most);
+        let accumulate = match outer.accumulate {
+            true => code.int(1),
+            false => {
+                let later = code.build.ins().icmp(IntCC::SignedGreaterThan, first, begin);
+                code.build.ins().uextend(types::I64, later)
+            }
+        };
         for (slot, place, width) in [(0, &outer.a, outer.m), (1, &outer.b, outer.n)] {
             let table = code.stack_address(buffers.rows[slot]);
             addresses(code, place, width, (first, rows), table)?;
@@ -89,12 +101,12 @@ pub fn outer(code: &mut Code, outer: &Outer) -> Result<(), EmitError> {
         let panels = outer.n.div_ceil(PANEL);
         let whole = panels / strip * strip;
         code.count_constant(whole * PANEL, strip * PANEL, |code, column| {
-            part(code, outer, &buffers, out, Part { rows, column, panels: strip })
+            part(code, outer, &buffers, out, Part { rows, accumulate, column, panels: strip })
         })?;
         let column = code.int((whole * PANEL) as i64);
         match panels % strip {
             0 => Ok(()),
-            panels => part(code, outer, &buffers, out, Part { rows, column, panels }),
+            panels => part(code, outer, &buffers, out, Part { rows, accumulate, column, panels }),
         }
     })
 }
@@ -115,7 +127,7 @@ fn part(code: &mut Code, outer: &Outer, buffers: &Buffers, out: Value, part: Par
             gather_panels(code, (rows, part.rows), (first, until), left);
             code.count(first, until, PANEL as i64, |code, top| {
                 let within = code.build.ins().isub(top, first);
-                let panel = code.element(left, within, BLOCK * code.types.bytes);
+                let panel = panel_at(code, left, within, part.rows);
                 band(code, outer, buffers, out, part, (top, panel), PANEL, 0)
             })
         })?;
@@ -169,17 +181,11 @@ fn band(
             let whole = (part.panels - done) / at_once * at_once;
             code.count_constant(whole * PANEL, at_once * PANEL, |code, within| {
                 let within = code.plus(within, (done * PANEL) as i64);
-                let call = TileCall {
-                    a_rows,
-                    out_rows,
-                    panel: code.element(right, within, BLOCK * bytes),
-                    k: part.rows,
-                    pitch: BLOCK,
-                    n: outer.n,
-                    accumulate: true,
-                };
+                let (a, out) = (code.element(a_rows, row, 8), code.element(out_rows, row, 8));
+                let panel = panel_at(code, right, within, part.rows);
+                let (k, n, pitch) = (part.rows, code.int(outer.n as i64), part.rows);
                 let column = code.build.ins().iadd(part.column, within);
-                call.emit(code, tile, row, column);
+                code.build.ins().call(tile, &[a, out, panel, k, n, column, part.accumulate, pitch]);
                 Ok(())
             })?;
             done += whole;
@@ -188,13 +194,19 @@ fn band(
     Ok(())
 }
 
+/// Where the panel of a buffer lies that begins at a column, if panels have so many rows.
+fn panel_at(code: &mut Code, buffer: Value, column: Value, rows: Value) -> Value {
+    let elements = code.build.ins().imul(column, rows);
+    code.element(buffer, elements, code.types.bytes)
+}
+
 /// Copies the panels of the columns `first..until`, which are whole ones.
 fn gather_panels(code: &mut Code, (table, rows): (Value, Value), (first, until): (Value, Value), to: Value) {
     let columns = code.build.ins().isub(until, first);
     let bits = code.int(i64::from(PANEL.trailing_zeros()));
     let panels = code.build.ins().ushr(columns, bits);
     let offset = code.scaled(first, code.types.bytes);
-    let size = code.int((BLOCK * PANEL * code.types.bytes) as i64);
+    let size = code.scaled(rows, PANEL * code.types.bytes);
     // Behind the tiles.
     let gather = code.callees[code.callees.len() - 1];
     code.build.ins().call(gather, &[table, offset, to, rows, panels, size]);
@@ -209,7 +221,6 @@ fn pack(
     to: Value,
 ) -> Result<(), EmitError> {
     let bytes = code.types.bytes;
-    let size = BLOCK * PANEL * bytes;
     let offset = code.scaled(column, bytes);
     let whole = |code: &mut Code, panels: usize| {
         let until = code.plus(column, (panels * PANEL) as i64);
@@ -225,8 +236,9 @@ fn pack(
         if panels > 1 {
             whole(code, panels - 1)?;
         }
-        let before = ((panels - 1) * PANEL * bytes) as i64;
-        let (offset, to) = (code.plus(offset, before), code.plus(to, ((panels - 1) * size) as i64));
+        let before = (panels - 1) * PANEL;
+        let offset = code.plus(offset, (before * bytes) as i64);
+        let to = code.element(to, rows, before * bytes);
         gather_columns(code, (table, rows), offset, to, rest)
     };
     let edge = code.int((width - rest) as i64);
