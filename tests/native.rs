@@ -9,6 +9,10 @@ mod exact;
 mod functions;
 #[path = "native/kernels.rs"]
 mod kernels;
+#[path = "native/outer.rs"]
+mod outer;
+#[path = "native/packing.rs"]
+mod packing;
 #[path = "native/products.rs"]
 mod products;
 #[path = "native/recurrent.rs"]

@@ -19,6 +19,7 @@ use thiserror::Error;
 use super::code::{Code, Types};
 use super::context::Slots;
 use super::listing::Function as Listed;
+use super::pack::{Order, Piece};
 use super::share::{Division, Share, divisions};
 use super::target::TargetError;
 use super::tile::{self, Shape};
@@ -86,12 +87,21 @@ pub fn emit(
     }
     let mut emitter = Emitter::new(module, plan, precision, options);
     // Row kernels in wide code can work on some columns.
-    let divisions = divisions(plan, |kernel| {
+    let divisions = divisions(plan, precision, |kernel| {
         emitter.width.is_some_and(|width| wide::rows::supports(plan, kernel, width))
     });
     let mut functions = Vec::new();
-    for (number, kernel) in crate::plan::places::kernels(plan).enumerate() {
-        functions.push(emitter.kernel(number, kernel, divisions[number])?);
+    let kernels: Vec<&Kernel> = crate::plan::places::kernels(plan).collect();
+    for (number, kernel) in kernels.iter().enumerate() {
+        functions.push(match (&kernel.work, divisions[number].with) {
+            (Work::Outer(_), Some(leader)) => functions[leader],
+            _ => {
+                let along = |other: &usize| divisions[*other].with == Some(number);
+                let with: Vec<&Kernel> =
+                    (0..kernels.len()).filter(along).map(|other| kernels[other]).collect();
+                emitter.kernel(number, kernel, &with, divisions[number])?
+            }
+        });
     }
     let entry = emitter.entry(&functions, &divisions)?;
     Ok(Emitted { entry, functions: emitter.place()? })
@@ -112,7 +122,7 @@ pub struct Emitter<'m> {
     tiling: Tiling,
     tiles: HashMap<Shape, FuncId>,
     gather: Option<FuncId>,
-    transpose: Option<FuncId>,
+    panels: HashMap<Piece, FuncId>,
     options: Options,
     made: Vec<Made>,
 }
@@ -138,13 +148,20 @@ impl<'m> Emitter<'m> {
             tiling,
             tiles,
             gather: None,
-            transpose: None,
+            panels: HashMap::new(),
             options,
             made,
         }
     }
 
-    fn kernel(&mut self, number: usize, kernel: &Kernel, division: Division) -> Result<FuncId, EmitError> {
+    /// The function of a kernel, and of others that are done `with` it.
+    fn kernel(
+        &mut self,
+        number: usize,
+        kernel: &Kernel,
+        with: &[&Kernel],
+        division: Division,
+    ) -> Result<FuncId, EmitError> {
         let Kernel { work, equations, .. } = kernel;
         let (kind, callees) = match work {
             Work::Rows(_) => ("rows", Vec::new()),
@@ -158,7 +175,11 @@ impl<'m> Emitter<'m> {
         let mut callees = callees.into_iter().map(|shape| self.tile(shape)).collect::<Result<Vec<_>, _>>()?;
         match work {
             Work::Outer(_) => callees.push(self.gather()?),
-            Work::Pack(pack) if pack::is_transposed(pack) => callees.push(self.transpose()?),
+            Work::Pack(pack) => {
+                for piece in pack::pieces(pack, division.period) {
+                    callees.push(self.panels(piece)?);
+                }
+            }
             _ => {}
         }
         let name = format!("{}_{number}_{kind}", symbol(&self.plan.name));
@@ -168,11 +189,23 @@ impl<'m> Emitter<'m> {
         {
             return self.define_bytes(&name, PARAMS, equations, bytes);
         }
-        self.define(&name, Linkage::Local, PARAMS, equations, &callees, written(work), |code| match work {
+        let all = || std::iter::once(kernel).chain(with.iter().copied());
+        let equations: Vec<String> = match work {
+            Work::Outer(_) => all().flat_map(|kernel| kernel.equations.clone()).collect(),
+            _ => equations.clone(),
+        };
+        let written = all().flat_map(|kernel| written(&kernel.work)).collect();
+        self.define(&name, Linkage::Local, PARAMS, &equations, &callees, written, |code| match work {
             Work::Rows(kernel) => rows::rows(code, kernel),
             Work::Gemm(gemm) => gemm::gemm(code, gemm, division.period),
             Work::Pack(pack) => pack::pack(code, pack, division.period),
-            Work::Outer(outer) => outer::outer(code, outer),
+            Work::Outer(_) => {
+                let sums = all().filter_map(|kernel| match &kernel.work {
+                    Work::Outer(outer) => Some(outer),
+                    _ => None,
+                });
+                outer::outers(code, &sums.collect::<Vec<_>>())
+            }
             Work::Combine(combine) => combine::combine(code, combine),
             Work::Scatter(scatter) => scatter::scatter(code, scatter),
             Work::Random(random) => random::random(code, random),
@@ -216,16 +249,31 @@ impl<'m> Emitter<'m> {
         Ok(function)
     }
 
-    /// The function that packs a panel of a transposed matrix, made when it is first asked for.
-    fn transpose(&mut self) -> Result<FuncId, EmitError> {
-        if let Some(function) = self.transpose {
+    /// The function that packs panels of one kind, made when it is first asked for.
+    fn panels(&mut self, piece: Piece) -> Result<FuncId, EmitError> {
+        if let Some(&function) = self.panels.get(&piece) {
             return Ok(function);
         }
-        let name = format!("{}_transpose", symbol(&self.plan.name));
-        let none = HashSet::new();
-        let function =
-            self.define(&name, Linkage::Local, transpose::PARAMS, &[], &[], none, transpose::panel)?;
-        self.transpose = Some(function);
+        let Piece { order, columns, width } = piece;
+        let kind = match order {
+            Order::Rows(apart) => format!("rows{apart}"),
+            Order::Columns => "columns".into(),
+        };
+        let name = format!("{}_panel_{kind}_{columns}of{width}", symbol(&self.plan.name));
+        let wide = match (self.width, order) {
+            (Some(width), Order::Rows(1)) => Some(wide::panel::rows(width, piece)?),
+            (Some(width), Order::Columns) => Some(wide::transpose::columns(width, piece)?),
+            _ => None,
+        };
+        let (params, none) = (pack::PANELS_PARAMS, HashSet::new());
+        let function = match wide {
+            Some(bytes) => self.define_bytes(&name, params, &[], bytes)?,
+            None => self.define(&name, Linkage::Local, params, &[], &[], none, |code| match order {
+                Order::Rows(apart) => pack::panels(code, piece, apart),
+                Order::Columns => transpose::panels(code, piece),
+            })?,
+        };
+        self.panels.insert(piece, function);
         Ok(function)
     }
 

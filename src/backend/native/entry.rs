@@ -50,10 +50,12 @@ pub fn entry(code: &mut Code, divisions: &[Division], profiled: bool) -> Result<
             run.team.meet(code)?;
         }
         let kernels = region.kernels();
+        // Some are done along with others.
+        let own = || kernels.iter().enumerate().filter(|(index, _)| divisions[first + index].with.is_none());
         match region {
             Region::Flat(_) => {
                 let step = code.int(0);
-                for (index, kernel) in kernels.iter().enumerate() {
+                for (index, kernel) in own() {
                     let once = |code: &mut Code| run.kernel(code, first + index, kernel, None, step);
                     match kernel.constant {
                         false => once(code)?,
@@ -78,13 +80,9 @@ pub fn entry(code: &mut Code, divisions: &[Division], profiled: bool) -> Result<
                             code.plus(left, -1)
                         }
                     };
-                    for (index, kernel) in kernels.iter().enumerate() {
-                        // Some kernels are done together with the one before.
-                        if index == 0 || divisions[first + index - 1].meets {
-                            run.kernel(code, first + index, kernel, Some(*axis), step)?;
-                        }
-                    }
-                    Ok(())
+                    own().try_for_each(|(index, kernel)| {
+                        run.kernel(code, first + index, kernel, Some(*axis), step)
+                    })
                 })?;
             }
         }
@@ -183,11 +181,11 @@ impl Run<'_> {
             Share::All => any = code.build.ins().band(any, team.first),
         }
         code.when(any, |code| {
-            if division.meets {
+            let Some(windows) = division.turns else {
                 self.call(code, number, part, columns, step);
                 return Ok(());
-            }
-            in_turns(code, part, columns, division.windows, step, |code, rows, columns| {
+            };
+            in_turns(code, part, columns, windows, step, |code, rows, columns| {
                 self.call(code, number, rows, columns, step);
                 self.call(code, number + 1, rows, columns, step);
             })

@@ -43,4 +43,5 @@ mod transpose;
 pub mod wide;
 
 pub use emit::{EmitError, Emitted, emit};
+pub use outer::done_together;
 pub use target::Target;

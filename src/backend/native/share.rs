@@ -11,9 +11,10 @@
 //! and the row kernel behind it also takes turns, a few columns each, so that sums are read while they are in the
 //! nearest cache.
 
+use super::outer::done_together;
 use super::rows::is_elementwise;
 use crate::plan::places::{Access, kernels, places};
-use crate::plan::{Gemm, GemmRows, Kernel, PANEL, Plan, Region, Residency, Row, RowKernel, Work};
+use crate::plan::{Gemm, GemmRows, Kernel, PANEL, Plan, Precision, Region, Residency, Row, RowKernel, Work};
 
 /// What of a kernel a worker does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,35 +32,41 @@ pub enum Share {
 pub struct Division {
     /// What each worker does.
     pub share: Share,
-    /// Whether workers meet afterwards; if not, the next kernel takes turns with this one.
-    pub meets: bool,
     /// For products and their packing: columns are counted anew after so many, so that a worker has the same
     /// ones of each part.
     pub period: usize,
-    /// The parts of a product's columns that the kernel which takes turns with it reads.
-    pub windows: usize,
+    /// For a product with which the next kernel takes turns: the parts of its columns that this reads.
+    pub turns: Option<usize>,
+    /// The kernel that does this one's work along with its own.
+    pub with: Option<usize>,
+}
+
+impl Division {
+    fn new(share: Share, period: usize) -> Division {
+        Division { share, period, turns: None, with: None }
+    }
 }
 
 /// Divides all kernels of a plan, in order. `dynamic` says which row kernels can work on some columns.
-pub fn divisions(plan: &Plan, dynamic: impl Fn(&RowKernel) -> bool) -> Vec<Division> {
-    let mut all = Vec::new();
+pub fn divisions(plan: &Plan, precision: Precision, dynamic: impl Fn(&RowKernel) -> bool) -> Vec<Division> {
+    let together = done_together(plan, precision);
+    let mut all: Vec<Division> = Vec::new();
     for region in &plan.regions {
-        let (kernels, looped) = match region {
-            Region::Flat(kernels) => (kernels, false),
-            Region::Loop { kernels, .. } => (kernels, true),
-        };
+        let (kernels, looped) = (region.kernels(), matches!(region, Region::Loop { .. }));
+        let first = all.len();
         for (at, kernel) in kernels.iter().enumerate() {
             let share = share(plan, &kernel.work, looped, &dynamic);
-            let mut division = Division { share, meets: true, period: 0, windows: 1 };
+            let mut division = Division::new(share, 0);
             if let (Work::Gemm(gemm), Share::Columns(width)) = (&kernel.work, share) {
                 division.period = width;
                 let next = kernels.get(at + 1).filter(|next| looped && next.steps == kernel.steps);
                 if let Some(extent) = next.and_then(|next| shared_columns(plan, gemm, next, &dynamic)) {
-                    let windows = gemm.n / extent;
-                    division =
-                        Division { share: Share::Columns(extent), meets: false, period: extent, windows };
+                    division = Division::new(Share::Columns(extent), extent);
+                    division.turns = Some(gemm.n / extent);
                 }
             }
+            let before = all[first..].last().is_some_and(|before| before.turns.is_some());
+            division.with = if before { Some(first + at - 1) } else { together[first + at] };
             all.push(division);
         }
     }
@@ -71,8 +78,8 @@ pub fn divisions(plan: &Plan, dynamic: impl Fn(&RowKernel) -> bool) -> Vec<Divis
             (Work::Gemm(gemm), Share::Columns(_)) if gemm.packed == pack.to => Some(*division),
             _ => None,
         });
-        let division = Division { share: all[at].share, meets: true, period: pack.whole[1], windows: 1 };
-        all[at] = reader.map_or(division, |reader| Division { meets: true, ..reader });
+        let own = Division::new(all[at].share, pack.whole[1]);
+        all[at] = reader.map_or(own, |reader| Division::new(reader.share, reader.period));
     }
     all
 }

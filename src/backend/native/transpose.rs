@@ -8,41 +8,73 @@
 //! d0 d1 d2 d3      a3 b3 c3 d3
 //! ```
 
+use std::ops::Range;
+
 use cranelift_codegen::ir::{ConstantData, InstBuilder, Value, types};
 
 use super::code::{CHANGING, Code};
 use super::emit::EmitError;
+use super::pack::Piece;
 use super::point::little;
 use crate::plan::PANEL;
 
-/// Parameters of [`panel`]: the first column, bytes from a column to the next, the panel, and the number of rows.
-pub const PARAMS: usize = 4;
-
-/// Emits the function that copies a whole panel's columns, each contiguous, into its rows.
-pub fn panel(code: &mut Code) -> Result<(), EmitError> {
-    let [from, stride, to, rows] = code.params[..] else { return Ok(()) };
+/// Emits the function that copies panels of a matrix whose columns are contiguous (see
+/// [`super::pack::PANELS_PARAMS`]).
+pub fn panels(code: &mut Code, piece: Piece) -> Result<(), EmitError> {
+    let [from, stride, to, rows, panels, pitch] = code.params[..] else { return Ok(()) };
     let (zero, bytes) = (code.int(0), code.types.bytes);
-    // As many rows as columns, so that what a column's cache line holds is used while it is there.
+    // As many rows as a panel has columns, so that what a column's cache line holds is used while it is there.
     let mask = code.int(!(PANEL as i64 - 1));
     let whole = code.build.ins().band(rows, mask);
-    code.count(zero, whole, PANEL as i64, |code, row| {
-        code.count_constant(PANEL, code.types.lanes, |code, column| {
-            let at = code.build.ins().imul(column, stride);
-            let at = code.build.ins().iadd(from, at);
-            let at = code.element(at, row, bytes);
-            let to = code.element(to, row, PANEL * bytes);
-            let to = code.element(to, column, bytes);
-            squares(code, at, stride, to);
-            Ok(())
-        })
-    })?;
-    code.count(whole, rows, 1, |code, row| {
+    let in_squares = piece.columns / code.types.lanes * code.types.lanes;
+    code.count(zero, panels, 1, |code, panel| {
+        let columns = code.scaled(panel, PANEL);
+        let skipped = code.build.ins().imul(columns, stride);
+        let from = code.build.ins().iadd(from, skipped);
+        let before = code.build.ins().imul(panel, pitch);
+        let to = code.build.ins().iadd(to, before);
+        code.count(zero, whole, PANEL as i64, |code, row| {
+            code.count_constant(in_squares, code.types.lanes, |code, column| {
+                let at = code.build.ins().imul(column, stride);
+                let at = code.build.ins().iadd(from, at);
+                let at = code.element(at, row, bytes);
+                let to = code.element(to, row, PANEL * bytes);
+                let to = code.element(to, column, bytes);
+                squares(code, at, stride, to);
+                Ok(())
+            })
+        })?;
+        singly(code, (zero, whole), in_squares..piece.columns, piece.width, (from, stride, to))?;
+        singly(code, (whole, rows), 0..piece.columns, piece.width, (from, stride, to))
+    })
+}
+
+/// These columns of these rows number by number, and zeros behind them.
+fn singly(
+    code: &mut Code,
+    (first, end): (Value, Value),
+    columns: Range<usize>,
+    width: usize,
+    (from, stride, to): (Value, Value, Value),
+) -> Result<(), EmitError> {
+    let bytes = code.types.bytes;
+    if columns.start == width {
+        return Ok(());
+    }
+    let skipped = code.int(columns.start as i64);
+    let skipped = code.build.ins().imul(skipped, stride);
+    let from = code.build.ins().iadd(from, skipped);
+    code.count(first, end, 1, |code, row| {
         let mut from = code.element(from, row, bytes);
         let to = code.element(to, row, PANEL * bytes);
-        for column in 0..PANEL {
+        for column in columns.clone() {
             let value = code.build.ins().load(code.types.real, CHANGING, from, 0);
             code.build.ins().store(CHANGING, value, to, (column * bytes) as i32);
             from = code.build.ins().iadd(from, stride);
+        }
+        for column in columns.end..width {
+            let zero = code.real(0.0);
+            code.build.ins().store(CHANGING, zero, to, (column * bytes) as i32);
         }
         Ok(())
     })

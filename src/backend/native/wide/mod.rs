@@ -8,6 +8,8 @@
 //! tile::tile      Cranelift                          product::tile
 //! rows::rows      any target, f32 and f64            rows::rows      x86-64, f32
 //! pack::gather                                       panel::gather
+//! pack::panels                                       panel::rows
+//! transpose::panels                                  transpose::columns
 //! ```
 //!
 //! Which of them is made follows from the features of the module's target alone. Cranelift's is the
@@ -22,6 +24,7 @@ pub mod product;
 pub mod rows;
 pub mod schedule;
 pub mod steps;
+pub mod transpose;
 
 use cranelift_codegen::isa::{CallConv, TargetIsa};
 
