@@ -28,7 +28,7 @@ use crate::runtime::opencl::{self, ahead::Padded};
 use crate::runtime::program::{Direct, Instance, Program, ProgramError, Real};
 
 /// Multiply-adds of a group's run from which on several threads are worth waking for it.
-const WORTH_IT: usize = 1 << 20;
+const WORTH_IT: usize = 1 << 22;
 
 /// Groups that differ by less than one part in so many take the same time.
 const EVEN: usize = 64;

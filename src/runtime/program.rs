@@ -363,12 +363,19 @@ impl<R: Real> Instance<R> {
             instance.fill_context(parameters, workers, lent, direct.take());
         }
         let groups = &*groups;
-        pool.broadcast(|thread| {
-            let Some(instance) = groups.get(thread.index() / workers) else { return };
-            let (entry, worker) = (instance.program.code.entry(), thread.index() % workers);
+        let work = |number: usize| {
+            let Some(instance) = groups.get(number / workers) else { return };
+            let (entry, worker) = (instance.program.code.entry(), number % workers);
             // SAFETY: as in `run`; nobody else reaches the memory, since the groups are borrowed mutably,
             // and the workers of a group write where no other one reads or writes until they have met.
             unsafe { entry(instance.context.as_ptr(), worker as u64, workers as u64) };
+        };
+        // Who calls is the first worker: it need not be woken, and has begun when the others are.
+        pool.in_place_scope(|scope| {
+            for number in 1..groups.len() * workers {
+                scope.spawn(move |_| work(number));
+            }
+            work(0);
         });
         Ok(())
     }

@@ -9,6 +9,8 @@ use crate::ir::{AxisId, AxisKind, BATCH, Element, Graph, Op, Tree};
 pub enum Batch {
     /// One to five examples, each axis of each from 0 to 6 steps long, each tree of up to 7 nodes.
     Ragged,
+    /// So many examples like these.
+    Large(usize),
     /// One to three examples, every axis of each so many steps long, all with one tree of so many nodes.
     Equal(usize),
 }
@@ -20,6 +22,7 @@ pub fn feeds(sample: &Sample, seed: u64, batch: Batch) -> Feeds {
     let mut feeds = Feeds { seed: rng.bits(), step: 3, ..Feeds::default() };
     feeds.examples = match batch {
         Batch::Ragged => rng.between(1, 5),
+        Batch::Large(examples) => examples,
         Batch::Equal(_) => rng.between(1, 3),
     };
     for axis in graph.axes.iter().skip(1) {
@@ -31,7 +34,7 @@ pub fn feeds(sample: &Sample, seed: u64, batch: Batch) -> Feeds {
             }
             AxisKind::Batch | AxisKind::Time => {
                 let lengths = (0..feeds.examples).map(|_| match batch {
-                    Batch::Ragged => rng.one_of([0, 1, 2, 3, 4, 5, 6]),
+                    Batch::Ragged | Batch::Large(_) => rng.one_of([0, 1, 2, 3, 4, 5, 6]),
                     Batch::Equal(steps) => steps,
                 });
                 feeds.lengths.insert(axis.name.clone(), lengths.collect());
@@ -75,7 +78,7 @@ fn trees(rng: &mut Rng, examples: usize, batch: Batch) -> Vec<Tree> {
             let form = rng.one_of(forms);
             vec![tree(rng, form, nodes); examples]
         }
-        Batch::Ragged => (0..examples)
+        Batch::Ragged | Batch::Large(_) => (0..examples)
             .map(|_| {
                 let (form, nodes) = (rng.one_of(forms), rng.one_of([0, 1, 2, 3, 4, 5, 7]));
                 tree(rng, form, nodes)

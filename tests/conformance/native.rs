@@ -3,12 +3,14 @@
 use std::sync::Arc;
 
 use rnnc::backend::native::Target;
-use rnnc::driver::planned;
+use rnnc::check::{Mode, Request};
+use rnnc::driver::{front, planned};
 use rnnc::eval::evaluate;
+use rnnc::grad::grad_of_losses;
 use rnnc::ir::{OutputKind, print};
 use rnnc::plan::{Precision, share_lookups};
 use rnnc::runtime::program::{Program, Real};
-use rnnc::testing::{Batch, Options, Sample, feeds, sample};
+use rnnc::testing::{Batch, Fill, Options, Sample, feeds, sample};
 
 use super::support::{distance, plan_name, run};
 
@@ -83,6 +85,38 @@ fn sweep<R: Real>(seeds: std::ops::Range<u64>, options: &Options, tolerance: f64
         failures.len(),
         shown.join("\n")
     );
+}
+
+/// Steps of so many rows that a product and the gates behind it take turns, of rows of several pairs of vectors, and
+/// weight gradients over the same rows: what small programs have none of.
+#[test]
+fn wide_cells_in_large_batches() {
+    for (cell, examples) in [("LSTM", 45), ("LayerNormLSTM", 45), ("ResetAfterGRU", 70), ("RNN", 9)] {
+        let source = format!(
+            "model Wide(I = 20, H = 80) {{
+               input x: [I] over t
+               h = {cell}(I, H)(x)
+               loss squares = sum(sum(h^2) over t)
+             }}"
+        );
+        let request = Request { model: None, set: &[], mode: Mode::Train, everything: false };
+        let checked = front(&source, &request).unwrap();
+        let names: Vec<String> = checked.graph.params.iter().map(|param| param.name.clone()).collect();
+        let graph = grad_of_losses(&checked.graph, &names).unwrap();
+        let fills = names.into_iter().map(|name| (name, Fill::Spread(0.2))).collect();
+        let feeds = feeds(&Sample { graph: graph.clone(), fills }, 3, Batch::Large(examples));
+        let expected = evaluate(&graph, &feeds).unwrap();
+        let plan = planned(&graph, &[OutputKind::Loss, OutputKind::Gradient], "wide").unwrap();
+        for target in targets(Precision::F32) {
+            let compiled = Arc::new(Program::<f32>::compile(plan.clone(), target, false).unwrap());
+            let found = run(&graph, &compiled, &feeds);
+            for output in graph.outputs.iter().filter(|output| output.kind != OutputKind::Value) {
+                let wanted = expected.output(output.kind, &output.name).unwrap().numbers();
+                let worst = distance(&found[&plan_name(output.kind, &output.name)], &wanted);
+                assert!(worst < 1e-4, "{cell} for {target}: `{}` is off by {worst:e}", output.name);
+            }
+        }
+    }
 }
 
 #[test]

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use rayon::ThreadPoolBuilder;
-use rnnc::backend::native::Target;
+use rnnc::backend::native::{Target, done_together};
 use rnnc::plan::*;
 use rnnc::runtime::layout::Lengths;
 use rnnc::runtime::program::{Instance, Program};
@@ -98,6 +98,66 @@ fn check((m, n, summed): (usize, usize, usize), accumulate: bool, workers: usize
                 at / (n + 1),
                 at % (n + 1)
             );
+        }
+    }
+}
+
+/// Two windows of one row times two others: done together, each side packed once.
+#[test]
+fn sums_over_the_same_rows_are_those_of_each_alone() {
+    for (m, n, summed) in [(33, 50, 0), (33, 50, 18), (16, 32, 257), (40, 17, 600)] {
+        let mut plan = empty_plan();
+        let lefts = plan.input("a", BATCH, 2 * m);
+        let rights = [plan.input("b", BATCH, n), plan.input("c", BATCH, n + 3)];
+        let widths = [n, n + 3];
+        let mut kernels = Vec::new();
+        for (number, (left, right)) in [(0, 0), (0, 1), (1, 0), (1, 1)].into_iter().enumerate() {
+            let out = plan.output(&format!("out{number}"), ONE, m * widths[right]);
+            kernels.push(kernel(Work::Outer(Outer {
+                space: BATCH,
+                a: place(lefts, Row::Same, left * m, &[]),
+                m,
+                b: place(rights[right], Row::Same, 0, &[]),
+                n: widths[right],
+                out: pitched(place(out, Row::Only, 0, &[]), widths[right]),
+                accumulate: false,
+            })));
+        }
+        plan.regions.push(Region::Flat(kernels));
+        let together = done_together(&plan, Precision::F32);
+        assert_eq!(together, [None, Some(0), Some(0), Some(0)]);
+        let reals = |count: usize, seed: u64| -> Vec<f32> {
+            numbers(count, seed).into_iter().map(|value| value as f32).collect()
+        };
+        let (a, bs) = (reals(summed * 2 * m, 1), widths.map(|width| reals(summed * width, width as u64)));
+        for (workers, target) in
+            [1, 2].into_iter().flat_map(|workers| targets().into_iter().map(move |target| (workers, target)))
+        {
+            if target == Target::V2 {
+                continue;
+            }
+            let pool = ThreadPoolBuilder::new().num_threads(workers).build().unwrap();
+            let program = Arc::new(Program::<f32>::compile(plan.clone(), target, false).unwrap());
+            let mut instance =
+                Instance::new(&program, &Lengths::uniform(summed, &[1, 1]), 0..summed).unwrap();
+            instance.set_input("a", &a).unwrap();
+            instance.set_input("b", &bs[0]).unwrap();
+            instance.set_input("c", &bs[1]).unwrap();
+            let groups = std::slice::from_mut(&mut instance);
+            Instance::run_together(groups, &[], &mut [], None, &pool, workers).unwrap();
+            for (number, (left, right)) in [(0, 0), (0, 1), (1, 0), (1, 1)].into_iter().enumerate() {
+                let found = instance.output(&format!("out{number}")).unwrap();
+                let (n, b) = (widths[right], &bs[right]);
+                for (at, &found) in found.iter().enumerate() {
+                    let (row, column) = (left * m + at / n, at % n);
+                    let expected = (0..summed)
+                        .fold(0.0, |sum, index| a[index * 2 * m + row].mul_add(b[index * n + column], sum));
+                    assert!(
+                        same(found, expected, false),
+                        "{m} x {n} over {summed} for {target}: {found} {expected}"
+                    );
+                }
+            }
         }
     }
 }

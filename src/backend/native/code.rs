@@ -84,6 +84,8 @@ pub struct Code<'f> {
     pub tiling: Tiling,
     /// Whether the machine multiplies and adds in one instruction.
     pub fma: bool,
+    /// Whether others see what a thread stores in the order in which it does (x86-64).
+    pub ordered_stores: bool,
     /// The function's parameters.
     pub params: Vec<Value>,
     /// Functions it may call, in the order they were asked for.

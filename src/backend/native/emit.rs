@@ -340,6 +340,7 @@ impl<'m> Emitter<'m> {
             call_conv: self.module.isa().default_call_conv(),
             tiling: self.tiling,
             fma: self.fma,
+            ordered_stores: self.module.isa().name() == "x64",
             params,
             callees,
             written,

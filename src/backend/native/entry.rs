@@ -6,7 +6,8 @@
 //! loop:  for step in 0..steps: k2(context, first[step], first[step + 1], step, 0, columns); …
 //! ```
 //!
-//! Several workers on one group do what [`super::share`] says, and wait for each other where it says so.
+//! Several workers on one group do what [`super::share`] says, and meet after each kernel; a loop of short steps is the
+//! first one's alone.
 //!
 //! Kernels whose rows are all of nothing are skipped, but not those that reduce over rows: a sum over
 //! no rows is zero and must be written.
@@ -21,13 +22,17 @@ use super::context::CELL_BYTES;
 use super::emit::EmitError;
 use super::share::{Division, Share};
 use crate::plan::places::{rows_of, zero_rows};
-use crate::plan::{BufferId, Element, Kernel, PANEL, Region, SpaceId, Steps};
+use crate::plan::{BufferId, Element, Gemm, GemmRows, Kernel, PANEL, Phase, Region, SpaceId, Steps, Work};
 
 /// Sums that a product and the row kernel behind it share at a time: 32 KiB, the nearest cache.
 const NEAR: usize = 8192;
 /// Rows of a turn at most, and columns at least: panels that two tiles share.
 const TURN_ROWS: usize = 32;
 const TURN_COLUMNS: usize = 2 * PANEL;
+/// Multiply-adds of a step that one worker does in the time that it takes several to meet.
+const SHORT: usize = 24_000;
+/// Multiply-adds in a product that take as long as an instruction of a row kernel, about.
+const INSTRUCTION: usize = 2;
 /// Looks at another worker's cell before it is time to let other threads run: a power of two.
 const PATIENCE: i64 = 1 << 12;
 
@@ -71,19 +76,29 @@ pub fn entry(code: &mut Code, divisions: &[Division], profiled: bool) -> Result<
             Region::Loop { axis, backward, .. } => {
                 let steps = code.slots.steps(*axis);
                 let steps = code.slot(steps);
+                let alone = is_short(code, kernels, *axis, steps);
+                let yes = code.build.ins().iconst(types::I8, 1);
+                let others = code.build.ins().bxor(alone, yes);
+                let one = code.int(1);
+                let workers = code.build.ins().select(alone, one, run.team.workers);
+                let inside = Run { team: Team { workers, ..run.team }, ..run };
                 let zero = code.int(0);
-                code.count(zero, steps, 1, |code, turn| {
-                    let step = match backward {
-                        false => turn,
-                        true => {
-                            let left = code.build.ins().isub(steps, turn);
-                            code.plus(left, -1)
-                        }
-                    };
-                    own().try_for_each(|(index, kernel)| {
-                        run.kernel(code, first + index, kernel, Some(*axis), step)
+                let here = code.build.ins().bor(others, run.team.first);
+                code.when(here, |code| {
+                    code.count(zero, steps, 1, |code, turn| {
+                        let step = match backward {
+                            false => turn,
+                            true => {
+                                let left = code.build.ins().isub(steps, turn);
+                                code.plus(left, -1)
+                            }
+                        };
+                        own().try_for_each(|(index, kernel)| {
+                            inside.kernel(code, first + index, kernel, Some(*axis), step)
+                        })
                     })
                 })?;
+                code.when(alone, |code| run.team.meet(code))?;
             }
         }
         first += kernels.len();
@@ -91,7 +106,33 @@ pub fn entry(code: &mut Code, divisions: &[Division], profiled: bool) -> Result<
     Ok(())
 }
 
+/// Whether there is so little to do in a step that workers would wait for each other longer than it takes one of them to
+/// do all.
+fn is_short(code: &mut Code, kernels: &[Kernel], axis: usize, steps: Value) -> Value {
+    let mut products = code.int(0);
+    for kernel in kernels {
+        let (space, each) = match &kernel.work {
+            Work::Gemm(Gemm { rows: GemmRows::Space(space), k, n, .. }) => (*space, k * n),
+            Work::Rows(rows) => {
+                let points = |phase: &Phase| phase.dims.iter().product::<usize>() * phase.body.len();
+                (rows.space, INSTRUCTION * rows.phases.iter().map(points).sum::<usize>())
+            }
+            _ => continue,
+        };
+        let rows = code.slots.rows(space);
+        let rows = code.slot(rows);
+        let each = code.scaled(rows, each);
+        // Rows that do not lie along the loop are multiplied at each step.
+        let along = code.plan.spaces[space].major == Some(axis);
+        let each = if along { each } else { code.build.ins().imul(each, steps) };
+        products = code.build.ins().iadd(products, each);
+    }
+    let most = code.scaled(steps, SHORT);
+    code.build.ins().icmp(IntCC::SignedLessThanOrEqual, products, most)
+}
+
 /// What all calls of kernels have in common. Kernels go by their numbers.
+#[derive(Clone, Copy)]
 struct Run<'d> {
     team: Team,
     divisions: &'d [Division],
@@ -255,6 +296,7 @@ fn in_turns(
 }
 
 /// The workers on one group.
+#[derive(Clone, Copy)]
 struct Team {
     worker: Value,
     workers: Value,
@@ -320,7 +362,10 @@ impl Team {
             let met = code.plus(met, 1);
             code.build.def_var(self.met, met);
             let own = self.cell(code, self.worker);
-            code.build.ins().atomic_store(CHANGING, met, own);
+            match code.ordered_stores {
+                true => code.build.ins().store(CHANGING, met, own, 0),
+                false => code.build.ins().atomic_store(CHANGING, met, own),
+            };
             let zero = code.int(0);
             code.count(zero, self.workers, 1, |code, other| {
                 let cell = self.cell(code, other);

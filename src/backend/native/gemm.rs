@@ -3,7 +3,7 @@
 //! 11 rows times 3 panels with tiles of 4 rows: for each panel the tiles of rows 0..4 and 4..8 (the panel
 //! stays in the nearest cache), then the rest of 3 rows over all panels. Every other step of a loop goes through the panels
 //! from the last to the first: what the step before used last is still near. Addresses of rows, which may go through
-//! maps, are put into a table first, for up to [`BLOCK`] rows at a time.
+//! maps, are put into a table first, for a block of rows at a time.
 
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{FuncRef, InstBuilder, Value};
@@ -14,8 +14,11 @@ use super::tile::Shape;
 use super::tiling::Tiling;
 use crate::plan::{Gemm, GemmRows, PANEL};
 
-/// Rows whose addresses are in the table at a time.
+/// Rows that go through all panels together: enough for these to be read seldom, few enough to stay in a cache.
 const BLOCK: usize = 64;
+/// The same where the matrix is larger than a second-level cache, of so many bytes.
+const LARGE_BLOCK: usize = 2 * BLOCK;
+const LARGE: usize = 2 << 20;
 
 /// Numbers of rows that may be left over.
 fn remainders(gemm: &Gemm, tiling: Tiling) -> Vec<usize> {
@@ -43,12 +46,13 @@ pub fn gemm(code: &mut Code, gemm: &Gemm, period: usize) -> Result<(), EmitError
         GemmRows::Space(_) => (code.params[1], code.params[2]),
         GemmRows::Static(rows) => (code.int(0), code.int(rows as i64)),
     };
-    let tables = code.stack(2 * BLOCK * 8);
-    code.count(begin, end, BLOCK as i64, |code, first| {
+    let block = if gemm.k * gemm.n * bytes > LARGE { LARGE_BLOCK } else { BLOCK };
+    let tables = code.stack(2 * block * 8);
+    code.count(begin, end, block as i64, |code, first| {
         let a_rows = code.stack_address(tables);
-        let out_rows = code.plus(a_rows, (BLOCK * 8) as i64);
+        let out_rows = code.plus(a_rows, (block * 8) as i64);
         let left = code.build.ins().isub(end, first);
-        let most = code.int(BLOCK as i64);
+        let most = code.int(block as i64);
         let rows = code.build.ins().smin(left, most);
         let zero = code.int(0);
         code.count(zero, rows, 1, |code, row| {
@@ -69,15 +73,15 @@ pub fn gemm(code: &mut Code, gemm: &Gemm, period: usize) -> Result<(), EmitError
         })?;
         let packed = code.base(gemm.packed);
         // Blocks of rows and steps of a loop alike take turns.
-        let block = code.build.ins().isub(first, begin);
-        let bits = code.int(i64::from(BLOCK.trailing_zeros()));
-        let block = code.build.ins().ushr(block, bits);
+        let before = code.build.ins().isub(first, begin);
+        let bits = code.int(i64::from(block.trailing_zeros()));
+        let before = code.build.ins().ushr(before, bits);
         let step = code.step();
-        let turn = code.build.ins().iadd(step, block);
+        let turn = code.build.ins().iadd(step, before);
         let one = code.int(1);
         let backward = code.build.ins().band(turn, one);
         let Gemm { k, n: width, accumulate, .. } = *gemm;
-        let product = Product { a_rows, out_rows, packed, k, n: width, accumulate, backward };
+        let product = Product { a_rows, out_rows, packed, k, n: width, accumulate, period, backward };
         let remainders = remainders(gemm, code.tiling);
         let n = code.int(gemm.n as i64);
         if period == 0 {
@@ -85,6 +89,11 @@ pub fn gemm(code: &mut Code, gemm: &Gemm, period: usize) -> Result<(), EmitError
         }
         let (from, to) = code.columns();
         let parts = code.int((gemm.n.div_ceil(period) * period) as i64);
+        // Whoever has all columns goes over them in one piece: tiles of few rows span many panels.
+        let one = code.int(period as i64);
+        let some = code.build.ins().isub(to, from);
+        let all = code.build.ins().icmp(IntCC::SignedGreaterThanOrEqual, some, one);
+        let (parts, to) = (code.build.ins().select(all, one, parts), code.build.ins().select(all, n, to));
         product.each(code, (zero, parts), period, |code, part| {
             let columns = (code.build.ins().iadd(part, from), code.build.ins().iadd(part, to));
             product.all_rows(code, rows, &remainders, columns)
@@ -100,6 +109,8 @@ struct Product {
     k: usize,
     n: usize,
     accumulate: bool,
+    /// Columns from a part to the next; 0 if there is one.
+    period: usize,
     /// 1 to go through the panels from the last to the first.
     backward: Value,
 }
@@ -161,6 +172,12 @@ impl Product {
         })
     }
 
+    /// A distance, or its opposite where panels are gone through backward.
+    fn forth_or_back(&self, code: &mut Code, distance: Value) -> Value {
+        let opposite = code.build.ins().ineg(distance);
+        code.build.ins().select(self.backward, opposite, distance)
+    }
+
     /// Goes over columns with the ladder of tiles of a number of rows, the first of which is a certain callee:
     /// each as far as it has panels enough.
     fn each_column(
@@ -181,9 +198,24 @@ impl Product {
             let rest = code.build.ins().urem(up, unit);
             let whole = code.build.ins().isub(up, rest);
             let end = code.build.ins().iadd(from, whole);
-            let (before, behind) = (code.int(-(at_once as i64)), code.int(at_once as i64));
-            let next = code.build.ins().select(self.backward, before, behind);
-            self.each(code, (from, end), at_once, |code, at| body(code, tile, Column { at, next }))?;
+            let next = code.int(at_once as i64);
+            let next = self.forth_or_back(code, next);
+            // Behind the last columns of a part come the first of the next part.
+            let final_column = code.plus(end, -(at_once as i64));
+            let last = code.build.ins().select(self.backward, from, final_column);
+            let skipped = code.build.ins().isub(from, final_column);
+            let skipped = code.plus(skipped, self.period as i64);
+            let skipped = self.forth_or_back(code, skipped);
+            self.each(code, (from, end), at_once, |code, at| {
+                let next = match self.period {
+                    0 => next,
+                    _ => {
+                        let is_last = code.build.ins().icmp(IntCC::Equal, at, last);
+                        code.build.ins().select(is_last, skipped, next)
+                    }
+                };
+                body(code, tile, Column { at, next })
+            })?;
             from = end;
         }
         Ok(())
@@ -191,18 +223,12 @@ impl Product {
 
     /// Calls a tile for the rows from `row` and the panels from a column on.
     fn call(&self, code: &mut Code, tile: FuncRef, row: Value, column: Column) {
-        let bytes = code.types.bytes;
-        let call = TileCall {
-            a_rows: self.a_rows,
-            out_rows: self.out_rows,
-            panel: code.element(self.packed, column.at, self.k * bytes),
-            k: code.int(self.k as i64),
-            pitch: self.k,
-            n: self.n,
-            accumulate: self.accumulate,
-            ahead: code.scaled(column.next, self.k * bytes),
-        };
-        call.emit(code, tile, row, column.at);
+        let panel_bytes = self.k * code.types.bytes;
+        let (a, out) = (code.element(self.a_rows, row, 8), code.element(self.out_rows, row, 8));
+        let panel = code.element(self.packed, column.at, panel_bytes);
+        let [k, n, accumulate] = [self.k, self.n, usize::from(self.accumulate)].map(|it| code.int(it as i64));
+        let ahead = code.scaled(column.next, panel_bytes);
+        code.build.ins().call(tile, &[a, out, panel, k, n, column.at, accumulate, k, ahead]);
     }
 }
 
@@ -212,37 +238,4 @@ struct Column {
     at: Value,
     /// How far behind it those begin that come next.
     next: Value,
-}
-
-/// What a tile is called with, but for its place.
-pub struct TileCall {
-    /// Table of addresses of the left operand's rows.
-    pub a_rows: Value,
-    /// Table of addresses of the result's rows.
-    pub out_rows: Value,
-    /// The panel.
-    pub panel: Value,
-    /// Contracted width.
-    pub k: Value,
-    /// Rows from the begin of a panel to that of the next.
-    pub pitch: usize,
-    /// Columns of the result.
-    pub n: usize,
-    /// Adds to what is there.
-    pub accumulate: bool,
-    /// Bytes from the panel to the one that is wanted next.
-    pub ahead: Value,
-}
-
-impl TileCall {
-    /// Calls a tile for the rows from `row` and the panel that begins at `column`.
-    pub fn emit(&self, code: &mut Code, tile: FuncRef, row: Value, column: Value) {
-        let a = code.element(self.a_rows, row, 8);
-        let out = code.element(self.out_rows, row, 8);
-        let n = code.int(self.n as i64);
-        let pitch = code.int(self.pitch as i64);
-        let accumulate = code.int(i64::from(self.accumulate));
-        let all = [a, out, self.panel, self.k, n, column, accumulate, pitch, self.ahead];
-        code.build.ins().call(tile, &all);
-    }
 }

@@ -7,9 +7,9 @@
 //!        h[t] = o * tanh(c)       the same columns, of which a worker has just made z; then all meet
 //! ```
 //!
-//! Workers meet after a kernel unless the next one reads only what the same worker has written. Such a pair of a product
-//! and the row kernel behind it also takes turns, a few columns each, so that sums are read while they are in the
-//! nearest cache.
+//! Workers meet after a kernel unless the next one reads only what the same worker has written: such a pair of a product
+//! and the row kernel behind it takes turns, some columns each, so that sums are read while they are in the nearest
+//! cache.
 
 use super::outer::done_together;
 use super::rows::is_elementwise;

@@ -62,6 +62,8 @@ pub struct Accumulator {
     pub value: Vector,
     /// For the largest: its index.
     pub index: Option<Vector>,
+    /// That of the second of two vectors that are worked on at once.
+    pub second: Option<Vector>,
 }
 
 /// A phase's steps with all that is needed to write them.
@@ -319,7 +321,7 @@ impl Writer<'_> {
                     Lanes::Some => self.machine.store_masked(at, a, self.body.lanes),
                 }
             }
-            Work::Reduce(number, how, a) => self.reduce(*number, *how, *a),
+            Work::Reduce(number, vector, how, a) => self.reduce((*number, *vector), *how, *a),
             Work::ArgMax(number, a) => self.arg_max(*number, *a),
         }
     }
@@ -456,8 +458,9 @@ impl Writer<'_> {
         found.ok_or_else(|| EmitError::Codegen("a reduction without accumulator".into()))
     }
 
-    fn reduce(&mut self, number: usize, how: Combining, a: Step) -> Result<(), EmitError> {
-        let accumulator = self.accumulator(number)?.value;
+    fn reduce(&mut self, (number, vector): (usize, usize), how: Combining, a: Step) -> Result<(), EmitError> {
+        let Accumulator { value, second, .. } = self.accumulator(number)?;
+        let accumulator = if vector > 0 { second.unwrap_or(value) } else { value };
         let mut value = self.get(a)?;
         let (spare, scratch) = (self.passing()?, self.passing()?);
         if self.lanes == Lanes::Some {
@@ -470,7 +473,7 @@ impl Writer<'_> {
 
     /// Keeps the first of the largest; a NaN is never larger.
     fn arg_max(&mut self, number: usize, a: Step) -> Result<(), EmitError> {
-        let Accumulator { value: best, index: Some(index) } = self.accumulator(number)? else {
+        let Accumulator { value: best, index: Some(index), .. } = self.accumulator(number)? else {
             return Err(EmitError::Codegen("an index without accumulator".into()));
         };
         let value = self.get(a)?;

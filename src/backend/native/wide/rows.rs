@@ -8,6 +8,8 @@
 //! Where elements of the last dimension do not lie side by side, or a later one reads what an earlier one
 //! stored, the same body runs on one lane at a time.
 
+mod addresses;
+
 use std::collections::HashMap;
 
 use iced_x86::Register;
@@ -16,7 +18,8 @@ use iced_x86::code_asm::{
     rdx, rsi, rsp,
 };
 
-use super::body::{Accumulator, BASES, Body, Frame, INDEX, Lanes, Place as Spot, identity};
+use self::addresses::{Layout, is_by_id, nesting};
+use super::body::{Accumulator, Body, Frame, INDEX, Lanes, Place as Spot, identity};
 use super::instructions::{Three, Two, Width};
 use super::machine::{Machine, Vector, memory};
 use super::schedule::Copies;
@@ -26,8 +29,7 @@ use crate::backend::native::emit::EmitError;
 use crate::backend::native::rows::is_elementwise;
 use crate::plan::places::{places, references, span};
 use crate::plan::{
-    BufferId, Combining, Inst, Phase, Place, Plan, Precision, Residency, Row, RowKernel, RowRef, SpaceId,
-    math,
+    Combining, Inst, Phase, Place, Plan, Precision, Residency, Row, RowKernel, RowRef, SpaceId, math,
 };
 
 /// Preserved for the caller.
@@ -153,7 +155,18 @@ impl<'p> Kernel<'p> {
 
     fn phase(&mut self, phase: &Phase) -> Result<Option<PhaseCode>, EmitError> {
         let width = self.machine.width;
+        let single = steps(phase, width)?;
+        let vectors = !phase.dims.is_empty() && is_elementwise(phase);
+        let long = phase.dims.last().is_some_and(|&extent| extent >= 2 * width.lanes());
+        let sums = phase.body.iter().filter(|inst| matches!(inst, Inst::Reduce(..))).count();
+        // Each sum wants a register for either vector.
+        let room = 2 * sums + 12 <= usize::from(width.registers());
+        let in_pairs = vectors && long && (sums == 0 || room) && single.len() <= LONGEST_PAIR;
         let mut reserved = 0;
+        let mut register = || {
+            reserved += 1;
+            Vector(reserved - 1)
+        };
         let mut reductions = Vec::new();
         for (number, inst) in phase.body.iter().enumerate() {
             let (how, place) = match inst {
@@ -161,10 +174,10 @@ impl<'p> Kernel<'p> {
                 Inst::ArgMax(_, place) => (None, place),
                 _ => continue,
             };
-            let value = Vector(reserved);
-            let index = how.is_none().then(|| Vector(reserved + 1));
-            reserved += 1 + u8::from(index.is_some());
-            reductions.push((number, how, Accumulator { value, index }, place.clone()));
+            let value = register();
+            let index = how.is_none().then(&mut register);
+            let second = (how.is_some() && in_pairs).then(&mut register);
+            reductions.push((number, how, Accumulator { value, index, second }, place.clone()));
             self.pointer(phase, place);
         }
         if width == Width::Ymm {
@@ -174,7 +187,6 @@ impl<'p> Kernel<'p> {
         if reserved > width.registers() - 8 {
             return Ok(None);
         }
-        let single = steps(phase, width)?;
         let mut bases = Vec::new();
         let mut spots = HashMap::new();
         for (at, work) in single.iter().enumerate() {
@@ -186,18 +198,17 @@ impl<'p> Kernel<'p> {
         let written = |vectors: usize| {
             let copies = Copies::new(&single, vectors, width.lanes(), phase.dims.len()).scheduled(registers);
             let moved = |at: usize| {
-                let Spot { displacement, stride, .. } = *spots.get(&copies.of[at]?)?;
-                let bytes = i32::try_from(copies.vector[at] * width.lanes() * stride * 4).ok()?;
-                let spot = spots[&copies.of[at]?];
-                Some((at, Spot { displacement: displacement.checked_add(bytes)?, ..spot }))
+                let spot = *spots.get(&copies.of[at]?)?;
+                // Strides are 0 or 1 where there are several vectors.
+                let bytes = (copies.vector[at] * width.bytes() * spot.stride) as i32;
+                Some((at, Spot { displacement: spot.displacement.checked_add(bytes)?, ..spot }))
             };
             let places = (0..copies.steps.len()).filter_map(moved).collect();
             Steps { steps: copies.steps, places }
         };
-        let vectors = !phase.dims.is_empty() && is_elementwise(phase);
-        let pairs = phase.dims.last().is_some_and(|&extent| extent >= 2 * width.lanes());
-        let in_pairs = vectors && pairs && phase.reduced == 0 && single.len() <= LONGEST_PAIR;
-        let (once, twice) = (written(1), in_pairs.then(|| written(2)));
+        let near = |spot: &Spot| i32::MAX - spot.displacement > width.bytes() as i32;
+        let twice = (in_pairs && spots.values().all(near)).then(|| written(2));
+        let once = written(1);
         let (dims, reduced) = (phase.dims.clone(), phase.reduced);
         Ok(Some(PhaseCode { dims, reduced, vectors, once, twice, bases, reductions, reserved }))
     }
@@ -316,146 +327,6 @@ impl<'p> Kernel<'p> {
         Ok(needed)
     }
 
-    /// Whether a pointer is the same for all rows.
-    fn is_fixed(&self, pointer: usize) -> bool {
-        let (at, ..) = &self.pointers[pointer];
-        match at.row {
-            Row::Only => true,
-            Row::Same => self.plan.buffers[at.buffer].residency == Residency::Scratch,
-            _ => false,
-        }
-    }
-
-    /// Bytes from a row of a buffer to the next.
-    fn row_bytes(&self, buffer: BufferId) -> Result<i32, EmitError> {
-        let buffer = &self.plan.buffers[buffer];
-        let beyond = |_| EmitError::Codegen(format!("rows of `{}` are beyond 2 GiB", buffer.name));
-        i32::try_from(buffer.width * 4).map_err(beyond)
-    }
-
-    fn find_firsts(&mut self) {
-        let mut firsts = Vec::new();
-        for (at, ..) in &self.pointers {
-            let mut todo = vec![at];
-            while let Some(at) = todo.pop() {
-                let buffer = &self.plan.buffers[at.buffer];
-                if buffer.residency == Residency::Step
-                    && self.plan.spaces[buffer.space].major.is_some()
-                    && !firsts.contains(&buffer.space)
-                {
-                    firsts.push(buffer.space);
-                }
-                if let Row::MapOr(_, inner) | Row::Id(inner) = &at.row {
-                    todo.push(inner);
-                }
-            }
-        }
-        self.firsts = firsts;
-    }
-
-    /// Puts the addresses of rows into the frame.
-    fn addresses(&mut self, pointers: &[usize], layout: Layout) -> Result<(), EmitError> {
-        if pointers.is_empty() {
-            return Ok(());
-        }
-        self.machine.asm.mov(rdx, qword_ptr(rsp + CONTEXT))?;
-        self.machine.asm.mov(rcx, qword_ptr(rsp + ROW))?;
-        for &pointer in pointers {
-            let (at, pitch, reach) = self.pointers[pointer].clone();
-            self.row_address(&at, pitch, reach, layout, 0)?;
-            self.machine.asm.mov(qword_ptr(rsp + (layout.pointers + 8 * pointer as i32)), rax)?;
-        }
-        Ok(())
-    }
-
-    /// The address of a row in rax; rdx is the context, rcx the kernel's row. Spends r8 and r9.
-    fn row_address(
-        &mut self,
-        at: &RowRef,
-        pitch: usize,
-        reach: usize,
-        layout: Layout,
-        depth: usize,
-    ) -> Result<(), EmitError> {
-        let base = qword_ptr(rdx + (self.slots.buffer(at.buffer) * SLOT_BYTES) as i32);
-        let plan = self.plan;
-        let buffer = &plan.buffers[at.buffer];
-        let bytes = self.row_bytes(at.buffer);
-        let (residency, first) = (buffer.residency, self.first(buffer.space, layout));
-        let width = buffer.width;
-        let asm = &mut self.machine.asm;
-        let temporary = qword_ptr(rsp + (layout.temporaries + 8 * depth as i32));
-        match &at.row {
-            Row::Only => asm.mov(rax, base)?,
-            Row::Same => match residency {
-                Residency::Scratch => asm.mov(rax, base)?,
-                Residency::All | Residency::Step => {
-                    asm.mov(rax, rcx)?;
-                    if let (Residency::Step, Some(first)) = (residency, first) {
-                        asm.sub(rax, qword_ptr(rsp + first))?;
-                    }
-                    asm.imul_3(rax, rax, bytes?)?;
-                    asm.add(rax, base)?;
-                }
-            },
-            Row::Map(map) | Row::MapOr(map, _) => {
-                if let Row::MapOr(_, other) = &at.row {
-                    self.row_address(other, pitch, reach, layout, depth + 1)?;
-                    self.machine.asm.mov(temporary, rax)?;
-                }
-                let table = (self.slots.map(*map) * SLOT_BYTES) as i32;
-                let asm = &mut self.machine.asm;
-                asm.mov(r8, qword_ptr(rdx + table))?;
-                asm.movsxd(r8, dword_ptr(r8 + rcx * 4))?;
-                asm.mov(rax, r8)?;
-                match (residency, first) {
-                    (Residency::Scratch, _) => asm.xor(eax, eax)?,
-                    (Residency::Step, Some(first)) => {
-                        asm.mov(r9, r8)?;
-                        asm.sub(r9, qword_ptr(rsp + first))?;
-                        asm.test(r8, r8)?;
-                        asm.cmovns(rax, r9)?;
-                    }
-                    _ => {}
-                }
-                asm.imul_3(rax, rax, bytes?)?;
-                asm.add(rax, base)?;
-                if let Row::MapOr(..) = &at.row {
-                    asm.test(r8, r8)?;
-                    asm.cmovs(rax, temporary)?;
-                }
-            }
-            Row::Id(inner) => {
-                self.row_address(inner, 0, 1, layout, depth + 1)?;
-                // The largest u32 is no row of any matrix, nor is an id that lies behind the end.
-                let rows = match (width.checked_sub(reach), pitch) {
-                    (None, _) => 0,
-                    (Some(_), 0) => 1,
-                    (Some(rest), pitch) => rest / pitch + 1,
-                };
-                let (rows, pitch) = (i32::try_from(rows), i32::try_from(pitch * 4));
-                let (Ok(rows), Ok(pitch)) = (rows, pitch) else {
-                    return Err(EmitError::Codegen("a table beyond 2 GiB".into()));
-                };
-                let zeros = (self.slots.zeros() * SLOT_BYTES) as i32;
-                let asm = &mut self.machine.asm;
-                asm.mov(eax, dword_ptr(rax))?;
-                asm.imul_3(r8, rax, pitch)?;
-                asm.add(r8, base)?;
-                asm.cmp(rax, rows)?;
-                asm.mov(rax, r8)?;
-                asm.cmovae(rax, qword_ptr(rdx + zeros))?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Where the frame holds the first row of the running step of a space.
-    fn first(&self, space: SpaceId, layout: Layout) -> Option<i32> {
-        let number = self.firsts.iter().position(|&known| known == space)?;
-        Some(layout.firsts + 8 * number as i32)
-    }
-
     fn write_phase(&mut self, phase: &PhaseCode, frame: Frame, layout: Layout) -> Result<usize, EmitError> {
         let accumulators =
             phase.reductions.iter().map(|(number, _, accumulator, _)| (*number, *accumulator)).collect();
@@ -523,46 +394,6 @@ impl<'p> Kernel<'p> {
             self.finish(phase, bodies.once.frame, layout)?;
         }
         Ok(needed)
-    }
-
-    /// Addresses for the innermost loop, in registers as far as there are any.
-    fn load_bases(&mut self, phase: &PhaseCode, frame: Frame, layout: Layout) -> Result<(), EmitError> {
-        for (number, (pointer, strides)) in phase.bases.iter().enumerate() {
-            let at = qword_ptr(rsp + (layout.pointers + 8 * *pointer as i32));
-            match BASES.get(number) {
-                Some(&register) if strides.iter().all(|&stride| stride == 0) => {
-                    self.machine.asm.mov(register, at)?;
-                }
-                Some(&register) => {
-                    self.offset_pointer(*pointer, strides, frame, layout)?;
-                    self.machine.asm.mov(register, rax)?;
-                }
-                None => {
-                    self.offset_pointer(*pointer, strides, frame, layout)?;
-                    self.machine.asm.mov(qword_ptr(rsp + (frame.bases + 8 * number as i32)), rax)?;
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// A pointer moved along the dimensions that have counters, in rax.
-    fn offset_pointer(
-        &mut self,
-        pointer: usize,
-        strides: &[usize],
-        frame: Frame,
-        layout: Layout,
-    ) -> Result<(), EmitError> {
-        let asm = &mut self.machine.asm;
-        asm.mov(rax, qword_ptr(rsp + (layout.pointers + 8 * pointer as i32)))?;
-        for (dim, &stride) in strides.iter().enumerate().filter(|(_, stride)| **stride > 0) {
-            let bytes = i32::try_from(stride * 4)
-                .map_err(|_| EmitError::Codegen("a stride beyond 32 bits".into()))?;
-            asm.imul_3(rdx, qword_ptr(rsp + (frame.counters + 8 * dim as i32)), bytes)?;
-            asm.add(rax, rdx)?;
-        }
-        Ok(())
     }
 
     /// The loop over this worker's part of the last dimension: pairs of vectors, whole ones, then the rest if it has it.
@@ -636,7 +467,9 @@ impl<'p> Kernel<'p> {
     fn start(&mut self, phase: &PhaseCode) -> Result<(), EmitError> {
         for (_, how, accumulator, _) in &phase.reductions {
             let start = self.machine.number(identity(how.unwrap_or(Combining::Max)));
-            self.machine.two(Two::Copy, accumulator.value, start)?;
+            for vector in [Some(accumulator.value), accumulator.second].into_iter().flatten() {
+                self.machine.two(Two::Copy, vector, start)?;
+            }
             if let Some(index) = accumulator.index {
                 self.machine.three(Three::Xor, index, index, index)?;
             }
@@ -648,10 +481,13 @@ impl<'p> Kernel<'p> {
     fn finish(&mut self, phase: &PhaseCode, frame: Frame, layout: Layout) -> Result<(), EmitError> {
         let outer = phase.dims.len() - phase.reduced;
         for (_, how, accumulator, place) in &phase.reductions {
-            let Accumulator { value, index } = *accumulator;
+            let Accumulator { value, index, second } = *accumulator;
             // The body's registers are free here.
             let spare = [Vector(phase.reserved), Vector(phase.reserved + 1)];
             if let Some(how) = how {
+                if let Some(second) = second {
+                    self.machine.combine(*how, value, second, spare)?;
+                }
                 for round in 0..self.machine.width.lanes().trailing_zeros() as usize {
                     self.machine.exchange(round, spare[0], value)?;
                     self.machine.combine(*how, value, spare[0], spare)?;
@@ -689,14 +525,6 @@ fn in_bytes(elements: usize) -> Result<i32, EmitError> {
     i32::try_from(4 * elements).map_err(|_| EmitError::Codegen("a dimension beyond 32 bits".into()))
 }
 
-/// Offsets of the frame's words.
-#[derive(Clone, Copy)]
-struct Layout {
-    pointers: i32,
-    firsts: i32,
-    temporaries: i32,
-}
-
 /// Whether instructions can hold all sizes and distances of a kernel.
 fn fits(plan: &Plan, kernel: &RowKernel) -> bool {
     let short = |elements: usize| elements.checked_mul(4).is_some_and(|bytes| i32::try_from(bytes).is_ok());
@@ -712,17 +540,4 @@ fn fits(plan: &Plan, kernel: &RowKernel) -> bool {
             strides.iter().chain([pitch, &used.span]).all(|&elements| short(elements))
                 && references(at).iter().all(|(at, _)| row(at, *pitch))
         })
-}
-
-/// Whether a row depends on an id, which the kernel itself may find.
-fn is_by_id(at: &RowRef) -> bool {
-    references(at).iter().any(|(reference, _)| matches!(reference.row, Row::Id(_)))
-}
-
-/// How many addresses wait while that of a row is found.
-fn nesting(at: &RowRef) -> usize {
-    match &at.row {
-        Row::MapOr(_, inner) | Row::Id(inner) => 1 + nesting(inner),
-        Row::Same | Row::Only | Row::Map(_) => 0,
-    }
 }

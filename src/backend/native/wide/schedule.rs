@@ -24,7 +24,11 @@ impl Copies {
         for vector in 0..vectors {
             let mut numbers: Vec<Step> = Vec::with_capacity(single.len());
             for (at, work) in single.iter().enumerate() {
-                all.push(work.clone().renamed(&numbers), vector, Some(at));
+                let mut own = work.clone().renamed(&numbers);
+                if let Work::Reduce(_, of, ..) = &mut own {
+                    *of = vector;
+                }
+                all.push(own, vector, Some(at));
                 numbers.push(all.steps.len() - 1);
                 if vector > 0 && matches!(work, Work::Index(dim) if dim + 1 == rank) {
                     let index = all.steps.len() - 1;
@@ -230,7 +234,7 @@ mod tests {
                 steps.push(Work::Three(Three::Add, last, last));
                 last = steps.len() - 1;
             }
-            steps.push(Work::Reduce(chain, crate::plan::Combining::Sum, last));
+            steps.push(Work::Reduce(chain, 0, crate::plan::Combining::Sum, last));
         }
         Copies::new(&steps, 1, 16, 3)
     }

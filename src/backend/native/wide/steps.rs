@@ -60,8 +60,8 @@ pub enum Work {
     Truth((Compare, bool), Step, Step),
     /// Words to a place.
     Store(Place, Step),
-    /// Combines into an accumulator, numbered by the instruction.
-    Reduce(usize, Combining, Step),
+    /// Combines into an accumulator, numbered by the instruction, and for which of the vectors that are worked on at once.
+    Reduce(usize, usize, Combining, Step),
     /// Keeps the first of the largest in the accumulators of the instruction.
     ArgMax(usize, Step),
 }
@@ -75,7 +75,7 @@ impl Work {
             | Work::Round(_, a)
             | Work::Shift(a, _)
             | Work::Store(_, a)
-            | Work::Reduce(_, _, a)
+            | Work::Reduce(_, _, _, a)
             | Work::ArgMax(_, a) => vec![*a],
             Work::Three(_, a, b) | Work::Truth(_, a, b) => vec![*a, *b],
             Work::Fma { a, b, c, .. } => vec![*a, *b, *c],
@@ -150,7 +150,7 @@ impl Work {
             | Work::Round(_, a)
             | Work::Shift(a, _)
             | Work::Store(_, a)
-            | Work::Reduce(_, _, a)
+            | Work::Reduce(_, _, _, a)
             | Work::ArgMax(_, a) => vec![a],
             Work::Three(_, a, b) | Work::Truth(_, a, b) => vec![a, b],
             Work::Fma { a, b, c, .. } => vec![a, b, c],
@@ -297,7 +297,7 @@ impl Lowering<'_> {
                 let value = self.at(*value)?;
                 self.push(match self.phase.reduced {
                     0 => Work::Store(place.clone(), value),
-                    _ => Work::Reduce(number, *how, value),
+                    _ => Work::Reduce(number, 0, *how, value),
                 });
                 return Ok(None);
             }
