@@ -194,18 +194,6 @@ impl Code<'_> {
         from: Value,
         to: Value,
         by: i64,
-        body: impl FnMut(&mut Self, Value) -> Result<(), EmitError>,
-    ) -> Result<(), EmitError> {
-        let by = self.int(by);
-        self.count_by(from, to, by, body)
-    }
-
-    /// The same for a number that is known only when it runs.
-    pub fn count_by(
-        &mut self,
-        from: Value,
-        to: Value,
-        by: Value,
         mut body: impl FnMut(&mut Self, Value) -> Result<(), EmitError>,
     ) -> Result<(), EmitError> {
         let any = self.build.ins().icmp(IntCC::SignedLessThan, from, to);
@@ -216,13 +204,30 @@ impl Code<'_> {
             code.build.ins().jump(repeat, &[BlockArg::Value(from)]);
             code.build.switch_to_block(repeat);
             body(code, index)?;
-            let next = code.build.ins().iadd(index, by);
+            let next = code.plus(index, by);
             let more = code.build.ins().icmp(IntCC::SignedLessThan, next, to);
             code.build.ins().brif(more, repeat, &[BlockArg::Value(next)], done, &[]);
             code.build.seal_block(repeat);
             code.build.seal_block(done);
             code.build.switch_to_block(done);
             Ok(())
+        })
+    }
+
+    /// The same from the last index to the first if `backward` is not 0; `to` lies a multiple of `by` from `from`.
+    pub fn count_either_way(
+        &mut self,
+        (from, to): (Value, Value),
+        by: i64,
+        backward: Value,
+        mut body: impl FnMut(&mut Self, Value) -> Result<(), EmitError>,
+    ) -> Result<(), EmitError> {
+        let sum = self.build.ins().iadd(from, to);
+        let mirror = self.plus(sum, -by);
+        self.count(from, to, by, |code, index| {
+            let mirrored = code.build.ins().isub(mirror, index);
+            let index = code.build.ins().select(backward, mirrored, index);
+            body(code, index)
         })
     }
 

@@ -277,14 +277,11 @@ fn in_turns(
     let up = code.build.ins().iadd(columns, wide);
     let up = code.plus(up, -1);
     let turns = code.build.ins().udiv(up, wide);
-    let last = code.plus(turns, -1);
     let zero = code.int(0);
     code.count(begin, end, TURN_ROWS as i64, |code, first| {
         let until = code.plus(first, TURN_ROWS as i64);
         let until = code.build.ins().smin(until, end);
-        code.count(zero, turns, 1, |code, number| {
-            let mirrored = code.build.ins().isub(last, number);
-            let number = code.build.ins().select(backward, mirrored, number);
+        code.count_either_way((zero, turns), 1, backward, |code, number| {
             let skipped = code.build.ins().imul(number, wide);
             let own = code.build.ins().iadd(from, skipped);
             let behind = code.build.ins().iadd(own, wide);

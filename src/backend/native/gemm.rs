@@ -90,11 +90,11 @@ pub fn gemm(code: &mut Code, gemm: &Gemm, period: usize) -> Result<(), EmitError
         let (from, to) = code.columns();
         let parts = code.int((gemm.n.div_ceil(period) * period) as i64);
         // Whoever has all columns goes over them in one piece: tiles of few rows span many panels.
-        let one = code.int(period as i64);
-        let some = code.build.ins().isub(to, from);
-        let all = code.build.ins().icmp(IntCC::SignedGreaterThanOrEqual, some, one);
-        let (parts, to) = (code.build.ins().select(all, one, parts), code.build.ins().select(all, n, to));
-        product.each(code, (zero, parts), period, |code, part| {
+        let part = code.int(period as i64);
+        let own = code.build.ins().isub(to, from);
+        let all = code.build.ins().icmp(IntCC::SignedGreaterThanOrEqual, own, part);
+        let (parts, to) = (code.build.ins().select(all, part, parts), code.build.ins().select(all, n, to));
+        code.count_either_way((zero, parts), period as i64, backward, |code, part| {
             let columns = (code.build.ins().iadd(part, from), code.build.ins().iadd(part, to));
             product.all_rows(code, rows, &remainders, columns)
         })
@@ -155,23 +155,6 @@ impl Product {
         Ok(())
     }
 
-    /// `for at in (from..to).step_by(by)`, backward if that is asked for; `to` lies a multiple of `by` from `from`.
-    fn each(
-        &self,
-        code: &mut Code,
-        (from, to): (Value, Value),
-        by: usize,
-        mut body: impl FnMut(&mut Code, Value) -> Result<(), EmitError>,
-    ) -> Result<(), EmitError> {
-        let sum = code.build.ins().iadd(from, to);
-        let mirror = code.plus(sum, -(by as i64));
-        code.count(from, to, by as i64, |code, at| {
-            let mirrored = code.build.ins().isub(mirror, at);
-            let at = code.build.ins().select(self.backward, mirrored, at);
-            body(code, at)
-        })
-    }
-
     /// A distance, or its opposite where panels are gone through backward.
     fn forth_or_back(&self, code: &mut Code, distance: Value) -> Value {
         let opposite = code.build.ins().ineg(distance);
@@ -206,7 +189,7 @@ impl Product {
             let skipped = code.build.ins().isub(from, final_column);
             let skipped = code.plus(skipped, self.period as i64);
             let skipped = self.forth_or_back(code, skipped);
-            self.each(code, (from, end), at_once, |code, at| {
+            code.count_either_way((from, end), at_once as i64, self.backward, |code, at| {
                 let next = match self.period {
                     0 => next,
                     _ => {
