@@ -10,7 +10,7 @@ use cranelift_codegen::ir::{FuncRef, InstBuilder, Value};
 
 use super::code::{CHANGING, Code};
 use super::emit::EmitError;
-use super::tile::Shape;
+use super::tile::{Shape, Wanted};
 use super::tiling::Tiling;
 use crate::plan::{Gemm, GemmRows, PANEL};
 
@@ -132,9 +132,9 @@ impl Product {
         let any = code.build.ins().icmp(IntCC::SignedGreaterThan, whole, zero);
         // Panels outside: each stays in the nearest cache for all rows.
         code.when(any, |code| {
-            self.each_column(code, 0, height, columns, |code, tile, column| {
+            self.each_column(code, (0, height, whole), columns, |code, tile, column| {
                 code.count(zero, whole, height as i64, |code, row| {
-                    self.call(code, tile, row, column);
+                    self.call(code, tile, (row, row), column);
                     Ok(())
                 })
             })
@@ -146,8 +146,8 @@ impl Product {
             let expected = code.int(remainder as i64);
             let is_it = code.build.ins().icmp(IntCC::Equal, rest, expected);
             code.when(is_it, |code| {
-                self.each_column(code, own, remainder, columns, |code, tile, column| {
-                    self.call(code, tile, whole, column);
+                self.each_column(code, (own, remainder, expected), columns, |code, tile, column| {
+                    self.call(code, tile, (whole, zero), column);
                     Ok(())
                 })
             })?;
@@ -161,18 +161,17 @@ impl Product {
         code.build.ins().select(self.backward, opposite, distance)
     }
 
-    /// Goes over columns with the ladder of tiles of a number of rows, the first of which is a certain callee:
-    /// each as far as it has panels enough.
+    /// Goes over columns with the ladder of tiles of a height, the first of which is a certain callee: each as far as it
+    /// has panels enough. So many rows go through the same columns.
     fn each_column(
         &self,
         code: &mut Code,
-        first: usize,
-        rows: usize,
+        (first, height, rows): (usize, usize, Value),
         (from, to): (Value, Value),
         mut body: impl FnMut(&mut Code, FuncRef, Column) -> Result<(), EmitError>,
     ) -> Result<(), EmitError> {
         let mut from = from;
-        for (number, shape) in code.tiling.ladder(rows, 1).into_iter().enumerate() {
+        for (number, shape) in code.tiling.ladder(height, 1).into_iter().enumerate() {
             let tile = code.callees[first + number];
             let at_once = PANEL * code.tiling.panels(shape);
             let length = code.build.ins().isub(to, from);
@@ -189,6 +188,8 @@ impl Product {
             let skipped = code.build.ins().isub(from, final_column);
             let skipped = code.plus(skipped, self.period as i64);
             let skipped = self.forth_or_back(code, skipped);
+            let k = code.int(self.k as i64);
+            let wanted = Wanted::new(code, code.tiling.panels(shape), k, rows, height);
             code.count_either_way((from, end), at_once as i64, self.backward, |code, at| {
                 let next = match self.period {
                     0 => next,
@@ -197,21 +198,23 @@ impl Product {
                         code.build.ins().select(is_last, skipped, next)
                     }
                 };
-                body(code, tile, Column { at, next })
+                body(code, tile, Column { at, next, wanted })
             })?;
             from = end;
         }
         Ok(())
     }
 
-    /// Calls a tile for the rows from `row` and the panels from a column on.
-    fn call(&self, code: &mut Code, tile: FuncRef, row: Value, column: Column) {
+    /// Calls a tile for the rows from `row` of the tables and the panels from a column on, which other rows before it have
+    /// gone through.
+    fn call(&self, code: &mut Code, tile: FuncRef, (row, before): (Value, Value), column: Column) {
         let panel_bytes = self.k * code.types.bytes;
         let (a, out) = (code.element(self.a_rows, row, 8), code.element(self.out_rows, row, 8));
         let panel = code.element(self.packed, column.at, panel_bytes);
         let [k, n, accumulate] = [self.k, self.n, usize::from(self.accumulate)].map(|it| code.int(it as i64));
         let ahead = code.scaled(column.next, panel_bytes);
-        code.build.ins().call(tile, &[a, out, panel, k, n, column.at, accumulate, k, ahead]);
+        let [ahead, pace] = column.wanted.by(code, before, ahead);
+        code.build.ins().call(tile, &[a, out, panel, k, n, column.at, accumulate, k, ahead, pace]);
     }
 }
 
@@ -221,4 +224,5 @@ struct Column {
     at: Value,
     /// How far behind it those begin that come next.
     next: Value,
+    wanted: Wanted,
 }

@@ -21,7 +21,7 @@ use cranelift_codegen::ir::{InstBuilder, StackSlot, Value, types};
 use super::code::{CHANGING, Code};
 use super::emit::EmitError;
 use super::pack::gather_columns;
-use super::tile::Shape;
+use super::tile::{Shape, Wanted};
 use super::tiling::Tiling;
 use crate::plan::places::references;
 use crate::plan::{Kernel, Outer, PANEL, Place, Plan, Precision, Steps, Work};
@@ -317,6 +317,8 @@ fn band(
             callee += 1;
             let at_once = code.tiling.panels(shape);
             let whole = (strip.panels - done) / at_once * at_once;
+            let all_rows = code.int(height as i64);
+            let wanted = Wanted::new(code, at_once, block.rows, all_rows, rows);
             code.count_constant(whole * PANEL, at_once * PANEL, |code, within| {
                 let within = code.plus(within, (done * PANEL) as i64);
                 let (a, out) = (code.element(a_rows, row, 8), code.element(out_rows, row, 8));
@@ -325,7 +327,8 @@ fn band(
                 let (k, n, pitch) = (block.rows, code.int(outer.n as i64), block.rows);
                 let column = code.build.ins().iadd(strip.column, within);
                 let ahead = code.scaled(block.rows, at_once * PANEL * bytes);
-                let all = [a, out, panel, k, n, column, block.accumulate, pitch, ahead];
+                let [ahead, pace] = wanted.by(code, row, ahead);
+                let all = [a, out, panel, k, n, column, block.accumulate, pitch, ahead, pace];
                 code.build.ins().call(tile, &all);
                 Ok(())
             })?;

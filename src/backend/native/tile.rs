@@ -6,9 +6,10 @@
 //! runs over `k` in order and starts from what is there (or from zero), so a row's result does not
 //! depend on the tile it is in.
 //!
-//! `tile(a rows, out rows, packed, k, n, column, accumulate, pitch, ahead)`: two tables of row addresses, the panel
-//! that begins at `column` of `n`, whether to add, how many rows of panels lie between the begins of two, and how many
-//! bytes from the panel lies the one that is wanted next. Columns beyond `n` are not written.
+//! `tile(a rows, out rows, packed, k, n, column, accumulate, pitch, ahead, pace)`: two tables of row addresses, the panel
+//! that begins at `column` of `n`, whether to add, how many rows of panels lie between the begins of two, how many
+//! bytes from the panel lies what is wanted next, and how many bytes of that fall to four steps along `k` (see [`Wanted`]).
+//! Columns beyond `n` are not written.
 
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{InstBuilder, StackSlot, Value, types};
@@ -19,9 +20,14 @@ use super::emit::EmitError;
 use crate::plan::PANEL;
 
 /// Number of parameters.
-pub const PARAMS: usize = 9;
+pub const PARAMS: usize = 10;
 /// Steps along `k` in one turn of the loop.
 const UNROLL: usize = 2;
+
+/// Steps along `k` in which a tile asks for `pace` bytes once.
+const TURN: usize = 4;
+/// Bytes that are asked for together.
+const LEAST: i64 = 128;
 
 /// Size of a tile.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -32,6 +38,36 @@ pub struct Shape {
     pub vectors: usize,
     /// Elements from one `k` to the next in a row of the left operand.
     pub stride: usize,
+}
+
+/// Panels that are wanted next, which the tiles of all rows that go through the present ones ask for together, each for
+/// its share.
+#[derive(Clone, Copy)]
+pub struct Wanted {
+    /// Bytes of them for each row.
+    row: Value,
+    /// Bytes that fall to four steps along `k`.
+    pace: Value,
+}
+
+impl Wanted {
+    /// So many panels with `k` steps, for so many rows of tiles of one `height`.
+    pub fn new(code: &mut Code, panels: usize, k: Value, rows: Value, height: usize) -> Wanted {
+        let of_step = panels * PANEL * code.types.bytes;
+        let all = code.scaled(k, of_step);
+        let row = code.build.ins().udiv(all, rows);
+        let pace = code.int((TURN * of_step * height) as i64);
+        let pace = code.build.ins().udiv(pace, rows);
+        let least = code.int(LEAST);
+        let pace = code.build.ins().smax(pace, least);
+        Wanted { row, pace }
+    }
+
+    /// A tile's parameters `ahead` and `pace`, if its first row is `row` and so many bytes lie between the panels.
+    pub fn by(self, code: &mut Code, row: Value, ahead: Value) -> [Value; 2] {
+        let before = code.build.ins().imul(row, self.row);
+        [code.build.ins().iadd(ahead, before), self.pace]
+    }
 }
 
 /// Emits a tile function.

@@ -3,9 +3,17 @@
 //! A tile of 8 rows by 2 vectors of 512 bits keeps 16 sums in registers; each step along `k` loads two
 //! vectors of the packed matrix and one number a row, for 16 multiply-adds. That is the shape of LIBXSMM's
 //! kernels (Heinecke et al., 2016); operands are read at about two thirds of what the load ports take.
+//!
+//! What comes from afar is asked for a little at a time, all along `k`: a core waits for a dozen lines at most, and
+//! while those of a burst are on their way nothing else comes from the second-level cache either.
+//!
+//! ```text
+//! turn:  4 steps along k, and asks for 2 lines of the panels that are wanted next,
+//!                         and for the lines of one row of the result
+//! ```
 
 use iced_x86::code_asm::{
-    AsmRegister64, eax, ecx, edi, k1, ptr, qword_ptr, r8, r9, r10, r11, r12, r13, r14, r15, rax, rbp, rbx,
+    AsmMemoryOperand, AsmRegister64, eax, ecx, edi, k1, ptr, qword_ptr, r8, r9, r10, r11, r12, r13, r14, r15, rax, rbp, rbx,
     rcx, rdi, rdx, rsi, rsp,
 };
 use iced_x86::{MemoryOperand, Register};
@@ -18,6 +26,11 @@ use crate::plan::PANEL;
 
 /// Steps along `k` in one turn of the loop.
 const UNROLL: i64 = 4;
+/// The step of a turn that asks for panels, and the one that asks for lines of the result.
+const PANELS_AT: i64 = 2;
+const CLAIMS_AT: i64 = 0;
+/// Panels of which a turn asks for one pair of lines.
+const PANELS_OF_PAIR: usize = 2;
 /// Bytes that memory hands out together.
 const LINE: usize = 64;
 /// Bytes of a panel's row.
@@ -29,8 +42,10 @@ const A: [AsmRegister64; 8] = [rax, rbx, rbp, r10, r11, r12, r13, r14];
 const SAVED: [AsmRegister64; 6] = [rbx, rbp, r12, r13, r14, r15];
 /// Bytes from a panel to the next.
 const PITCH: AsmRegister64 = r15;
-/// Bytes from a panel to the one that is wanted next, while there are products.
+/// The lines that are asked for next, while there are products.
 const AHEAD: AsmRegister64 = r8;
+/// How far the numbers of the left operand's rows are, in bytes, while there are products.
+const INDEX: AsmRegister64 = rdi;
 
 /// A tile as it is written.
 struct Tile {
@@ -85,9 +100,9 @@ impl Tile {
         for register in SAVED {
             self.machine.asm.push(register)?;
         }
-        // What was at [rsp + 8] and [rsp + 16] on entry.
-        let [accumulate, pitch, ahead] =
-            [1, 2, 3].map(|slot| qword_ptr(rsp + 8 * (SAVED.len() as i32 + slot)));
+        // What was at [rsp + 8] on entry and behind it; ahead and pace are read when two more are pushed.
+        let entry = |slot: usize, pushed: usize| qword_ptr(rsp + 8 * (SAVED.len() + pushed + slot) as i32);
+        let (accumulate, pitch, ahead) = (entry(1, 0), entry(2, 0), entry(3, 2));
         let rows = self.shape.rows;
         for (row, &register) in A.iter().enumerate().take(rows) {
             self.machine.asm.mov(register, qword_ptr(rdi + 8 * row as i32))?;
@@ -108,22 +123,28 @@ impl Tile {
         let mut begin = asm.create_label();
         asm.je(fresh)?;
         self.each_sum(Motion::In)?;
-        // The next tile adds to what lies behind.
-        self.claim(self.shape.vectors)?;
-        self.machine.asm.jmp(begin)?;
-        self.machine.asm.set_label(&mut fresh)?;
-        self.claim(0)?;
+        let asm = &mut self.machine.asm;
+        asm.push(r8)?;
+        asm.push(r9)?;
+        // These lines are here: those behind them are claimed, which are added to next.
+        asm.add(r9, (self.shape.vectors * self.machine.width.bytes()) as i32)?;
+        asm.jmp(begin)?;
+        asm.set_label(&mut fresh)?;
+        asm.push(r8)?;
+        asm.push(r9)?;
         for sum in 0..rows * self.shape.vectors {
             let sum = Vector(sum as u8);
             self.machine.three(Three::Xor, sum, sum, sum)?;
         }
         let asm = &mut self.machine.asm;
         asm.set_label(&mut begin)?;
-        asm.mov(rdi, r8)?;
         asm.mov(AHEAD, ahead)?;
-        asm.push(rdi)?;
-        self.products()?;
-        self.machine.asm.pop(r8)?;
+        asm.add(AHEAD, rdx)?;
+        // The loop's own two are on top.
+        self.products(entry(4, 4))?;
+        let asm = &mut self.machine.asm;
+        asm.pop(r9)?;
+        asm.pop(r8)?;
         self.each_sum(Motion::Out)?;
         for register in SAVED.into_iter().rev() {
             self.machine.asm.pop(register)?;
@@ -132,89 +153,132 @@ impl Tile {
         Ok(self.machine.asm.ret()?)
     }
 
-    /// The loop along `k`.
-    fn products(&mut self) -> Result<(), EmitError> {
+    /// Bytes from a number of the left operand to the one of the next step.
+    fn advance(&self) -> i64 {
+        self.shape.stride as i64 * 4
+    }
+
+    /// The loop along `k`: turns, then single steps.
+    fn products(&mut self, pace: AsmMemoryOperand) -> Result<(), EmitError> {
+        let advance = self.advance();
         let asm = &mut self.machine.asm;
         let mut single = asm.create_label();
         let mut done = asm.create_label();
         let mut turn = asm.create_label();
         let mut rest = asm.create_label();
+        let (end, left) = (qword_ptr(rsp), qword_ptr(rsp + 8));
+        asm.mov(INDEX, rcx)?;
+        asm.and(ecx, UNROLL as i32 - 1)?;
+        asm.push(rcx)?;
+        asm.sub(INDEX, rcx)?;
+        asm.imul_3(INDEX, INDEX, advance as i32)?;
+        asm.push(INDEX)?;
         asm.xor(edi, edi)?;
-        asm.sub(rcx, UNROLL as i32)?;
-        asm.jl(single)?;
+        asm.cmp(INDEX, end)?;
+        asm.jge(single)?;
         asm.set_label(&mut turn)?;
-        self.steps(UNROLL)?;
+        for step in 0..UNROLL {
+            self.ask_for_panels(step)?;
+            self.claim(step)?;
+            self.step(step)?;
+        }
+        self.forth(UNROLL)?;
         let asm = &mut self.machine.asm;
-        asm.sub(rcx, UNROLL as i32)?;
-        asm.jge(turn)?;
+        asm.add(AHEAD, pace)?;
+        asm.cmp(INDEX, end)?;
+        asm.jl(turn)?;
         asm.set_label(&mut single)?;
-        asm.add(rcx, UNROLL as i32)?;
+        asm.mov(rcx, left)?;
+        asm.test(rcx, rcx)?;
         asm.je(done)?;
         asm.set_label(&mut rest)?;
-        self.steps(1)?;
+        self.step(0)?;
+        self.forth(1)?;
         let asm = &mut self.machine.asm;
         asm.sub(rcx, 1)?;
         asm.jne(rest)?;
         asm.set_label(&mut done)?;
-        // Labels that meet need an instruction between them.
-        Ok(asm.nop()?)
+        asm.pop(rcx)?;
+        Ok(asm.pop(rcx)?)
     }
 
-    fn steps(&mut self, count: i64) -> Result<(), EmitError> {
-        let advance = self.shape.stride as i64 * 4;
+    /// A step along `k`, so many from here.
+    fn step(&mut self, step: i64) -> Result<(), EmitError> {
         let Shape { rows, vectors, .. } = self.shape;
-        for step in 0..count {
-            self.prefetch(step)?;
-            // A single row's columns are used once: they are operands in memory.
-            if rows > 1 {
-                for vector in 0..vectors {
-                    let (to, from) = (self.column(vector), self.packed(vector, step));
-                    self.machine.load(to, from)?;
-                }
-            }
-            let number = self.column(if rows > 1 { vectors } else { 0 });
-            for (row, &register) in A.iter().enumerate().take(rows) {
-                let from = memory(register.into(), Some(rdi.into()), step * advance);
-                self.machine.broadcast(number, from)?;
-                for vector in 0..vectors {
-                    let sum = self.sum(row, vector);
-                    if rows > 1 {
-                        self.machine.three(Three::Fma231(false, false), sum, number, self.column(vector))?;
-                    } else {
-                        let columns = Source::Memory(self.packed(vector, step));
-                        self.machine.three(Three::Fma231(false, false), sum, number, columns)?;
-                    }
-                }
+        // A single row's columns are used once: they are operands in memory.
+        if rows > 1 {
+            for vector in 0..vectors {
+                let (to, from) = (self.column(vector), self.packed(vector, step));
+                self.machine.load(to, from)?;
             }
         }
-        let bases = self.bases();
-        let asm = &mut self.machine.asm;
-        asm.add(rdi, (count * advance) as i32)?;
-        for base in bases {
-            asm.add(base, (count * ROW) as i32)?;
+        let number = self.column(if rows > 1 { vectors } else { 0 });
+        for (row, &register) in A.iter().enumerate().take(rows) {
+            let from = memory(register.into(), Some(INDEX.into()), step * self.advance());
+            self.machine.broadcast(number, from)?;
+            for vector in 0..vectors {
+                let sum = self.sum(row, vector);
+                if rows > 1 {
+                    self.machine.three(Three::Fma231(false, false), sum, number, self.column(vector))?;
+                } else {
+                    let columns = Source::Memory(self.packed(vector, step));
+                    self.machine.three(Three::Fma231(false, false), sum, number, columns)?;
+                }
+            }
         }
         Ok(())
     }
 
-    /// Asks for the panel that is wanted next.
-    fn prefetch(&mut self, step: i64) -> Result<(), EmitError> {
-        if self.shape.rows == 1 {
-            return Ok(());
+    /// Goes so many steps forth.
+    fn forth(&mut self, steps: i64) -> Result<(), EmitError> {
+        let (advance, bases) = (self.advance(), self.bases());
+        let asm = &mut self.machine.asm;
+        asm.add(INDEX, (steps * advance) as i32)?;
+        for base in bases {
+            asm.add(base, (steps * ROW) as i32)?;
         }
-        Ok(self.machine.asm.prefetcht1(ptr(rdx + AHEAD + (step * ROW) as i32))?)
+        Ok(())
     }
 
-    /// Asks for the lines that sums will be written to, so that nobody waits for memory: those of this tile, or so many
-    /// vectors behind them.
-    fn claim(&mut self, behind: usize) -> Result<(), EmitError> {
+    /// Asks for the panels that are wanted next: for a quarter of their lines where nobody shares the work, as more
+    /// would be in the way; the processor's own prefetchers see the rest coming.
+    fn ask_for_panels(&mut self, step: i64) -> Result<(), EmitError> {
         if self.shape.rows == 1 {
             return Ok(());
         }
-        for row in 0..self.shape.rows {
-            self.machine.asm.mov(rdi, qword_ptr(rsi + 8 * row as i32))?;
-            let bytes = self.machine.width.bytes();
-            for line in (behind * bytes..(behind + self.shape.vectors) * bytes).step_by(LINE) {
-                self.machine.asm.prefetchw(ptr(rdi + r9 + line as i32))?;
+        let panels = self.shape.vectors / self.vectors_of_panel();
+        for pair in 0..panels.div_ceil(PANELS_OF_PAIR).max(1) as i64 {
+            if (PANELS_AT + pair) % UNROLL != step {
+                continue;
+            }
+            let at = pair * PANELS_OF_PAIR as i64 * UNROLL * ROW;
+            for line in 0..2 {
+                self.machine.asm.prefetcht1(ptr(AHEAD + (at as i32 + line * LINE as i32)))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Asks for the lines that sums will be written to, so that nobody waits for memory: in each turn for those of one
+    /// row, or where rows are no power of two, of two.
+    fn claim(&mut self, step: i64) -> Result<(), EmitError> {
+        let rows = self.shape.rows;
+        if rows == 1 || step != CLAIMS_AT {
+            return Ok(());
+        }
+        let in_turn = 1 << rows.ilog2();
+        let turn = (self.advance() * UNROLL).trailing_zeros();
+        let bytes = self.shape.vectors * self.machine.width.bytes();
+        let begins = [0, rows - in_turn];
+        for &begin in if begins[1] == 0 { &begins[..1] } else { &begins } {
+            // The turn's number, in slots of the table of rows.
+            let asm = &mut self.machine.asm;
+            asm.mov(ecx, edi)?;
+            asm.shr(ecx, turn - 3)?;
+            asm.and(ecx, 8 * (in_turn as i32 - 1))?;
+            asm.mov(rcx, qword_ptr(rsi + rcx + 8 * begin as i32))?;
+            for line in (0..bytes).step_by(LINE) {
+                asm.prefetchw(ptr(rcx + r9 + line as i32))?;
             }
         }
         Ok(())
