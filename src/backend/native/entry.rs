@@ -12,6 +12,8 @@
 //! Kernels whose rows are all of nothing are skipped, but not those that reduce over rows: a sum over
 //! no rows is zero and must be written.
 
+use std::collections::HashMap;
+
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{BlockArg, InstBuilder, Signature, Value, types};
 use cranelift_frontend::Variable;
@@ -40,7 +42,7 @@ const PATIENCE: i64 = 1 << 12;
 /// if every kernel is timed.
 pub fn entry(code: &mut Code, divisions: &[Division], profiled: bool) -> Result<(), EmitError> {
     let plan = code.plan;
-    let run = Run { team: Team::new(code), divisions, profiled };
+    let run = Run { team: Team::new(code), divisions, parts: &HashMap::new(), profiled };
     if profiled {
         clock::start(code);
     }
@@ -81,7 +83,9 @@ pub fn entry(code: &mut Code, divisions: &[Division], profiled: bool) -> Result<
                 let others = code.build.ins().bxor(alone, yes);
                 let one = code.int(1);
                 let workers = code.build.ins().select(alone, one, run.team.workers);
-                let inside = Run { team: Team { workers, ..run.team }, ..run };
+                let team = Team { workers, ..run.team };
+                let parts = parts_of_columns(code, team, &divisions[first..first + kernels.len()]);
+                let inside = Run { team, parts: &parts, ..run };
                 let zero = code.int(0);
                 let here = code.build.ins().bor(others, run.team.first);
                 code.when(here, |code| {
@@ -131,11 +135,24 @@ fn is_short(code: &mut Code, kernels: &[Kernel], axis: usize, steps: Value) -> V
     code.build.ins().icmp(IntCC::SignedLessThanOrEqual, products, most)
 }
 
+/// A worker's part of the columns of kernels that are divided by these, by how many they are: found once and not at each
+/// step.
+fn parts_of_columns(code: &mut Code, team: Team, divisions: &[Division]) -> HashMap<usize, (Value, Value)> {
+    let mut parts = HashMap::new();
+    for division in divisions {
+        if let Share::Columns(width) = division.share {
+            parts.entry(width).or_insert_with(|| team.part_of_columns(code, width));
+        }
+    }
+    parts
+}
+
 /// What all calls of kernels have in common. Kernels go by their numbers.
 #[derive(Clone, Copy)]
 struct Run<'d> {
     team: Team,
     divisions: &'d [Division],
+    parts: &'d HashMap<usize, (Value, Value)>,
     profiled: bool,
 }
 
@@ -204,8 +221,18 @@ impl Run<'_> {
         let (part, columns) = match division.share {
             Share::Rows => (team.part(code, begin, end, code.tiling.rows), (zero, zero)),
             Share::Columns(width) => {
-                let width = code.int(width as i64);
-                ((begin, end), team.part(code, zero, width, PANEL))
+                let own = self.parts.get(&width).copied();
+                ((begin, end), own.unwrap_or_else(|| team.part_of_columns(code, width)))
+            }
+            Share::Larger(width) => {
+                let rows = code.build.ins().isub(end, begin);
+                let width_value = code.int(width as i64);
+                let wide = code.build.ins().icmp(IntCC::SignedLessThan, rows, width_value);
+                let (first, until) = team.part(code, begin, end, code.tiling.rows);
+                let (from, to) = team.part_of_columns(code, width);
+                let mut choose = |wide_one, tall_one| code.build.ins().select(wide, wide_one, tall_one);
+                let rows = (choose(begin, first), choose(end, until));
+                (rows, (choose(from, zero), choose(to, width_value)))
             }
             Share::All => ((begin, end), (zero, zero)),
         };
@@ -215,7 +242,7 @@ impl Run<'_> {
         };
         match division.share {
             Share::Rows => {}
-            Share::Columns(_) => {
+            Share::Columns(_) | Share::Larger(_) => {
                 let some = code.build.ins().icmp(IntCC::SignedLessThan, columns.0, columns.1);
                 any = code.build.ins().band(any, some);
             }
@@ -261,33 +288,46 @@ fn in_turns(
     mut turn: impl FnMut(&mut Code, (Value, Value), (Value, Value)),
 ) -> Result<(), EmitError> {
     let rows = code.build.ins().isub(end, begin);
-    let most = code.int(TURN_ROWS as i64);
-    let rows = code.build.ins().smin(rows, most);
-    let across = code.scaled(rows, windows);
-    let near = code.int(NEAR as i64);
-    let wide = code.build.ins().udiv(near, across);
-    let mask = code.int(!(TURN_COLUMNS as i64 - 1));
-    let wide = code.build.ins().band(wide, mask);
-    let least = code.int(TURN_COLUMNS as i64);
-    let wide = code.build.ins().smax(wide, least);
-    // As products do, every other step goes backward: what was used last is still near.
-    let one = code.int(1);
-    let backward = code.build.ins().band(step, one);
     let columns = code.build.ins().isub(to, from);
-    let up = code.build.ins().iadd(columns, wide);
-    let up = code.plus(up, -1);
-    let turns = code.build.ins().udiv(up, wide);
-    let zero = code.int(0);
-    code.count(begin, end, TURN_ROWS as i64, |code, first| {
-        let until = code.plus(first, TURN_ROWS as i64);
-        let until = code.build.ins().smin(until, end);
-        code.count_either_way((zero, turns), 1, backward, |code, number| {
-            let skipped = code.build.ins().imul(number, wide);
-            let own = code.build.ins().iadd(from, skipped);
-            let behind = code.build.ins().iadd(own, wide);
-            let behind = code.build.ins().smin(behind, to);
-            turn(code, (first, until), (own, behind));
-            Ok(())
+    let most = code.int(TURN_ROWS as i64);
+    let near = code.int(NEAR as i64);
+    let few = code.build.ins().icmp(IntCC::SignedLessThanOrEqual, rows, most);
+    let sums = code.build.ins().imul(rows, columns);
+    let sums = code.scaled(sums, windows);
+    let small = code.build.ins().icmp(IntCC::SignedLessThanOrEqual, sums, near);
+    let at_once = code.build.ins().band(few, small);
+    code.when(at_once, |code| {
+        turn(code, (begin, end), (from, to));
+        Ok(())
+    })?;
+    let yes = code.build.ins().iconst(types::I8, 1);
+    let several = code.build.ins().bxor(at_once, yes);
+    code.when(several, |code| {
+        let rows = code.build.ins().smin(rows, most);
+        let across = code.scaled(rows, windows);
+        let wide = code.build.ins().udiv(near, across);
+        let mask = code.int(!(TURN_COLUMNS as i64 - 1));
+        let wide = code.build.ins().band(wide, mask);
+        let least = code.int(TURN_COLUMNS as i64);
+        let wide = code.build.ins().smax(wide, least);
+        // As products do, every other step goes backward: what was used last is still near.
+        let one = code.int(1);
+        let backward = code.build.ins().band(step, one);
+        let up = code.build.ins().iadd(columns, wide);
+        let up = code.plus(up, -1);
+        let turns = code.build.ins().udiv(up, wide);
+        let zero = code.int(0);
+        code.count(begin, end, TURN_ROWS as i64, |code, first| {
+            let until = code.plus(first, TURN_ROWS as i64);
+            let until = code.build.ins().smin(until, end);
+            code.count_either_way((zero, turns), 1, backward, |code, number| {
+                let skipped = code.build.ins().imul(number, wide);
+                let own = code.build.ins().iadd(from, skipped);
+                let behind = code.build.ins().iadd(own, wide);
+                let behind = code.build.ins().smin(behind, to);
+                turn(code, (first, until), (own, behind));
+                Ok(())
+            })
         })
     })
 }
@@ -342,6 +382,12 @@ impl Team {
             code.build.ins().smin(at, end)
         };
         (bound(self.worker), bound(next))
+    }
+
+    /// This worker's part of so many columns: whole panels.
+    fn part_of_columns(&self, code: &mut Code, width: usize) -> (Value, Value) {
+        let (zero, width) = (code.int(0), code.int(width as i64));
+        self.part(code, zero, width, PANEL)
     }
 
     /// The cell in which a worker counts its meetings: a cache line of its own.

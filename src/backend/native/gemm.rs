@@ -41,89 +41,121 @@ pub fn tiles(gemm: &Gemm, tiling: Tiling) -> Vec<Shape> {
 /// Emits a product. With a `period`, the columns that the function is given are those of each part of so
 /// many columns; without (0) it works on all.
 pub fn gemm(code: &mut Code, gemm: &Gemm, period: usize) -> Result<(), EmitError> {
-    let bytes = code.types.bytes;
     let (begin, end) = match gemm.rows {
         GemmRows::Space(_) => (code.params[1], code.params[2]),
         GemmRows::Static(rows) => (code.int(0), code.int(rows as i64)),
     };
-    let block = if gemm.k * gemm.n * bytes > LARGE { LARGE_BLOCK } else { BLOCK };
+    let block = if gemm.k * gemm.n * code.types.bytes > LARGE { LARGE_BLOCK } else { BLOCK };
     let tables = code.stack(2 * block * 8);
-    code.count(begin, end, block as i64, |code, first| {
-        let a_rows = code.stack_address(tables);
-        let out_rows = code.plus(a_rows, (block * 8) as i64);
-        let left = code.build.ins().isub(end, first);
-        let most = code.int(block as i64);
-        let rows = code.build.ins().smin(left, most);
-        let zero = code.int(0);
-        code.count(zero, rows, 1, |code, row| {
-            let kernel_row = code.build.ins().iadd(first, row);
-            for (table, place, width) in [(a_rows, &gemm.a, gemm.k), (out_rows, &gemm.out, gemm.n)] {
-                let address = match gemm.rows {
-                    GemmRows::Space(_) => code.place_address(place, kernel_row, place.offset + width)?,
-                    GemmRows::Static(_) => {
-                        let zero = code.int(0);
-                        let base = code.place_address(place, zero, place.offset + width)?;
-                        code.element(base, kernel_row, place.pitch * bytes)
-                    }
-                };
-                let slot = code.element(table, row, 8);
-                code.build.ins().store(CHANGING, address, slot, 0);
-            }
-            Ok(())
-        })?;
-        let packed = code.base(gemm.packed);
-        // Blocks of rows and steps of a loop alike take turns.
-        let before = code.build.ins().isub(first, begin);
-        let bits = code.int(i64::from(block.trailing_zeros()));
-        let before = code.build.ins().ushr(before, bits);
-        let step = code.step();
-        let turn = code.build.ins().iadd(step, before);
-        let one = code.int(1);
-        let backward = code.build.ins().band(turn, one);
-        let Gemm { k, n: width, accumulate, .. } = *gemm;
-        let product = Product { a_rows, out_rows, packed, k, n: width, accumulate, period, backward };
-        let remainders = remainders(gemm, code.tiling);
-        let n = code.int(gemm.n as i64);
-        if period == 0 {
-            return product.all_rows(code, rows, &remainders, (zero, n));
-        }
-        let (from, to) = code.columns();
-        let parts = code.int((gemm.n.div_ceil(period) * period) as i64);
-        // Whoever has all columns goes over them in one piece: tiles of few rows span many panels.
-        let part = code.int(period as i64);
-        let own = code.build.ins().isub(to, from);
-        let all = code.build.ins().icmp(IntCC::SignedGreaterThanOrEqual, own, part);
-        let (parts, to) = (code.build.ins().select(all, part, parts), code.build.ins().select(all, n, to));
-        code.count_either_way((zero, parts), period as i64, backward, |code, part| {
-            let columns = (code.build.ins().iadd(part, from), code.build.ins().iadd(part, to));
-            product.all_rows(code, rows, &remainders, columns)
+    let (a_rows, out_rows) = (code.stack_address(tables), code.stack_address(tables));
+    let out_rows = code.plus(out_rows, (block * 8) as i64);
+    let packed = code.base(gemm.packed);
+    let step = code.step();
+    let product = Product { gemm, a_rows, out_rows, packed, period, backward: step };
+    let one = code.int(1);
+    let many = |code: &mut Code| {
+        code.count(begin, end, block as i64, |code, first| {
+            let left = code.build.ins().isub(end, first);
+            let most = code.int(block as i64);
+            let rows = code.build.ins().smin(left, most);
+            let zero = code.int(0);
+            code.count(zero, rows, 1, |code, row| {
+                let kernel_row = code.build.ins().iadd(first, row);
+                product.note_row(code, kernel_row, row)
+            })?;
+            // Blocks of rows and steps of a loop alike take turns.
+            let before = code.build.ins().isub(first, begin);
+            let bits = code.int(i64::from(block.trailing_zeros()));
+            let before = code.build.ins().ushr(before, bits);
+            let turn = code.build.ins().iadd(step, before);
+            let backward = code.build.ins().band(turn, one);
+            let product = Product { backward, ..product };
+            product.each_part(code, |code, columns| product.all_rows(code, rows, columns))
         })
-    })
+    };
+    if remainders(gemm, code.tiling).first() != Some(&1) {
+        return many(code);
+    }
+    // A step of a single sequence is over so soon that what is done for many rows would take much of its time.
+    let rows = code.build.ins().isub(end, begin);
+    let single = code.build.ins().icmp(IntCC::Equal, rows, one);
+    let single_row = |code: &mut Code| {
+        let zero = code.int(0);
+        product.note_row(code, begin, zero)?;
+        let backward = code.build.ins().band(step, one);
+        let product = Product { backward, ..product };
+        product.each_part(code, |code, columns| product.one_row(code, columns))
+    };
+    code.either(single, single_row, many)
 }
 
 /// Rows in tables times a packed matrix.
-struct Product {
+#[derive(Clone, Copy)]
+struct Product<'g> {
+    gemm: &'g Gemm,
     a_rows: Value,
     out_rows: Value,
     packed: Value,
-    k: usize,
-    n: usize,
-    accumulate: bool,
     /// Columns from a part to the next; 0 if there is one.
     period: usize,
     /// 1 to go through the panels from the last to the first.
     backward: Value,
 }
 
-impl Product {
-    /// These columns of all `rows` rows of the tables, of which `remainders` may be left over by whole tiles.
-    fn all_rows(
+impl Product<'_> {
+    /// Puts the addresses of a row of the kernel into the tables.
+    fn note_row(&self, code: &mut Code, kernel_row: Value, row: Value) -> Result<(), EmitError> {
+        let Gemm { a, out, k, n, rows, .. } = self.gemm;
+        for (table, place, width) in [(self.a_rows, a, k), (self.out_rows, out, n)] {
+            let address = match rows {
+                GemmRows::Space(_) => code.place_address(place, kernel_row, place.offset + width)?,
+                GemmRows::Static(_) => {
+                    let zero = code.int(0);
+                    let base = code.place_address(place, zero, place.offset + width)?;
+                    code.element(base, kernel_row, place.pitch * code.types.bytes)
+                }
+            };
+            let slot = code.element(table, row, 8);
+            code.build.ins().store(CHANGING, address, slot, 0);
+        }
+        Ok(())
+    }
+
+    /// Does something with the columns that the function is given, of each part.
+    fn each_part(
         &self,
         code: &mut Code,
-        rows: Value,
-        remainders: &[usize],
-        columns: (Value, Value),
+        mut body: impl FnMut(&mut Code, (Value, Value)) -> Result<(), EmitError>,
     ) -> Result<(), EmitError> {
+        let (zero, n) = (code.int(0), code.int(self.gemm.n as i64));
+        if self.period == 0 {
+            return body(code, (zero, n));
+        }
+        let (from, to) = code.columns();
+        let parts = code.int(self.gemm.n.next_multiple_of(self.period) as i64);
+        // Whoever has all columns goes over them in one piece: tiles of few rows span many panels.
+        let part = code.int(self.period as i64);
+        let own = code.build.ins().isub(to, from);
+        let all = code.build.ins().icmp(IntCC::SignedGreaterThanOrEqual, own, part);
+        let (parts, to) = (code.build.ins().select(all, part, parts), code.build.ins().select(all, n, to));
+        code.count_either_way((zero, parts), self.period as i64, self.backward, |code, part| {
+            let columns = (code.build.ins().iadd(part, from), code.build.ins().iadd(part, to));
+            body(code, columns)
+        })
+    }
+
+    /// These columns of the single row in the tables.
+    fn one_row(&self, code: &mut Code, columns: (Value, Value)) -> Result<(), EmitError> {
+        let (zero, one) = (code.int(0), code.int(1));
+        let before = code.tiling.ladder(code.tiling.rows, 1).len();
+        self.each_column(code, (before, 1, one), columns, |code, tile, column| {
+            self.call(code, tile, (zero, zero), column);
+            Ok(())
+        })
+    }
+
+    /// These columns of all `rows` rows of the tables.
+    fn all_rows(&self, code: &mut Code, rows: Value, columns: (Value, Value)) -> Result<(), EmitError> {
         let tile_rows = code.int(code.tiling.rows as i64);
         let rest = code.build.ins().urem(rows, tile_rows);
         let whole = code.build.ins().isub(rows, rest);
@@ -140,7 +172,7 @@ impl Product {
             })
         })?;
         let mut first = code.tiling.ladder(height, 1).len();
-        for &remainder in remainders {
+        for remainder in remainders(self.gemm, code.tiling) {
             let own = first;
             first += code.tiling.ladder(remainder, 1).len();
             let expected = code.int(remainder as i64);
@@ -180,40 +212,60 @@ impl Product {
             let rest = code.build.ins().urem(up, unit);
             let whole = code.build.ins().isub(up, rest);
             let end = code.build.ins().iadd(from, whole);
-            let next = code.int(at_once as i64);
-            let next = self.forth_or_back(code, next);
-            // Behind the last columns of a part come the first of the next part.
-            let final_column = code.plus(end, -(at_once as i64));
-            let last = code.build.ins().select(self.backward, from, final_column);
-            let skipped = code.build.ins().isub(from, final_column);
-            let skipped = code.plus(skipped, self.period as i64);
-            let skipped = self.forth_or_back(code, skipped);
-            let k = code.int(self.k as i64);
-            let wanted = Wanted::new(code, code.tiling.panels(shape), k, rows, height);
+            let coming = (height > 1).then(|| self.coming(code, shape, (from, end), (height, rows)));
             code.count_either_way((from, end), at_once as i64, self.backward, |code, at| {
-                let next = match self.period {
-                    0 => next,
-                    _ => {
-                        let is_last = code.build.ins().icmp(IntCC::Equal, at, last);
-                        code.build.ins().select(is_last, skipped, next)
-                    }
-                };
-                body(code, tile, Column { at, next, wanted })
+                body(code, tile, Column { at, coming })
             })?;
             from = end;
         }
         Ok(())
     }
 
+    /// What comes after each of the tiles of a shape whose columns begin at `from..end`, in so many rows.
+    fn coming(
+        &self,
+        code: &mut Code,
+        shape: Shape,
+        (from, end): (Value, Value),
+        (height, rows): (usize, Value),
+    ) -> Coming {
+        let panels = code.tiling.panels(shape);
+        let at_once = (PANEL * panels) as i64;
+        let next = code.int(at_once);
+        let next = self.forth_or_back(code, next);
+        // Behind the last columns of a part come the first of the next part.
+        let final_column = code.plus(end, -at_once);
+        let last = code.build.ins().select(self.backward, from, final_column);
+        let skipped = code.build.ins().isub(from, final_column);
+        let skipped = code.plus(skipped, self.period as i64);
+        let skipped = self.forth_or_back(code, skipped);
+        let k = code.int(self.gemm.k as i64);
+        let wanted = Wanted::new(code, panels, k, rows, height);
+        Coming { next, last, skipped, wanted }
+    }
+
     /// Calls a tile for the rows from `row` of the tables and the panels from a column on, which other rows before it have
     /// gone through.
     fn call(&self, code: &mut Code, tile: FuncRef, (row, before): (Value, Value), column: Column) {
-        let panel_bytes = self.k * code.types.bytes;
+        let Gemm { k, n, accumulate, .. } = *self.gemm;
+        let panel_bytes = k * code.types.bytes;
         let (a, out) = (code.element(self.a_rows, row, 8), code.element(self.out_rows, row, 8));
         let panel = code.element(self.packed, column.at, panel_bytes);
-        let [k, n, accumulate] = [self.k, self.n, usize::from(self.accumulate)].map(|it| code.int(it as i64));
-        let ahead = code.scaled(column.next, panel_bytes);
-        let [ahead, pace] = column.wanted.by(code, before, ahead);
+        let [ahead, pace] = match column.coming {
+            None => [code.int(0); 2],
+            Some(Coming { next, last, skipped, wanted }) => {
+                let next = match self.period {
+                    0 => next,
+                    _ => {
+                        let is_last = code.build.ins().icmp(IntCC::Equal, column.at, last);
+                        code.build.ins().select(is_last, skipped, next)
+                    }
+                };
+                let ahead = code.scaled(next, panel_bytes);
+                wanted.by(code, before, ahead)
+            }
+        };
+        let [k, n, accumulate] = [k, n, usize::from(accumulate)].map(|it| code.int(it as i64));
         code.build.ins().call(tile, &[a, out, panel, k, n, column.at, accumulate, k, ahead, pace]);
     }
 }
@@ -222,7 +274,17 @@ impl Product {
 #[derive(Clone, Copy)]
 struct Column {
     at: Value,
-    /// How far behind it those begin that come next.
+    /// A single row's tiles ask for nothing.
+    coming: Option<Coming>,
+}
+
+/// Where the columns lie that follow those of a tile.
+#[derive(Clone, Copy)]
+struct Coming {
+    /// How far behind the tile's own.
     next: Value,
+    /// The same for those that begin at `last`: they follow in the next part.
+    skipped: Value,
+    last: Value,
     wanted: Wanted,
 }

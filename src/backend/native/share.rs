@@ -3,6 +3,7 @@
 //!
 //! ```text
 //! flat:  rows of z = x @ W        worker 0: rows 0..56, worker 1: rows 56..100        then all meet
+//!                              (or, of few rows, columns 0..128 and 128..256)
 //! loop:  z = h[t-1] @ W           worker 0: columns 0..64 of each quarter, worker 1: 64..128
 //!        h[t] = o * tanh(c)       the same columns, of which a worker has just made z; then all meet
 //! ```
@@ -23,6 +24,8 @@ pub enum Share {
     Rows,
     /// Some of the elements of every row, of this many.
     Columns(usize),
+    /// Some of the rows if there are at least so many as elements in a row, of which there are so many; else some of these.
+    Larger(usize),
     /// Everything, but only one worker.
     All,
 }
@@ -57,6 +60,9 @@ pub fn divisions(plan: &Plan, precision: Precision, dynamic: impl Fn(&RowKernel)
         for (at, kernel) in kernels.iter().enumerate() {
             let share = share(plan, &kernel.work, looped, &dynamic);
             let mut division = Division::new(share, 0);
+            if let Share::Larger(width) = share {
+                division.period = width;
+            }
             if let (Work::Gemm(gemm), Share::Columns(width)) = (&kernel.work, share) {
                 division.period = width;
                 let next = kernels.get(at + 1).filter(|next| looped && next.steps == kernel.steps);
@@ -87,7 +93,7 @@ pub fn divisions(plan: &Plan, precision: Precision, dynamic: impl Fn(&RowKernel)
 fn share(plan: &Plan, work: &Work, looped: bool, dynamic: &impl Fn(&RowKernel) -> bool) -> Share {
     match work {
         Work::Gemm(gemm) => match gemm.rows {
-            GemmRows::Space(space) if !looped && plan.spaces[space].major.is_some() => Share::Rows,
+            GemmRows::Space(space) if !looped && plan.spaces[space].major.is_some() => Share::Larger(gemm.n),
             _ => Share::Columns(gemm.n),
         },
         Work::Rows(kernel) => match columns(kernel, dynamic) {

@@ -13,8 +13,8 @@
 //! ```
 
 use iced_x86::code_asm::{
-    AsmMemoryOperand, AsmRegister64, eax, ecx, edi, k1, ptr, qword_ptr, r8, r9, r10, r11, r12, r13, r14, r15, rax, rbp, rbx,
-    rcx, rdi, rdx, rsi, rsp,
+    AsmMemoryOperand, AsmRegister64, eax, ecx, edi, k1, ptr, qword_ptr, r8, r9, r10, r11, r12, r13, r14, r15,
+    rax, rbp, rbx, rcx, rdi, rdx, rsi, rsp,
 };
 use iced_x86::{MemoryOperand, Register};
 
