@@ -195,6 +195,8 @@ fn vocabularies(
     let roles = Roles::of(&loose.graph).map_err(CorpusError::from)?;
     let bank = Treebank::read(source.path()).map_err(CorpusError::from)?;
     let trees = bank.parses().map_err(CorpusError::from)?;
+    // A mistake in the only tree is what is wrong, and not that there is but one.
+    roles.expect_forms(&bank, &trees, &loose.graph).map_err(CorpusError::from)?;
     let cut = corpus::cut(source.path(), trees.len(), settings.holdout.unwrap_or(0.0))?;
     let vocabularies = roles.vocabularies(&trees[..cut], settings.min_count);
     for input in roles.words() {

@@ -264,6 +264,21 @@ impl Roles {
         graph: &Graph,
         vocabularies: &Vocabularies,
     ) -> Result<Dataset, TreebankError> {
+        self.expect_forms(bank, trees, graph)?;
+        let shapes = trees.iter().map(|parse| Arc::new(parse.tree.clone())).collect();
+        let shapes = Trees::from([(graph.axis_name(self.tree).to_string(), shapes)]);
+        let mut data = Dataset::new(graph, trees.len(), Default::default(), shapes);
+        for ((_, holds, at), spec) in self.inputs.iter().zip(&graph.inputs) {
+            data.inputs.push(input(bank, trees, (*holds, *at), (graph, spec), vocabularies)?);
+        }
+        Ok(data)
+    }
+
+    /// That nodes have no more children than the model reads, and the labels that it reads.
+    ///
+    /// # Errors
+    /// The first node that does not, at its place.
+    pub fn expect_forms(&self, bank: &Treebank, trees: &[Parse], graph: &Graph) -> Result<(), TreebankError> {
         let limit = most_children(graph, self.tree).unwrap_or(None).map(|limit| limit as usize);
         for parse in trees {
             let arity = |node: &usize| parse.tree.arity(*node);
@@ -272,14 +287,13 @@ impl Roles {
                 let given = arity(&node);
                 return Err(bank.at(parse.nodes[node].at, Problem::Children { given, most }));
             }
+            for (name, _, at) in self.inputs.iter().filter(|(_, holds, _)| *holds != Holds::Words) {
+                if let Some(node) = nodes_at(parse, *at).into_iter().find(|node| node.label.is_none()) {
+                    return Err(bank.at(node.at, Problem::NoLabel(name.clone())));
+                }
+            }
         }
-        let shapes = trees.iter().map(|parse| Arc::new(parse.tree.clone())).collect();
-        let shapes = Trees::from([(graph.axis_name(self.tree).to_string(), shapes)]);
-        let mut data = Dataset::new(graph, trees.len(), Default::default(), shapes);
-        for ((_, holds, at), spec) in self.inputs.iter().zip(&graph.inputs) {
-            data.inputs.push(input(bank, trees, (*holds, *at), (graph, spec), vocabularies)?);
-        }
-        Ok(data)
+        Ok(())
     }
 
     /// That every word has an id in the model as it is bound.

@@ -177,6 +177,7 @@ fn what_is_no_tree() {
     for (text, words) in wrong {
         workspace.write("bad.txt", text);
         for command in [
+            "train binary.rnn --trees bad.txt --out made",
             "train binary.rnn --trees bad.txt --holdout 0 --out made",
             "train binary.rnn --trees good.txt --valid bad.txt --out made",
             "eval run --trees bad.txt",
@@ -184,6 +185,13 @@ fn what_is_no_tree() {
         ] {
             // Names are labels where one of those that are trained on is no number.
             if words.contains("`-1`") && command.contains("--holdout") {
+                continue;
+            }
+            // What labels there may be is learned of a part that a single tree leaves empty.
+            if words.contains("the label")
+                && command.ends_with("bad.txt --out made")
+                && !command.contains("--valid")
+            {
                 continue;
             }
             let ran = workspace.run(command).fails(1, &[&format!("bad.txt:{words}")]);
