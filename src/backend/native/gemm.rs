@@ -125,11 +125,11 @@ impl Product<'_> {
     fn each_part(
         &self,
         code: &mut Code,
-        mut body: impl FnMut(&mut Code, (Value, Value)) -> Result<(), EmitError>,
+        mut body: impl FnMut(&mut Code, Columns) -> Result<(), EmitError>,
     ) -> Result<(), EmitError> {
         let (zero, n) = (code.int(0), code.int(self.gemm.n as i64));
         if self.period == 0 {
-            return body(code, (zero, n));
+            return body(code, Columns { from: zero, to: n, part: zero });
         }
         let (from, to) = code.columns();
         let parts = code.int(self.gemm.n.next_multiple_of(self.period) as i64);
@@ -139,13 +139,13 @@ impl Product<'_> {
         let all = code.build.ins().icmp(IntCC::SignedGreaterThanOrEqual, own, part);
         let (parts, to) = (code.build.ins().select(all, part, parts), code.build.ins().select(all, n, to));
         code.count_either_way((zero, parts), self.period as i64, self.backward, |code, part| {
-            let columns = (code.build.ins().iadd(part, from), code.build.ins().iadd(part, to));
-            body(code, columns)
+            let (from, to) = (code.build.ins().iadd(part, from), code.build.ins().iadd(part, to));
+            body(code, Columns { from, to, part })
         })
     }
 
     /// These columns of the single row in the tables.
-    fn one_row(&self, code: &mut Code, columns: (Value, Value)) -> Result<(), EmitError> {
+    fn one_row(&self, code: &mut Code, columns: Columns) -> Result<(), EmitError> {
         let (zero, one) = (code.int(0), code.int(1));
         let before = code.tiling.ladder(code.tiling.rows, 1).len();
         self.each_column(code, (before, 1, one), columns, |code, tile, column| {
@@ -155,7 +155,7 @@ impl Product<'_> {
     }
 
     /// These columns of all `rows` rows of the tables.
-    fn all_rows(&self, code: &mut Code, rows: Value, columns: (Value, Value)) -> Result<(), EmitError> {
+    fn all_rows(&self, code: &mut Code, rows: Value, columns: Columns) -> Result<(), EmitError> {
         let tile_rows = code.int(code.tiling.rows as i64);
         let rest = code.build.ins().urem(rows, tile_rows);
         let whole = code.build.ins().isub(rows, rest);
@@ -199,10 +199,10 @@ impl Product<'_> {
         &self,
         code: &mut Code,
         (first, height, rows): (usize, usize, Value),
-        (from, to): (Value, Value),
+        columns: Columns,
         mut body: impl FnMut(&mut Code, FuncRef, Column) -> Result<(), EmitError>,
     ) -> Result<(), EmitError> {
-        let mut from = from;
+        let Columns { mut from, to, part } = columns;
         for (number, shape) in code.tiling.ladder(height, 1).into_iter().enumerate() {
             let tile = code.callees[first + number];
             let at_once = PANEL * code.tiling.panels(shape);
@@ -212,7 +212,8 @@ impl Product<'_> {
             let rest = code.build.ins().urem(up, unit);
             let whole = code.build.ins().isub(up, rest);
             let end = code.build.ins().iadd(from, whole);
-            let coming = (height > 1).then(|| self.coming(code, shape, (from, end), (height, rows)));
+            let coming = (height > 1)
+                .then(|| self.coming(code, shape, Columns { from, to: end, part }, (height, rows)));
             code.count_either_way((from, end), at_once as i64, self.backward, |code, at| {
                 body(code, tile, Column { at, coming })
             })?;
@@ -221,12 +222,12 @@ impl Product<'_> {
         Ok(())
     }
 
-    /// What comes after each of the tiles of a shape whose columns begin at `from..end`, in so many rows.
+    /// What comes after each of the tiles of a shape that go over some columns, in so many rows.
     fn coming(
         &self,
         code: &mut Code,
         shape: Shape,
-        (from, end): (Value, Value),
+        Columns { from, to: end, part }: Columns,
         (height, rows): (usize, Value),
     ) -> Coming {
         let panels = code.tiling.panels(shape);
@@ -239,6 +240,22 @@ impl Product<'_> {
         let skipped = code.build.ins().isub(from, final_column);
         let skipped = code.plus(skipped, self.period as i64);
         let skipped = self.forth_or_back(code, skipped);
+        // Behind those of the last part come the next turn's first ones: on the way forth the first part's that follow
+        // the present ones, on the way back the last part's before them. Or the same again, the other way.
+        let period = self.period as i64;
+        let final_part = code.int(self.gemm.n as i64 - period);
+        let (first, until) = (code.build.ins().isub(from, part), code.build.ins().isub(end, part));
+        let (zero, whole) = (code.int(0), code.int(period));
+        let on_forth = code.build.ins().isub(until, final_column);
+        let on_back = code.plus(final_part, -at_once);
+        let more_forth = code.build.ins().icmp(IntCC::SignedLessThan, until, whole);
+        let more_back = code.build.ins().icmp(IntCC::SignedGreaterThan, first, zero);
+        let mut either = |back, forth| code.build.ins().select(self.backward, back, forth);
+        let (turned, more) = (either(on_back, on_forth), either(more_back, more_forth));
+        let ends_at = either(zero, final_part);
+        let turned = code.build.ins().select(more, turned, zero);
+        let is_final = code.build.ins().icmp(IntCC::Equal, part, ends_at);
+        let skipped = code.build.ins().select(is_final, turned, skipped);
         let k = code.int(self.gemm.k as i64);
         let wanted = Wanted::new(code, panels, k, rows, height);
         Coming { next, last, skipped, wanted }
@@ -270,6 +287,14 @@ impl Product<'_> {
     }
 }
 
+/// Columns of a part, which begins at `part`.
+#[derive(Clone, Copy)]
+struct Columns {
+    from: Value,
+    to: Value,
+    part: Value,
+}
+
 /// Where a tile's columns begin.
 #[derive(Clone, Copy)]
 struct Column {
@@ -283,7 +308,7 @@ struct Column {
 struct Coming {
     /// How far behind the tile's own.
     next: Value,
-    /// The same for those that begin at `last`: they follow in the next part.
+    /// The same for those that begin at `last`: they follow in the next part, or the next turn.
     skipped: Value,
     last: Value,
     wanted: Wanted,
