@@ -308,34 +308,59 @@ fn band(
         let address = code.element(out, at, outer.out.pitch * bytes);
         code.build.ins().store(CHANGING, address, out_rows, 8 * row as i32);
     }
+    let mut tiers = Vec::new();
     let mut callee = callee;
     for (first, rows) in heights(height, code.tiling) {
-        let row = code.int(first as i64);
+        let ladder = code.tiling.ladder(rows, PANEL);
+        let own = callee;
+        callee += ladder.len();
+        tiers.push(Tier { first, callee: own, ladder });
+    }
+    // Tiles of the same width go through a panel one after the other: it stays in the nearest cache.
+    for tiers in tiers.chunk_by(Tier::is_as_wide) {
         let mut done = 0;
-        for shape in code.tiling.ladder(rows, PANEL) {
-            let tile = code.callees[callee];
-            callee += 1;
-            let at_once = code.tiling.panels(shape);
+        for (number, shape) in tiers[0].ladder.iter().enumerate() {
+            let at_once = code.tiling.panels(*shape);
             let whole = (strip.panels - done) / at_once * at_once;
-            let all_rows = code.int(height as i64);
-            let wanted = Wanted::new(code, at_once, block.rows, all_rows, rows);
+            let rows = code.int((tiers.len() * shape.rows) as i64);
+            let wanted = Wanted::new(code, at_once, block.rows, rows, shape.rows);
             code.count_constant(whole * PANEL, at_once * PANEL, |code, within| {
                 let within = code.plus(within, (done * PANEL) as i64);
-                let (a, out) = (code.element(a_rows, row, 8), code.element(out_rows, row, 8));
                 let packed = code.plus(within, (strip.before * PANEL) as i64);
                 let panel = panel_at(code, right, packed, block.rows);
                 let (k, n, pitch) = (block.rows, code.int(outer.n as i64), block.rows);
                 let column = code.build.ins().iadd(strip.column, within);
-                let ahead = code.scaled(block.rows, at_once * PANEL * bytes);
-                let [ahead, pace] = wanted.by(code, row, ahead);
-                let all = [a, out, panel, k, n, column, block.accumulate, pitch, ahead, pace];
-                code.build.ins().call(tile, &all);
+                let next = code.scaled(block.rows, at_once * PANEL * bytes);
+                for Tier { first, callee, .. } in tiers {
+                    let tile = code.callees[callee + number];
+                    let (row, before) = (code.int(*first as i64), code.int((first - tiers[0].first) as i64));
+                    let (a, out) = (code.element(a_rows, row, 8), code.element(out_rows, row, 8));
+                    let [ahead, pace] = wanted.by(code, before, next);
+                    let all = [a, out, panel, k, n, column, block.accumulate, pitch, ahead, pace];
+                    code.build.ins().call(tile, &all);
+                }
                 Ok(())
             })?;
             done += whole;
         }
     }
     Ok(())
+}
+
+/// Tiles of one height in a panel of a left side.
+struct Tier {
+    /// Their first row.
+    first: usize,
+    /// The callee of the first of them.
+    callee: usize,
+    ladder: Vec<Shape>,
+}
+
+impl Tier {
+    /// Whether the tiles of both go over the same columns.
+    fn is_as_wide(&self, other: &Tier) -> bool {
+        self.ladder.iter().map(|shape| shape.vectors).eq(other.ladder.iter().map(|shape| shape.vectors))
+    }
 }
 
 /// Where the panel of a buffer lies that begins at a column, if panels have so many rows.
