@@ -1,7 +1,12 @@
 //! Products of all shapes on every target, with numbers among them that are not finite: those must stay in
 //! their rows and columns.
 
+use std::sync::Arc;
+
+use rayon::ThreadPoolBuilder;
 use rnnc::plan::*;
+use rnnc::runtime::layout::Lengths;
+use rnnc::runtime::program::{Instance, Program};
 
 use crate::build::*;
 use crate::exact::run;
@@ -109,4 +114,65 @@ fn any_shape_and_no_number_out_of_its_row_or_column() {
 /// Packing a weight matrix (transposed in memory) and the product of all rows with it.
 fn product(plan: &mut Plan, a: Place, k: usize, n: usize, out: Place, accumulate: bool) -> Vec<Kernel> {
     crate::recurrent::product(plan, GemmRows::Space(BATCH), a, k, n, out, accumulate)
+}
+
+/// The bits of a product of all rows and of one step by step, whose four parts the row kernel behind it adds up.
+fn bits_by_workers(examples: usize, steps: usize, k: usize, part: usize) {
+    let n = 4 * part;
+    let mut plan = empty_plan();
+    let a = plan.input("a", TIME, k);
+    let (flat, looped) = (plan.output("flat", TIME, n), plan.output("looped", TIME, n));
+    let sum = plan.output("sum", TIME, part);
+    let here = |buffer, offset| place(buffer, Row::Same, offset, &[1]);
+    let (from, to) = (place(a, Row::Same, 0, &[]), place(flat, Row::Same, 0, &[]));
+    let kernels = crate::recurrent::product(&mut plan, GemmRows::Space(TIME), from.clone(), k, n, to, false);
+    let Work::Gemm(Gemm { packed, .. }) = kernels[1].work else { panic!("no product") };
+    plan.regions.push(Region::Flat(kernels));
+    let (rows_of, out) = (GemmRows::Space(TIME), place(looped, Row::Same, 0, &[]));
+    let again = Gemm { rows: rows_of, a: from, k, n, packed, out, accumulate: false };
+    let mut body: Vec<Inst> = (0..4).map(|number| Inst::Load(here(looped, number * part))).collect();
+    body.extend([(0, 1), (2, 3), (4, 5)].map(|(x, y)| Inst::Binary(BinaryInst::Add, x, y)));
+    body.push(Inst::Store(here(sum, 0), 6));
+    let kernels = vec![kernel(Work::Gemm(again)), rows(TIME, vec![phase(&[part], 0, body)])];
+    plan.regions.push(Region::Loop { axis: 1, backward: false, kernels });
+    let reals =
+        |count, seed| numbers(count, seed).into_iter().map(|value| value as f32).collect::<Vec<f32>>();
+    let (left, weights) = (reals(examples * steps * k, 1), reals(k * n, 2));
+    for target in targets() {
+        let mut before: Option<Vec<Vec<u32>>> = None;
+        for workers in 1..=3 {
+            let program = Arc::new(Program::<f32>::compile(plan.clone(), target, false).unwrap());
+            let lengths = Lengths::uniform(examples, &[steps, 1]);
+            let mut instance = Instance::new(&program, &lengths, 0..examples).unwrap();
+            instance.set_input("a", &left).unwrap();
+            let pool = ThreadPoolBuilder::new().num_threads(workers).build().unwrap();
+            let groups = std::slice::from_mut(&mut instance);
+            Instance::run_together(groups, &[&weights], &mut [], None, &pool, workers).unwrap();
+            let bits = |name: &str| -> Vec<u32> {
+                instance.output(name).unwrap().iter().map(|value: &f32| value.to_bits()).collect()
+            };
+            let found = vec![bits("flat"), bits("looped"), bits("sum")];
+            let case = format!("{examples} x {steps} x {k} x {n} for {target}, {workers} workers");
+            assert!(found[0] == found[1], "{case}: step by step");
+            assert!(before.get_or_insert_with(|| found.clone()) == &found, "{case}");
+        }
+    }
+}
+
+#[test]
+fn products_are_the_same_whoever_does_them() {
+    // Rows fewer and more than columns, single rows and blocks, parts of one turn and of several, of whole panels or not.
+    for (examples, steps, k, part) in [
+        (1, 1, 7, 16),
+        (1, 100, 64, 64),
+        (1, 9, 33, 150),
+        (2, 70, 16, 32),
+        (3, 5, 130, 300),
+        (16, 3, 40, 256),
+        (40, 2, 12, 96),
+        (17, 150, 5, 16),
+        (9, 4, 600, 1024),
+    ] {
+        bits_by_workers(examples, steps, k, part);
+    }
 }
