@@ -121,6 +121,7 @@ pub struct Emitter<'m> {
     width: Option<Width>,
     tiling: Tiling,
     tiles: HashMap<Shape, FuncId>,
+    product: Option<FuncId>,
     gather: Option<FuncId>,
     panels: HashMap<Piece, FuncId>,
     options: Options,
@@ -147,6 +148,7 @@ impl<'m> Emitter<'m> {
             width,
             tiling,
             tiles,
+            product: None,
             gather: None,
             panels: HashMap::new(),
             options,
@@ -165,7 +167,7 @@ impl<'m> Emitter<'m> {
         let Kernel { work, equations, .. } = kernel;
         let (kind, callees) = match work {
             Work::Rows(_) => ("rows", Vec::new()),
-            Work::Gemm(gemm) => ("gemm", gemm::tiles(gemm, self.tiling)),
+            Work::Gemm(_) => ("gemm", Vec::new()),
             Work::Pack(_) => ("pack", Vec::new()),
             Work::Outer(outer) => ("outer", outer::tiles(outer, self.tiling)),
             Work::Combine(_) => ("combine", Vec::new()),
@@ -175,6 +177,7 @@ impl<'m> Emitter<'m> {
         let mut callees = callees.into_iter().map(|shape| self.tile(shape)).collect::<Result<Vec<_>, _>>()?;
         match work {
             Work::Outer(_) => callees.push(self.gather()?),
+            Work::Gemm(_) => callees.push(self.product()?),
             Work::Pack(pack) => {
                 for piece in pack::pieces(pack, division.period) {
                     callees.push(self.panels(piece)?);
@@ -229,6 +232,20 @@ impl<'m> Emitter<'m> {
             })?,
         };
         self.tiles.insert(shape, function);
+        Ok(function)
+    }
+
+    /// The function that multiplies rows by a packed matrix, made when it is first asked for.
+    fn product(&mut self) -> Result<FuncId, EmitError> {
+        if let Some(function) = self.product {
+            return Ok(function);
+        }
+        let tiles = gemm::tiles(self.tiling);
+        let callees = tiles.into_iter().map(|shape| self.tile(shape)).collect::<Result<Vec<_>, _>>()?;
+        let name = format!("{}_product", symbol(&self.plan.name));
+        let (params, none) = (gemm::PRODUCT_PARAMS, HashSet::new());
+        let function = self.define(&name, Linkage::Local, params, &[], &callees, none, gemm::product)?;
+        self.product = Some(function);
         Ok(function)
     }
 

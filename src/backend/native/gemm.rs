@@ -20,146 +20,142 @@ const BLOCK: usize = 64;
 const LARGE_BLOCK: usize = 2 * BLOCK;
 const LARGE: usize = 2 << 20;
 
-/// Numbers of rows that may be left over.
-fn remainders(gemm: &Gemm, tiling: Tiling) -> Vec<usize> {
-    match gemm.rows {
-        GemmRows::Space(_) => (1..tiling.rows).collect(),
-        GemmRows::Static(rows) => match rows % tiling.rows {
-            0 => Vec::new(),
-            rest => vec![rest],
-        },
-    }
-}
-
-/// Tiles that a product calls, in the order of its callees: the ladder for whole tiles, then that for each
-/// possible rest.
-pub fn tiles(gemm: &Gemm, tiling: Tiling) -> Vec<Shape> {
-    let rows = std::iter::once(tiling.rows).chain(remainders(gemm, tiling));
+/// Tiles that [`product`] calls, in the order of its callees: the ladder for whole tiles, then those for each rest.
+pub fn tiles(tiling: Tiling) -> Vec<Shape> {
+    let rows = std::iter::once(tiling.rows).chain(1..tiling.rows);
     rows.flat_map(|rows| tiling.ladder(rows, 1)).collect()
 }
 
-/// Emits a product. With a `period`, the columns that the function is given are those of each part of so
-/// many columns; without (0) it works on all.
+/// Emits a product, whose only callee is [`product`]. With a `period`, the columns that the function is given are those
+/// of each part of so many columns; without (0) it works on all.
 pub fn gemm(code: &mut Code, gemm: &Gemm, period: usize) -> Result<(), EmitError> {
+    let Gemm { k, n, accumulate, .. } = *gemm;
     let (begin, end) = match gemm.rows {
         GemmRows::Space(_) => (code.params[1], code.params[2]),
         GemmRows::Static(rows) => (code.int(0), code.int(rows as i64)),
     };
-    let block = if gemm.k * gemm.n * code.types.bytes > LARGE { LARGE_BLOCK } else { BLOCK };
+    let block = if k * n * code.types.bytes > LARGE { LARGE_BLOCK } else { BLOCK };
     let tables = code.stack(2 * block * 8);
-    let (a_rows, out_rows) = (code.stack_address(tables), code.stack_address(tables));
-    let out_rows = code.plus(out_rows, (block * 8) as i64);
+    let a_rows = code.stack_address(tables);
+    let out_rows = code.plus(a_rows, (block * 8) as i64);
     let packed = code.base(gemm.packed);
     let step = code.step();
-    let product = Product { gemm, a_rows, out_rows, packed, period, backward: step };
-    let one = code.int(1);
-    let many = |code: &mut Code| {
-        code.count(begin, end, block as i64, |code, first| {
-            let left = code.build.ins().isub(end, first);
-            let most = code.int(block as i64);
-            let rows = code.build.ins().smin(left, most);
-            let zero = code.int(0);
-            code.count(zero, rows, 1, |code, row| {
-                let kernel_row = code.build.ins().iadd(first, row);
-                product.note_row(code, kernel_row, row)
-            })?;
-            // Blocks of rows and steps of a loop alike take turns.
-            let before = code.build.ins().isub(first, begin);
-            let bits = code.int(i64::from(block.trailing_zeros()));
-            let before = code.build.ins().ushr(before, bits);
-            let turn = code.build.ins().iadd(step, before);
-            let backward = code.build.ins().band(turn, one);
-            let product = Product { backward, ..product };
-            product.each_part(code, |code, columns| product.all_rows(code, rows, columns))
-        })
-    };
-    if remainders(gemm, code.tiling).first() != Some(&1) {
-        return many(code);
-    }
-    // A step of a single sequence is over so soon that what is done for many rows would take much of its time.
-    let rows = code.build.ins().isub(end, begin);
-    let single = code.build.ins().icmp(IntCC::Equal, rows, one);
-    let single_row = |code: &mut Code| {
+    code.count(begin, end, block as i64, |code, first| {
+        let left = code.build.ins().isub(end, first);
+        let most = code.int(block as i64);
+        let rows = code.build.ins().smin(left, most);
         let zero = code.int(0);
-        product.note_row(code, begin, zero)?;
-        let backward = code.build.ins().band(step, one);
-        let product = Product { backward, ..product };
-        product.each_part(code, |code, columns| product.one_row(code, columns))
+        code.count(zero, rows, 1, |code, row| {
+            let kernel_row = code.build.ins().iadd(first, row);
+            note_row(code, gemm, kernel_row, (a_rows, out_rows), row)
+        })?;
+        // Blocks of rows and steps of a loop alike take turns.
+        let before = code.build.ins().isub(first, begin);
+        let bits = code.int(i64::from(block.trailing_zeros()));
+        let before = code.build.ins().ushr(before, bits);
+        let turn = code.build.ins().iadd(step, before);
+        let one = code.int(1);
+        let backward = code.build.ins().band(turn, one);
+        each_part(code, n, period, backward, |code, (from, to), part| {
+            let sizes = [k, n, if period == 0 { n } else { period }, usize::from(accumulate)];
+            let [k, n, period, accumulate] = sizes.map(|size| code.int(size as i64));
+            let product = code.callees[0];
+            let all = [a_rows, out_rows, packed, k, n, rows, from, to, part, period, accumulate, backward];
+            code.build.ins().call(product, &all);
+            Ok(())
+        })
+    })
+}
+
+/// Puts the addresses of a row of the kernel into the tables.
+fn note_row(
+    code: &mut Code,
+    gemm: &Gemm,
+    kernel_row: Value,
+    (a_rows, out_rows): (Value, Value),
+    row: Value,
+) -> Result<(), EmitError> {
+    for (table, place, width) in [(a_rows, &gemm.a, gemm.k), (out_rows, &gemm.out, gemm.n)] {
+        let address = match gemm.rows {
+            GemmRows::Space(_) => code.place_address(place, kernel_row, place.offset + width)?,
+            GemmRows::Static(_) => {
+                let zero = code.int(0);
+                let base = code.place_address(place, zero, place.offset + width)?;
+                code.element(base, kernel_row, place.pitch * code.types.bytes)
+            }
+        };
+        let slot = code.element(table, row, 8);
+        code.build.ins().store(CHANGING, address, slot, 0);
+    }
+    Ok(())
+}
+
+/// Does something with the columns that the function is given, of each part, and says where this begins.
+fn each_part(
+    code: &mut Code,
+    n: usize,
+    period: usize,
+    backward: Value,
+    mut body: impl FnMut(&mut Code, (Value, Value), Value) -> Result<(), EmitError>,
+) -> Result<(), EmitError> {
+    let (zero, end) = (code.int(0), code.int(n as i64));
+    if period == 0 {
+        return body(code, (zero, end), zero);
+    }
+    let (from, to) = code.columns();
+    let parts = code.int(n.next_multiple_of(period) as i64);
+    // Whoever has all columns goes over them in one piece: tiles of few rows span many panels.
+    let part = code.int(period as i64);
+    let own = code.build.ins().isub(to, from);
+    let all = code.build.ins().icmp(IntCC::SignedGreaterThanOrEqual, own, part);
+    let (parts, to) = (code.build.ins().select(all, part, parts), code.build.ins().select(all, end, to));
+    code.count_either_way((zero, parts), period as i64, backward, |code, part| {
+        let columns = (code.build.ins().iadd(part, from), code.build.ins().iadd(part, to));
+        body(code, columns, part)
+    })
+}
+
+/// Parameters of [`product`]: the tables of the rows' addresses, the packed matrix, `k`, `n`, the number of rows, the
+/// first column and the end, where the part begins that they are of, columns from a part to the next, whether to add,
+/// and 1 to go through the panels from the last to the first.
+pub const PRODUCT_PARAMS: usize = 12;
+
+/// Emits the function that multiplies rows in tables by some columns of a packed matrix. Its callees are [`tiles`].
+pub fn product(code: &mut Code) -> Result<(), EmitError> {
+    let [a_rows, out_rows, packed, k, n, rows, from, to, part, period, accumulate, backward] =
+        code.params[..]
+    else {
+        return Ok(());
     };
-    code.either(single, single_row, many)
+    let panel_bytes = code.scaled(k, code.types.bytes);
+    let product = Product { a_rows, out_rows, packed, k, n, panel_bytes, part, period, accumulate, backward };
+    product.all_rows(code, rows, (from, to))
 }
 
 /// Rows in tables times a packed matrix.
-#[derive(Clone, Copy)]
-struct Product<'g> {
-    gemm: &'g Gemm,
+struct Product {
     a_rows: Value,
     out_rows: Value,
     packed: Value,
-    /// Columns from a part to the next; 0 if there is one.
-    period: usize,
+    k: Value,
+    n: Value,
+    /// Bytes of a column of panels.
+    panel_bytes: Value,
+    /// Where the part begins that the columns are of, and columns from a part to the next.
+    part: Value,
+    period: Value,
+    accumulate: Value,
     /// 1 to go through the panels from the last to the first.
     backward: Value,
 }
 
-impl Product<'_> {
-    /// Puts the addresses of a row of the kernel into the tables.
-    fn note_row(&self, code: &mut Code, kernel_row: Value, row: Value) -> Result<(), EmitError> {
-        let Gemm { a, out, k, n, rows, .. } = self.gemm;
-        for (table, place, width) in [(self.a_rows, a, k), (self.out_rows, out, n)] {
-            let address = match rows {
-                GemmRows::Space(_) => code.place_address(place, kernel_row, place.offset + width)?,
-                GemmRows::Static(_) => {
-                    let zero = code.int(0);
-                    let base = code.place_address(place, zero, place.offset + width)?;
-                    code.element(base, kernel_row, place.pitch * code.types.bytes)
-                }
-            };
-            let slot = code.element(table, row, 8);
-            code.build.ins().store(CHANGING, address, slot, 0);
-        }
-        Ok(())
-    }
-
-    /// Does something with the columns that the function is given, of each part.
-    fn each_part(
-        &self,
-        code: &mut Code,
-        mut body: impl FnMut(&mut Code, Columns) -> Result<(), EmitError>,
-    ) -> Result<(), EmitError> {
-        let (zero, n) = (code.int(0), code.int(self.gemm.n as i64));
-        if self.period == 0 {
-            return body(code, Columns { from: zero, to: n, part: zero });
-        }
-        let (from, to) = code.columns();
-        let parts = code.int(self.gemm.n.next_multiple_of(self.period) as i64);
-        // Whoever has all columns goes over them in one piece: tiles of few rows span many panels.
-        let part = code.int(self.period as i64);
-        let own = code.build.ins().isub(to, from);
-        let all = code.build.ins().icmp(IntCC::SignedGreaterThanOrEqual, own, part);
-        let (parts, to) = (code.build.ins().select(all, part, parts), code.build.ins().select(all, n, to));
-        code.count_either_way((zero, parts), self.period as i64, self.backward, |code, part| {
-            let (from, to) = (code.build.ins().iadd(part, from), code.build.ins().iadd(part, to));
-            body(code, Columns { from, to, part })
-        })
-    }
-
-    /// These columns of the single row in the tables.
-    fn one_row(&self, code: &mut Code, columns: Columns) -> Result<(), EmitError> {
-        let (zero, one) = (code.int(0), code.int(1));
-        let before = code.tiling.ladder(code.tiling.rows, 1).len();
-        self.each_column(code, (before, 1, one), columns, |code, tile, column| {
-            self.call(code, tile, (zero, zero), column);
-            Ok(())
-        })
-    }
-
+impl Product {
     /// These columns of all `rows` rows of the tables.
-    fn all_rows(&self, code: &mut Code, rows: Value, columns: Columns) -> Result<(), EmitError> {
-        let tile_rows = code.int(code.tiling.rows as i64);
+    fn all_rows(&self, code: &mut Code, rows: Value, columns: (Value, Value)) -> Result<(), EmitError> {
+        let height = code.tiling.rows;
+        let tile_rows = code.int(height as i64);
         let rest = code.build.ins().urem(rows, tile_rows);
         let whole = code.build.ins().isub(rows, rest);
-        let height = code.tiling.rows;
         let zero = code.int(0);
         let any = code.build.ins().icmp(IntCC::SignedGreaterThan, whole, zero);
         // Panels outside: each stays in the nearest cache for all rows.
@@ -172,7 +168,7 @@ impl Product<'_> {
             })
         })?;
         let mut first = code.tiling.ladder(height, 1).len();
-        for remainder in remainders(self.gemm, code.tiling) {
+        for remainder in 1..height {
             let own = first;
             first += code.tiling.ladder(remainder, 1).len();
             let expected = code.int(remainder as i64);
@@ -199,10 +195,10 @@ impl Product<'_> {
         &self,
         code: &mut Code,
         (first, height, rows): (usize, usize, Value),
-        columns: Columns,
+        (from, to): (Value, Value),
         mut body: impl FnMut(&mut Code, FuncRef, Column) -> Result<(), EmitError>,
     ) -> Result<(), EmitError> {
-        let Columns { mut from, to, part } = columns;
+        let mut from = from;
         for (number, shape) in code.tiling.ladder(height, 1).into_iter().enumerate() {
             let tile = code.callees[first + number];
             let at_once = PANEL * code.tiling.panels(shape);
@@ -212,8 +208,7 @@ impl Product<'_> {
             let rest = code.build.ins().urem(up, unit);
             let whole = code.build.ins().isub(up, rest);
             let end = code.build.ins().iadd(from, whole);
-            let coming = (height > 1)
-                .then(|| self.coming(code, shape, Columns { from, to: end, part }, (height, rows)));
+            let coming = (height > 1).then(|| self.coming(code, shape, (from, end), (height, rows)));
             code.count_either_way((from, end), at_once as i64, self.backward, |code, at| {
                 body(code, tile, Column { at, coming })
             })?;
@@ -227,7 +222,7 @@ impl Product<'_> {
         &self,
         code: &mut Code,
         shape: Shape,
-        Columns { from, to: end, part }: Columns,
+        (from, end): (Value, Value),
         (height, rows): (usize, Value),
     ) -> Coming {
         let panels = code.tiling.panels(shape);
@@ -238,61 +233,46 @@ impl Product<'_> {
         let final_column = code.plus(end, -at_once);
         let last = code.build.ins().select(self.backward, from, final_column);
         let skipped = code.build.ins().isub(from, final_column);
-        let skipped = code.plus(skipped, self.period as i64);
+        let skipped = code.build.ins().iadd(skipped, self.period);
         let skipped = self.forth_or_back(code, skipped);
         // Behind those of the last part come the next turn's first ones: on the way forth the first part's that follow
         // the present ones, on the way back the last part's before them. Or the same again, the other way.
-        let period = self.period as i64;
-        let final_part = code.int(self.gemm.n as i64 - period);
-        let (first, until) = (code.build.ins().isub(from, part), code.build.ins().isub(end, part));
-        let (zero, whole) = (code.int(0), code.int(period));
+        let zero = code.int(0);
+        let final_part = code.build.ins().isub(self.n, self.period);
+        let first = code.build.ins().isub(from, self.part);
+        let until = code.build.ins().isub(end, self.part);
         let on_forth = code.build.ins().isub(until, final_column);
         let on_back = code.plus(final_part, -at_once);
-        let more_forth = code.build.ins().icmp(IntCC::SignedLessThan, until, whole);
+        let more_forth = code.build.ins().icmp(IntCC::SignedLessThan, until, self.period);
         let more_back = code.build.ins().icmp(IntCC::SignedGreaterThan, first, zero);
         let mut either = |back, forth| code.build.ins().select(self.backward, back, forth);
         let (turned, more) = (either(on_back, on_forth), either(more_back, more_forth));
         let ends_at = either(zero, final_part);
         let turned = code.build.ins().select(more, turned, zero);
-        let is_final = code.build.ins().icmp(IntCC::Equal, part, ends_at);
+        let is_final = code.build.ins().icmp(IntCC::Equal, self.part, ends_at);
         let skipped = code.build.ins().select(is_final, turned, skipped);
-        let k = code.int(self.gemm.k as i64);
-        let wanted = Wanted::new(code, panels, k, rows, height);
+        let wanted = Wanted::new(code, panels, self.k, rows, height);
         Coming { next, last, skipped, wanted }
     }
 
     /// Calls a tile for the rows from `row` of the tables and the panels from a column on, which other rows before it have
     /// gone through.
     fn call(&self, code: &mut Code, tile: FuncRef, (row, before): (Value, Value), column: Column) {
-        let Gemm { k, n, accumulate, .. } = *self.gemm;
-        let panel_bytes = k * code.types.bytes;
         let (a, out) = (code.element(self.a_rows, row, 8), code.element(self.out_rows, row, 8));
-        let panel = code.element(self.packed, column.at, panel_bytes);
+        let before_panel = code.build.ins().imul(column.at, self.panel_bytes);
+        let panel = code.build.ins().iadd(self.packed, before_panel);
         let [ahead, pace] = match column.coming {
             None => [code.int(0); 2],
             Some(Coming { next, last, skipped, wanted }) => {
-                let next = match self.period {
-                    0 => next,
-                    _ => {
-                        let is_last = code.build.ins().icmp(IntCC::Equal, column.at, last);
-                        code.build.ins().select(is_last, skipped, next)
-                    }
-                };
-                let ahead = code.scaled(next, panel_bytes);
+                let is_last = code.build.ins().icmp(IntCC::Equal, column.at, last);
+                let next = code.build.ins().select(is_last, skipped, next);
+                let ahead = code.build.ins().imul(next, self.panel_bytes);
                 wanted.by(code, before, ahead)
             }
         };
-        let [k, n, accumulate] = [k, n, usize::from(accumulate)].map(|it| code.int(it as i64));
+        let Product { k, n, accumulate, .. } = *self;
         code.build.ins().call(tile, &[a, out, panel, k, n, column.at, accumulate, k, ahead, pace]);
     }
-}
-
-/// Columns of a part, which begins at `part`.
-#[derive(Clone, Copy)]
-struct Columns {
-    from: Value,
-    to: Value,
-    part: Value,
 }
 
 /// Where a tile's columns begin.
