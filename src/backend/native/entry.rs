@@ -226,13 +226,13 @@ impl Run<'_> {
             }
             Share::Larger(width) => {
                 let rows = code.build.ins().isub(end, begin);
-                let width_value = code.int(width as i64);
-                let wide = code.build.ins().icmp(IntCC::SignedLessThan, rows, width_value);
+                let all = code.int(width as i64);
+                let wide = code.build.ins().icmp(IntCC::SignedLessThan, rows, all);
                 let (first, until) = team.part(code, begin, end, code.tiling.rows);
                 let (from, to) = team.part_of_columns(code, width);
-                let mut choose = |wide_one, tall_one| code.build.ins().select(wide, wide_one, tall_one);
+                let mut choose = |by_columns, by_rows| code.build.ins().select(wide, by_columns, by_rows);
                 let rows = (choose(begin, first), choose(end, until));
-                (rows, (choose(from, zero), choose(to, width_value)))
+                (rows, (choose(from, zero), choose(to, all)))
             }
             Share::All => ((begin, end), (zero, zero)),
         };

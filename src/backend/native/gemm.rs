@@ -26,8 +26,8 @@ pub fn tiles(tiling: Tiling) -> Vec<Shape> {
     rows.flat_map(|rows| tiling.ladder(rows, 1)).collect()
 }
 
-/// Emits a product, whose only callee is [`product`]. With a `period`, the columns that the function is given are those
-/// of each part of so many columns; without (0) it works on all.
+/// Emits a product, whose only callee is [`product`]. The columns that the function is given are those of each part of
+/// `period` columns.
 pub fn gemm(code: &mut Code, gemm: &Gemm, period: usize) -> Result<(), EmitError> {
     let Gemm { k, n, accumulate, .. } = *gemm;
     let (begin, end) = match gemm.rows {
@@ -57,8 +57,8 @@ pub fn gemm(code: &mut Code, gemm: &Gemm, period: usize) -> Result<(), EmitError
         let one = code.int(1);
         let backward = code.build.ins().band(turn, one);
         each_part(code, n, period, backward, |code, (from, to), part| {
-            let sizes = [k, n, if period == 0 { n } else { period }, usize::from(accumulate)];
-            let [k, n, period, accumulate] = sizes.map(|size| code.int(size as i64));
+            let [k, n, period, accumulate] =
+                [k, n, period, usize::from(accumulate)].map(|size| code.int(size as i64));
             let product = code.callees[0];
             let all = [a_rows, out_rows, packed, k, n, rows, from, to, part, period, accumulate, backward];
             code.build.ins().call(product, &all);
@@ -99,9 +99,6 @@ fn each_part(
     mut body: impl FnMut(&mut Code, (Value, Value), Value) -> Result<(), EmitError>,
 ) -> Result<(), EmitError> {
     let (zero, end) = (code.int(0), code.int(n as i64));
-    if period == 0 {
-        return body(code, (zero, end), zero);
-    }
     let (from, to) = code.columns();
     let parts = code.int(n.next_multiple_of(period) as i64);
     // Whoever has all columns goes over them in one piece: tiles of few rows span many panels.

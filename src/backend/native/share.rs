@@ -35,8 +35,8 @@ pub enum Share {
 pub struct Division {
     /// What each worker does.
     pub share: Share,
-    /// For products and their packing: columns are counted anew after so many, so that a worker has the same
-    /// ones of each part.
+    /// For products, of which it is never 0, and their packing: columns are counted anew after so many, so that a worker
+    /// has the same ones of each part.
     pub period: usize,
     /// For a product with which the next kernel takes turns: the parts of its columns that this reads.
     pub turns: Option<usize>,

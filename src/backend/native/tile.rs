@@ -24,8 +24,8 @@ pub const PARAMS: usize = 10;
 /// Steps along `k` in one turn of the loop.
 const UNROLL: usize = 2;
 
-/// Steps along `k` in which a tile asks for `pace` bytes once.
-const TURN: usize = 4;
+/// Steps along `k` in which a tile of wide code goes through `pace` bytes of what it asks for.
+pub const TURN: usize = 4;
 /// Bytes that are asked for together.
 const LEAST: i64 = 128;
 

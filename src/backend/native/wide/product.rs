@@ -21,11 +21,11 @@ use iced_x86::{MemoryOperand, Register};
 use super::instructions::{Three, Width};
 use super::machine::{Machine, Source, Vector, memory, memory_scaled};
 use crate::backend::native::emit::EmitError;
-use crate::backend::native::tile::Shape;
+use crate::backend::native::tile::{Shape, TURN};
 use crate::plan::PANEL;
 
 /// Steps along `k` in one turn of the loop.
-const UNROLL: i64 = 4;
+const UNROLL: i64 = TURN as i64;
 /// The step of a turn that asks for panels, and the one that asks for lines of the result.
 const PANELS_AT: i64 = 2;
 const CLAIMS_AT: i64 = 0;
