@@ -23,6 +23,8 @@ mod reference;
 mod scalar;
 #[path = "native/targets.rs"]
 mod targets;
+#[path = "native/unpacked.rs"]
+mod unpacked;
 
 use build::*;
 use recurrent::{product, recurrent};

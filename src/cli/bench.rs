@@ -236,5 +236,9 @@ fn kernels(profile: &Profile) -> String {
         );
         kernel.equations.iter().for_each(|equation| text += &format!("{:52}{equation}\n", ""));
     }
+    if profile.waiting > 0.0 {
+        let (share, time) = (profile.waiting / total * 100.0, profile.waiting * 1e6);
+        text += &format!("{share:6.1}% {time:11.1} {:28}  waiting for other threads\n", "");
+    }
     text + "\n"
 }

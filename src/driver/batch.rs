@@ -16,7 +16,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use rayon::prelude::*;
-use rayon::{ThreadPool, ThreadPoolBuildError, ThreadPoolBuilder};
+use rayon::{ThreadPool, ThreadPoolBuildError};
 use thiserror::Error;
 
 use super::in_order::InOrder;
@@ -26,6 +26,7 @@ use crate::runtime::layout::{Layout, Lengths};
 use crate::runtime::memory::Memory;
 use crate::runtime::opencl::{self, ahead::Padded};
 use crate::runtime::program::{Direct, Instance, Program, ProgramError, Real};
+use crate::runtime::threads::{self, stay_awake};
 
 /// Multiply-adds of a group's run from which on several threads are worth waking for it.
 const WORTH_IT: usize = 1 << 22;
@@ -56,12 +57,12 @@ pub enum Feed<'a, R> {
     Ids(&'a [u32]),
 }
 
-/// Threads for batches; 0 means one for each core.
+/// Threads for batches; 0 means one for each core (see [`crate::runtime::threads::pool`]).
 ///
 /// # Errors
 /// The system gives no threads.
 pub fn threads(count: usize) -> Result<Arc<ThreadPool>, BatchError> {
-    Ok(Arc::new(ThreadPoolBuilder::new().num_threads(count).build()?))
+    Ok(threads::pool(count)?)
 }
 
 /// A program with the memory for one batch.
@@ -380,23 +381,21 @@ impl<R: Real> Batch<R> {
             self.check_sum(output, range.len())?;
         }
         self.clear_sums(sums, total);
-        self.lent.iter_mut().for_each(Memory::forget);
+        // A group that is alone need not prepare anything for others.
+        let alone = self.groups.len() == 1;
         let sparse: Vec<Option<usize>> = sums.iter().map(|(output, _)| self.sparse(output)).collect();
         let used: Vec<&(&str, Feed<R>)> = feeds
             .iter()
             .filter(|(name, _)| self.has(|role| matches!(role, Role::Input(own) if own == name)))
             .collect();
         let examples = self.lengths.examples.max(1);
-        let program = match &mut self.code {
-            Code::Native(program) => Arc::clone(program),
-            Code::Device(instance) => {
-                self::feed(instance, &used, examples)?;
-                instance.run(parameters)?;
-                return Ok(sums
-                    .iter()
-                    .try_for_each(|(output, range)| instance.add_up(output, &mut total[range.clone()]))?);
-            }
-        };
+        if let Code::Device(instance) = &mut self.code {
+            self::feed(instance, &used, examples)?;
+            instance.run(parameters)?;
+            return Ok(sums
+                .iter()
+                .try_for_each(|(output, range)| instance.add_up(output, &mut total[range.clone()]))?);
+        }
         let feed = |instance: &mut Instance<R>| -> Result<(), ProgramError> {
             let part = instance.layout().part.clone();
             for (name, feed) in &used {
@@ -410,10 +409,11 @@ impl<R: Real> Batch<R> {
         let dense = sums.iter().zip(&sparse).filter(|(_, sparse)| sparse.is_none());
         let straight: Vec<(BufferId, Range<usize>)> =
             dense.filter_map(|((output, range), _)| Some((self.output_id(output)?, range.clone()))).collect();
+        self.lent.resize_with(self.lent.len().max(1), Memory::default);
+        self.lent.iter_mut().for_each(|lent| lent.forget(alone));
         let groups = &mut self.groups;
         let workers = self.pool.current_num_threads() / groups.len().max(1);
-        let together =
-            workers > 1 && !program.is_profiled() && groups.iter().all(|group| group.products() > WORTH_IT);
+        let together = workers > 1 && groups.iter().all(|group| group.products() > WORTH_IT);
         if together || groups.len() == 1 {
             groups.iter_mut().try_for_each(feed)?;
             self.lent.resize_with(self.lent.len().max(groups.len()), Memory::default);
@@ -472,7 +472,12 @@ impl<R: Real> Batch<R> {
         match tasks {
             1 => jobs.work(run, add),
             _ => self.pool.scope(|scope| {
-                (0..tasks).for_each(|_| scope.spawn(|_| jobs.work(run, add)));
+                (0..tasks).for_each(|_| {
+                    scope.spawn(|_| {
+                        jobs.work(run, add);
+                        stay_awake();
+                    });
+                });
             }),
         }
         let (lent, sink) = jobs.into_parts();

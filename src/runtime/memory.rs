@@ -12,6 +12,8 @@ pub struct Memory {
     bytes: Vec<u8>,
     /// Whether what depends on the parameters alone is there, of a run on the present ones.
     pub(super) holds: bool,
+    /// Whether no other run will look for it.
+    pub(super) fleeting: bool,
     /// The sparse outputs of a plan, in its order.
     pub(super) tables: Vec<Table>,
 }
@@ -28,9 +30,10 @@ impl Memory {
         }
     }
 
-    /// Says that the next run has other parameters than the last.
-    pub fn forget(&mut self) {
+    /// Says that the next run has other parameters than the last, and whether it is the only one that has these.
+    pub fn forget(&mut self, fleeting: bool) {
         self.holds = false;
+        self.fleeting = fleeting;
     }
 
     fn start(&self) -> usize {

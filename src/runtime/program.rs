@@ -22,8 +22,9 @@ use thiserror::Error;
 use super::layout::{Content, Home, Layout, LayoutError, Lengths};
 use super::memory::Memory;
 use super::tables::Table;
+use super::threads::stay_awake;
 use crate::backend::native::clock;
-use crate::backend::native::context::{CELL_BYTES, Slots};
+use crate::backend::native::context::{CELL_BYTES, FLEETING, Slots};
 use crate::backend::native::emit::EmitError;
 use crate::backend::native::jit::Jit;
 use crate::backend::native::target::Target;
@@ -197,6 +198,8 @@ pub struct Instance<R: Real> {
     cells: Vec<u64>,
     /// Whether parameters stay the same, and if so, whether there has been a run on them.
     held: Option<bool>,
+    /// Whether each run has other parameters than the last.
+    varies: bool,
     /// What the clock of a profiled program said; else empty.
     readings: Vec<u64>,
 }
@@ -238,7 +241,8 @@ impl<R: Real> Instance<R> {
         };
         let program = Arc::clone(program);
         let (memory, context, cells) = (Memory::default(), Vec::new(), Vec::new());
-        let mut instance = Instance { program, layout, memory, lent, context, cells, held: None, readings };
+        let (held, varies) = (None, false);
+        let mut instance = Instance { program, layout, memory, lent, context, cells, held, varies, readings };
         instance.prepare()?;
         Ok(instance)
     }
@@ -317,7 +321,14 @@ impl<R: Real> Instance<R> {
     /// Says that all runs from the next one on have the same parameters, until this is said again: what
     /// depends on them alone is then computed once.
     pub fn hold_parameters(&mut self) {
-        self.held = Some(false);
+        (self.held, self.varies) = (Some(false), false);
+    }
+
+    /// Says that each run from the next one on has other parameters than the one before: a matrix that few rows are
+    /// multiplied by may then be read as it lies, so that sums are taken in another order than of many rows. (Where memory
+    /// is lent, that says so, see [`Memory::forget`].)
+    pub fn vary_parameters(&mut self) {
+        (self.held, self.varies) = (None, true);
     }
 
     /// Runs the program. `parameters` are in the order of [`Program::parameters`], row-major.
@@ -373,7 +384,10 @@ impl<R: Real> Instance<R> {
         // Who calls is the first worker: it need not be woken, and has begun when the others are.
         pool.in_place_scope(|scope| {
             for number in 1..groups.len() * workers {
-                scope.spawn(move |_| work(number));
+                scope.spawn(move |_| {
+                    work(number);
+                    stay_awake();
+                });
             }
             work(0);
         });
@@ -553,9 +567,9 @@ impl<R: Real> Instance<R> {
         let program = Arc::clone(&self.program);
         let (slots, plan) = (&program.slots, &program.plan);
         lent.reserve(self.layout.arena.lent_bytes);
-        let held = match self.lent {
-            Some(_) => std::mem::replace(&mut lent.holds, true),
-            None => self.held == Some(true),
+        let (held, fleeting) = match self.lent {
+            Some(_) => (std::mem::replace(&mut lent.holds, true), lent.fleeting),
+            None => (self.held == Some(true), self.varies),
         };
         self.clear_tables(&mut lent.tables);
         let tables: Vec<u64> = lent
@@ -569,7 +583,7 @@ impl<R: Real> Instance<R> {
         context.clear();
         context.resize(slots.len(), 0);
         let layout = &self.layout;
-        context[slots.held()] = u64::from(held);
+        context[slots.held()] = if held || !fleeting { u64::from(held) } else { FLEETING };
         self.held = self.held.map(|_| true);
         context[slots.zeros()] = kept + layout.arena.zeros as u64;
         for (id, place) in layout.arena.places.iter().enumerate() {

@@ -12,7 +12,7 @@ use rnnc::plan::{Precision, share_lookups};
 use rnnc::runtime::program::{Program, Real};
 use rnnc::testing::{Batch, Fill, Options, Sample, feeds, sample};
 
-use super::support::{distance, plan_name, run};
+use super::support::{distance, plan_name, run, run_by};
 
 const KINDS: [OutputKind; 2] = [OutputKind::Value, OutputKind::Loss];
 
@@ -92,29 +92,52 @@ fn sweep<R: Real>(seeds: std::ops::Range<u64>, options: &Options, tolerance: f64
 #[test]
 fn wide_cells_in_large_batches() {
     for (cell, examples) in [("LSTM", 45), ("LayerNormLSTM", 45), ("ResetAfterGRU", 70), ("RNN", 9)] {
-        let source = format!(
-            "model Wide(I = 20, H = 80) {{
-               input x: [I] over t
-               h = {cell}(I, H)(x)
-               loss squares = sum(sum(h^2) over t)
-             }}"
-        );
-        let request = Request { model: None, set: &[], mode: Mode::Train, everything: false };
-        let checked = front(&source, &request).unwrap();
-        let names: Vec<String> = checked.graph.params.iter().map(|param| param.name.clone()).collect();
-        let graph = grad_of_losses(&checked.graph, &names).unwrap();
-        let fills = names.into_iter().map(|name| (name, Fill::Spread(0.2))).collect();
-        let feeds = feeds(&Sample { graph: graph.clone(), fills }, 3, Batch::Large(examples));
-        let expected = evaluate(&graph, &feeds).unwrap();
-        let plan = planned(&graph, &[OutputKind::Loss, OutputKind::Gradient], "wide").unwrap();
-        for target in targets(Precision::F32) {
-            let compiled = Arc::new(Program::<f32>::compile(plan.clone(), target, false).unwrap());
-            let found = run(&graph, &compiled, &feeds);
-            for output in graph.outputs.iter().filter(|output| output.kind != OutputKind::Value) {
-                let wanted = expected.output(output.kind, &output.name).unwrap().numbers();
-                let worst = distance(&found[&plan_name(output.kind, &output.name)], &wanted);
-                assert!(worst < 1e-4, "{cell} for {target}: `{}` is off by {worst:e}", output.name);
-            }
+        wide(&format!("h = {cell}(I, H)(x)"), "input x: [I] over t", "t", [20, 80], examples);
+    }
+}
+
+/// Trees whose levels several workers share, columns that end within panels, and so few examples that matrices may be read
+/// as they lie.
+#[test]
+fn wide_cells_on_trees() {
+    let (nodes, leaves) = ("input x: [I] over tree n", "input x: [I] over n.leaf\n input y: [H] over tree n");
+    for (equation, input, examples) in [
+        ("h = TreeLSTM(I, H)(x)", nodes, 3),
+        ("h = y * TreeLSTM(I, H)(x)", leaves, 3),
+        ("h = y * TreeLSTM(I, H)(x)", leaves, 40),
+        ("h = TreeGRU(I, H)(x)", nodes, 3),
+        ("h = ChildSumTreeLSTM(I, H)(x)", nodes, 2),
+        ("h = ChildSumTreeLSTM(I, H)(x)", nodes, 20),
+        ("h = RecursiveNN(H)(Dense(I, H)(x))", nodes, 7),
+    ] {
+        wide(equation, input, "n", [30, 150], examples);
+    }
+}
+
+/// The gradient of the squares of `h` by native code, on every target and by several workers.
+fn wide(equation: &str, input: &str, axis: &str, [width, hidden]: [usize; 2], examples: usize) {
+    let source = format!(
+        "model Wide(I = {width}, H = {hidden}) {{
+           {input}
+           {equation}
+           loss squares = sum(sum(h^2) over {axis})
+         }}"
+    );
+    let request = Request { model: None, set: &[], mode: Mode::Train, everything: false };
+    let checked = front(&source, &request).unwrap_or_else(|error| panic!("{equation}: {error:?}"));
+    let names: Vec<String> = checked.graph.params.iter().map(|param| param.name.clone()).collect();
+    let graph = grad_of_losses(&checked.graph, &names).unwrap();
+    let fills = names.into_iter().map(|name| (name, Fill::Spread(0.2))).collect();
+    let feeds = feeds(&Sample { graph: graph.clone(), fills }, 3, Batch::Large(examples));
+    let expected = evaluate(&graph, &feeds).unwrap();
+    let plan = planned(&graph, &[OutputKind::Loss, OutputKind::Gradient], "wide").unwrap();
+    for target in targets(Precision::F32) {
+        let compiled = Arc::new(Program::<f32>::compile(plan.clone(), target, false).unwrap());
+        let found = run_by(&graph, &compiled, &feeds, true);
+        for output in graph.outputs.iter().filter(|output| output.kind != OutputKind::Value) {
+            let wanted = expected.output(output.kind, &output.name).unwrap().numbers();
+            let worst = distance(&found[&plan_name(output.kind, &output.name)], &wanted);
+            assert!(worst < 1e-4, "{equation} for {target}: `{}` is off by {worst:e}", output.name);
         }
     }
 }

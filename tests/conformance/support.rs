@@ -1,8 +1,9 @@
 //! Feeding native programs from the interpreter's feeds.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
+use rayon::{ThreadPool, ThreadPoolBuilder};
 use rnnc::eval::{Feeds, InputData};
 use rnnc::ir::{AxisId, Element, Graph, OutputKind};
 use rnnc::plan::Role;
@@ -76,8 +77,21 @@ pub fn parameters<'n, R: Real>(names: impl Iterator<Item = &'n str>, feeds: &Fee
     names.map(|name| feeds.params[name].iter().map(|&value| R::from_f64(value)).collect()).collect()
 }
 
+/// Workers on a group.
+const WORKERS: usize = 3;
+
 /// Runs a native program and returns its outputs by name, ids as numbers (none: -1).
 pub fn run<R: Real>(graph: &Graph, program: &Arc<Program<R>>, feeds: &Feeds) -> BTreeMap<String, Vec<f64>> {
+    run_by(graph, program, feeds, false)
+}
+
+/// The same, also by several workers, whose results have the same bits.
+pub fn run_by<R: Real>(
+    graph: &Graph,
+    program: &Arc<Program<R>>,
+    feeds: &Feeds,
+    workers: bool,
+) -> BTreeMap<String, Vec<f64>> {
     let mut instance = Instance::new(program, &lengths(graph, feeds), 0..feeds.examples).unwrap();
     let roles: Vec<Role> = program.plan().buffers.iter().map(|buffer| buffer.role.clone()).collect();
     for (name, padded) in inputs::<R>(graph, feeds, &roles, &instance.layout().longest.clone()) {
@@ -105,11 +119,38 @@ pub fn run<R: Real>(graph: &Graph, program: &Arc<Program<R>>, feeds: &Feeds) -> 
     let first = outputs(program, &instance);
     instance.run(&borrowed).unwrap();
     let second = outputs(program, &instance);
-    for (name, values) in &first {
-        let bits = |values: &[f64]| values.iter().map(|value| value.to_bits()).collect::<Vec<_>>();
-        assert!(bits(values) == bits(&second[name]), "`{name}` differs in the second run");
+    same(&first, &second, "in the second run");
+    let mut by_workers = |instance: &mut Instance<R>, expected: &BTreeMap<String, Vec<f64>>| {
+        static POOL: OnceLock<ThreadPool> = OnceLock::new();
+        let pool = POOL.get_or_init(|| ThreadPoolBuilder::new().num_threads(WORKERS).build().unwrap());
+        let groups = std::slice::from_mut(instance);
+        Instance::run_together(groups, &borrowed, &mut [], None, pool, WORKERS).unwrap();
+        same(&outputs(program, instance), expected, "for several workers");
+    };
+    if workers {
+        by_workers(&mut instance, &second);
+    }
+    // Matrices of few rows read as they lie.
+    instance.vary_parameters();
+    instance.run(&borrowed).unwrap();
+    let unpacked = outputs(program, &instance);
+    let tolerance = if size_of::<R>() == 4 { 1e-3 } else { 1e-9 };
+    for (name, values) in &unpacked {
+        let worst = distance(values, &second[name]);
+        assert!(worst <= tolerance, "`{name}` is off by {worst:e} where matrices are not packed");
+    }
+    if workers {
+        by_workers(&mut instance, &unpacked);
     }
     second
+}
+
+/// Two runs with the same bits.
+fn same(a: &BTreeMap<String, Vec<f64>>, b: &BTreeMap<String, Vec<f64>>, when: &str) {
+    for (name, values) in a {
+        let bits = |values: &[f64]| values.iter().map(|value| value.to_bits()).collect::<Vec<_>>();
+        assert!(bits(values) == bits(&b[name]), "`{name}` differs {when}");
+    }
 }
 
 fn outputs<R: Real>(program: &Program<R>, instance: &Instance<R>) -> BTreeMap<String, Vec<f64>> {

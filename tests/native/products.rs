@@ -139,12 +139,15 @@ fn bits_by_workers(examples: usize, steps: usize, k: usize, part: usize) {
         |count, seed| numbers(count, seed).into_iter().map(|value| value as f32).collect::<Vec<f32>>();
     let (left, weights) = (reals(examples * steps * k, 1), reals(k * n, 2));
     for target in targets() {
-        let mut before: Option<Vec<Vec<u32>>> = None;
-        for workers in 1..=3 {
+        let mut before: [Option<Vec<Vec<u32>>>; 2] = [None, None];
+        for (workers, varies) in [(1, false), (2, false), (3, false), (1, true), (2, true), (3, true)] {
             let program = Arc::new(Program::<f32>::compile(plan.clone(), target, false).unwrap());
             let lengths = Lengths::uniform(examples, &[steps, 1]);
             let mut instance = Instance::new(&program, &lengths, 0..examples).unwrap();
             instance.set_input("a", &left).unwrap();
+            if varies {
+                instance.vary_parameters();
+            }
             let pool = ThreadPoolBuilder::new().num_threads(workers).build().unwrap();
             let groups = std::slice::from_mut(&mut instance);
             Instance::run_together(groups, &[&weights], &mut [], None, &pool, workers).unwrap();
@@ -152,8 +155,11 @@ fn bits_by_workers(examples: usize, steps: usize, k: usize, part: usize) {
                 instance.output(name).unwrap().iter().map(|value: &f32| value.to_bits()).collect()
             };
             let found = vec![bits("flat"), bits("looped"), bits("sum")];
-            let case = format!("{examples} x {steps} x {k} x {n} for {target}, {workers} workers");
-            assert!(found[0] == found[1], "{case}: step by step");
+            let case =
+                format!("{examples} x {steps} x {k} x {n} for {target}, {workers} workers, varies {varies}");
+            // Where few rows are multiplied by a matrix as it lies, many steps may still pack it.
+            assert!(varies || found[0] == found[1], "{case}: step by step");
+            let before = &mut before[usize::from(varies)];
             assert!(before.get_or_insert_with(|| found.clone()) == &found, "{case}");
         }
     }

@@ -6,6 +6,8 @@
 //! readings[2 + 2 k]   how often it ran
 //! ```
 //!
+//! Of several workers on one group the first one reads it; how long that waits for the others stands behind the kernels.
+//!
 //! The clock is a counter that one instruction reads (x86-64: `rdtsc`, AArch64: `cntvct_el0`), which takes a
 //! few nanoseconds a kernel; how fast it ticks is for the caller to find out. Programs have none of this
 //! unless they are compiled for it.
@@ -28,10 +30,10 @@ const fn place(kernel: usize) -> usize {
 
 /// How many readings a program of so many kernels has.
 pub const fn readings(kernels: usize) -> usize {
-    place(kernels)
+    place(kernels + 1)
 }
 
-/// Ticks and calls of a kernel among a program's readings.
+/// Ticks and calls of a kernel among a program's readings; behind the last one, of its meetings.
 pub fn of_kernel(readings: &[u64], kernel: usize) -> (u64, u64) {
     (readings[place(kernel)], readings[place(kernel) + 1])
 }

@@ -12,7 +12,8 @@
 //! 10 11  steps          number of steps along each axis
 //! 12     cells          where workers count how often they met, 64 bytes each (null for a single one)
 //! 13     pause          a function without parameters, called while waiting for long (null: none)
-//! 14     held           1 if the last run had the same parameters and memory, so that constants are there
+//! 14     held           1 if the last run had the same parameters and memory, so that constants are there;
+//!                       2 if they are not there, and no run will look for them that follows
 //! ```
 //!
 //! The emitter, the runtime and the C header take slot numbers from here and from nowhere else.
@@ -21,6 +22,9 @@ use crate::plan::{BufferId, ListId, MapId, Plan, SpaceId};
 
 /// Bytes of a worker's cell.
 pub const CELL_BYTES: usize = 64;
+
+/// What [`Slots::held`] says if what depends on the parameters alone serves this run only.
+pub const FLEETING: u64 = 2;
 
 /// Bytes of a slot.
 pub const SLOT_BYTES: usize = 8;
@@ -102,7 +106,7 @@ impl Slots {
         self.len - 2
     }
 
-    /// Whether constants are held.
+    /// Whether constants are held: 1, or [`FLEETING`], or 0 if they are to be made for this run and others.
     pub fn held(&self) -> usize {
         self.len - 1
     }

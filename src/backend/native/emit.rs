@@ -20,12 +20,13 @@ use super::code::{Code, Types};
 use super::context::Slots;
 use super::listing::Function as Listed;
 use super::pack::{Order, Piece};
-use super::share::{Division, Share, divisions};
+use super::share::{Division, Divisions, Share, divisions};
 use super::target::TargetError;
 use super::tile::{self, Shape};
 use super::tiling::Tiling;
+use super::wide::unpacked::{Contiguous, most_rows};
 use super::wide::{self, Width};
-use super::{clock, combine, entry, gemm, outer, pack, random, rows, scatter, transpose};
+use super::{clock, combine, entry, gemm, outer, pack, random, rows, scatter, transpose, unpacked};
 use crate::plan::places::{Access, places};
 use crate::plan::verify::verify;
 use crate::plan::{BufferId, Kernel, Plan, Precision, Work};
@@ -87,19 +88,20 @@ pub fn emit(
     }
     let mut emitter = Emitter::new(module, plan, precision, options);
     // Row kernels in wide code can work on some columns.
-    let divisions = divisions(plan, precision, |kernel| {
+    let divisions = divisions(plan, precision, emitter.tiling, |kernel| {
         emitter.width.is_some_and(|width| wide::rows::supports(plan, kernel, width))
     });
     let mut functions = Vec::new();
     let kernels: Vec<&Kernel> = crate::plan::places::kernels(plan).collect();
     for (number, kernel) in kernels.iter().enumerate() {
-        functions.push(match (&kernel.work, divisions[number].with) {
+        functions.push(match (&kernel.work, divisions.packed[number].with) {
             (Work::Outer(_), Some(leader)) => functions[leader],
             _ => {
-                let along = |other: &usize| divisions[*other].with == Some(number);
+                let along = |other: &usize| divisions.packed[*other].with == Some(number);
                 let with: Vec<&Kernel> =
                     (0..kernels.len()).filter(along).map(|other| kernels[other]).collect();
-                emitter.kernel(number, kernel, &with, divisions[number])?
+                let [division, cut] = [&divisions.packed, &divisions.unpacked].map(|all| all[number]);
+                emitter.kernel(number, kernel, &with, division, cut.period)?
             }
         });
     }
@@ -122,6 +124,7 @@ pub struct Emitter<'m> {
     tiling: Tiling,
     tiles: HashMap<Shape, FuncId>,
     product: Option<FuncId>,
+    unpacked: HashMap<Contiguous, FuncId>,
     gather: Option<FuncId>,
     panels: HashMap<Piece, FuncId>,
     options: Options,
@@ -149,6 +152,7 @@ impl<'m> Emitter<'m> {
             tiling,
             tiles,
             product: None,
+            unpacked: HashMap::new(),
             gather: None,
             panels: HashMap::new(),
             options,
@@ -156,13 +160,15 @@ impl<'m> Emitter<'m> {
         }
     }
 
-    /// The function of a kernel, and of others that are done `with` it.
+    /// The function of a kernel, and of others that are done `with` it; `cut` is the period of its division where matrices
+    /// are read as they lie.
     fn kernel(
         &mut self,
         number: usize,
         kernel: &Kernel,
         with: &[&Kernel],
         division: Division,
+        cut: usize,
     ) -> Result<FuncId, EmitError> {
         let Kernel { work, equations, .. } = kernel;
         let (kind, callees) = match work {
@@ -177,7 +183,12 @@ impl<'m> Emitter<'m> {
         let mut callees = callees.into_iter().map(|shape| self.tile(shape)).collect::<Result<Vec<_>, _>>()?;
         match work {
             Work::Outer(_) => callees.push(self.gather()?),
-            Work::Gemm(_) => callees.push(self.product()?),
+            Work::Gemm(gemm) => {
+                callees.push(self.product()?);
+                for lies in unpacked::forms(&unpacked::parts(self.plan, gemm, self.tiling)) {
+                    callees.push(self.unpacked(lies)?);
+                }
+            }
             Work::Pack(pack) => {
                 for piece in pack::pieces(pack, division.period) {
                     callees.push(self.panels(piece)?);
@@ -200,7 +211,7 @@ impl<'m> Emitter<'m> {
         let written = all().flat_map(|kernel| written(&kernel.work)).collect();
         self.define(&name, Linkage::Local, PARAMS, &equations, &callees, written, |code| match work {
             Work::Rows(kernel) => rows::rows(code, kernel),
-            Work::Gemm(gemm) => gemm::gemm(code, gemm, division.period),
+            Work::Gemm(gemm) => gemm::gemm(code, gemm, [division.period, cut]),
             Work::Pack(pack) => pack::pack(code, pack, division.period),
             Work::Outer(_) => {
                 let sums = all().filter_map(|kernel| match &kernel.work {
@@ -249,6 +260,27 @@ impl<'m> Emitter<'m> {
         Ok(function)
     }
 
+    /// The function that multiplies rows by a matrix that lies so, made when it is first asked for.
+    fn unpacked(&mut self, lies: Contiguous) -> Result<FuncId, EmitError> {
+        if let Some(&function) = self.unpacked.get(&lies) {
+            return Ok(function);
+        }
+        let name = match lies {
+            Contiguous::Rows => format!("{}_unpacked_rows", symbol(&self.plan.name)),
+            Contiguous::Columns => format!("{}_unpacked_columns", symbol(&self.plan.name)),
+        };
+        let mut callees = Vec::new();
+        for rows in 1..=most_rows(lies) {
+            let bytes = wide::unpacked::tile(lies, rows)?;
+            callees.push(self.define_bytes(&format!("{name}_{rows}"), wide::unpacked::PARAMS, &[], bytes)?);
+        }
+        let (params, none) = (unpacked::ROWS_PARAMS, HashSet::new());
+        let body = |code: &mut Code| unpacked::rows(code, lies);
+        let function = self.define(&name, Linkage::Local, params, &[], &callees, none, body)?;
+        self.unpacked.insert(lies, function);
+        Ok(function)
+    }
+
     /// The function that packs rows of outer products, made when it is first asked for.
     fn gather(&mut self) -> Result<FuncId, EmitError> {
         if let Some(function) = self.gather {
@@ -294,7 +326,7 @@ impl<'m> Emitter<'m> {
         Ok(function)
     }
 
-    fn entry(&mut self, functions: &[FuncId], divisions: &[Division]) -> Result<FuncId, EmitError> {
+    fn entry(&mut self, functions: &[FuncId], divisions: &Divisions) -> Result<FuncId, EmitError> {
         let profiled = self.options.profiled;
         let mut callees = functions.to_vec();
         let name = symbol(&self.plan.name);

@@ -6,8 +6,7 @@
 //! loop:  for step in 0..steps: k2(context, first[step], first[step + 1], step, 0, columns); …
 //! ```
 //!
-//! Several workers on one group do what [`super::share`] says, and meet after each kernel; a loop of short steps is the
-//! first one's alone.
+//! Several workers on one group do what [`super::share`] says; a loop of short steps is the first one's alone.
 //!
 //! Kernels whose rows are all of nothing are skipped, but not those that reduce over rows: a sum over
 //! no rows is zero and must be written.
@@ -22,7 +21,8 @@ use super::clock;
 use super::code::{CHANGING, Code};
 use super::context::CELL_BYTES;
 use super::emit::EmitError;
-use super::share::{Division, Share};
+use super::share::{Division, Divisions, Share};
+use super::unpacked;
 use crate::plan::places::{rows_of, zero_rows};
 use crate::plan::{BufferId, Element, Gemm, GemmRows, Kernel, PANEL, Phase, Region, SpaceId, Steps, Work};
 
@@ -40,11 +40,14 @@ const PATIENCE: i64 = 1 << 12;
 
 /// Emits the entry point; its callees are the functions of all kernels in order, and behind them the clock
 /// if every kernel is timed.
-pub fn entry(code: &mut Code, divisions: &[Division], profiled: bool) -> Result<(), EmitError> {
+pub fn entry(code: &mut Code, divisions: &Divisions, profiled: bool) -> Result<(), EmitError> {
     let plan = code.plan;
-    let run = Run { team: Team::new(code), divisions, parts: &HashMap::new(), profiled };
+    let run = Run { team: Team::new(code), divisions: &divisions.packed, parts: &HashMap::new(), profiled };
     if profiled {
-        clock::start(code);
+        code.when(run.team.first, |code| {
+            clock::start(code);
+            Ok(())
+        })?;
     }
     let mut first = 0;
     for (number, region) in plan.regions.iter().enumerate() {
@@ -54,28 +57,24 @@ pub fn entry(code: &mut Code, divisions: &[Division], profiled: bool) -> Result<
             code.when(run.team.first, |code| {
                 zero_rows.into_iter().try_for_each(|buffer| clear_zero_row(code, buffer))
             })?;
-            run.team.meet(code)?;
+            run.meet(code)?;
         }
         let kernels = region.kernels();
-        // Some are done along with others.
-        let own = || kernels.iter().enumerate().filter(|(index, _)| divisions[first + index].with.is_none());
         match region {
             Region::Flat(_) => {
                 let step = code.int(0);
-                for (index, kernel) in own() {
+                for (index, kernel) in run.own(first, kernels) {
+                    if run.divisions[first + index].meets {
+                        run.meet(code)?;
+                    }
                     let once = |code: &mut Code| run.kernel(code, first + index, kernel, None, step);
-                    match kernel.constant {
-                        false => once(code)?,
-                        true => {
-                            let held = code.slots.held();
-                            let held = code.slot(held);
-                            let missing = code.build.ins().icmp(IntCC::Equal, held, step);
-                            code.when(missing, once)?;
-                        }
+                    match is_wanted(code, kernel) {
+                        None => once(code)?,
+                        Some(wanted) => code.when(wanted, once)?,
                     }
                 }
             }
-            Region::Loop { axis, backward, .. } => {
+            Region::Loop { axis, .. } => {
                 let steps = code.slots.steps(*axis);
                 let steps = code.slot(steps);
                 let alone = is_short(code, kernels, *axis, steps);
@@ -84,30 +83,42 @@ pub fn entry(code: &mut Code, divisions: &[Division], profiled: bool) -> Result<
                 let one = code.int(1);
                 let workers = code.build.ins().select(alone, one, run.team.workers);
                 let team = Team { workers, ..run.team };
-                let parts = parts_of_columns(code, team, &divisions[first..first + kernels.len()]);
-                let inside = Run { team, parts: &parts, ..run };
-                let zero = code.int(0);
                 let here = code.build.ins().bor(others, run.team.first);
+                let inside = Run { team, ..run };
+                let own = first..first + kernels.len();
                 code.when(here, |code| {
-                    code.count(zero, steps, 1, |code, turn| {
-                        let step = match backward {
-                            false => turn,
-                            true => {
-                                let left = code.build.ins().isub(steps, turn);
-                                code.plus(left, -1)
-                            }
-                        };
-                        own().try_for_each(|(index, kernel)| {
-                            inside.kernel(code, first + index, kernel, Some(*axis), step)
-                        })
-                    })
+                    let packed = |code: &mut Code| inside.steps(code, region, first, steps);
+                    if divisions.packed[own.clone()] == divisions.unpacked[own] {
+                        return packed(code);
+                    }
+                    let readers = unpacked::of_loop(plan, region, code.tiling);
+                    let few = unpacked::are_few(code, &readers);
+                    let otherwise = Run { divisions: &divisions.unpacked, ..inside };
+                    code.either(few, |code| otherwise.steps(code, region, first, steps), packed)
                 })?;
-                code.when(alone, |code| run.team.meet(code))?;
             }
         }
+        run.meet(code)?;
         first += kernels.len();
     }
     Ok(())
+}
+
+/// Whether a kernel outside of loops is to run, if that is not certain: constants may be there, and matrices that are
+/// read as they lie need not be packed.
+fn is_wanted(code: &mut Code, kernel: &Kernel) -> Option<Value> {
+    let missing = kernel.constant.then(|| {
+        let held = code.slots.held();
+        let held = code.slot(held);
+        let one = code.int(1);
+        code.build.ins().icmp(IntCC::NotEqual, held, one)
+    });
+    let Work::Pack(pack) = &kernel.work else { return missing };
+    let Some(readers) = unpacked::readers(code.plan, pack.to, code.tiling) else { return missing };
+    let few = unpacked::are_few(code, &readers);
+    let yes = code.build.ins().iconst(types::I8, 1);
+    let many = code.build.ins().bxor(few, yes);
+    Some(missing.map_or(many, |missing| code.build.ins().band(missing, many)))
 }
 
 /// Whether there is so little to do in a step that workers would wait for each other longer than it takes one of them to
@@ -157,6 +168,34 @@ struct Run<'d> {
 }
 
 impl Run<'_> {
+    /// Kernels of a region, the first of which has this number; some are done along with others.
+    fn own<'k>(&self, first: usize, kernels: &'k [Kernel]) -> impl Iterator<Item = (usize, &'k Kernel)> {
+        kernels.iter().enumerate().filter(move |(index, _)| self.divisions[first + index].with.is_none())
+    }
+
+    /// All steps of a loop whose first kernel has this number.
+    fn steps(&self, code: &mut Code, region: &Region, first: usize, steps: Value) -> Result<(), EmitError> {
+        let Region::Loop { axis, backward, kernels } = region else { return Ok(()) };
+        let parts = parts_of_columns(code, self.team, &self.divisions[first..first + kernels.len()]);
+        let inside = Run { parts: &parts, ..*self };
+        let zero = code.int(0);
+        code.count(zero, steps, 1, |code, turn| {
+            let step = match backward {
+                false => turn,
+                true => {
+                    let left = code.build.ins().isub(steps, turn);
+                    code.plus(left, -1)
+                }
+            };
+            inside.own(first, kernels).try_for_each(|(index, kernel)| {
+                if inside.divisions[first + index].meets {
+                    inside.meet(code)?;
+                }
+                inside.kernel(code, first + index, kernel, Some(*axis), step)
+            })
+        })
+    }
+
     /// Calls a kernel over all its rows, or over those of one step of its space along `axis`: this worker's part.
     fn kernel(
         &self,
@@ -250,15 +289,33 @@ impl Run<'_> {
         }
         code.when(any, |code| {
             let Some(windows) = division.turns else {
-                self.call(code, number, part, columns, step);
-                return Ok(());
+                return self.call(code, number, part, columns, step);
             };
             in_turns(code, part, columns, windows, step, |code, rows, columns| {
-                self.call(code, number, rows, columns, step);
-                self.call(code, number + 1, rows, columns, step);
+                self.call(code, number, rows, columns, step)?;
+                self.call(code, number + 1, rows, columns, step)
             })
-        })?;
-        team.meet(code)
+        })
+    }
+
+    /// Waits until all workers are here.
+    fn meet(&self, code: &mut Code) -> Result<(), EmitError> {
+        let several = self.team.several(code);
+        code.when(several, |code| {
+            self.team.meet(code)?;
+            self.note(code, self.divisions.len())
+        })
+    }
+
+    /// Has the first worker read the clock, if there is one, behind a kernel or, by the number after the last, a meeting.
+    fn note(&self, code: &mut Code, number: usize) -> Result<(), EmitError> {
+        if !self.profiled {
+            return Ok(());
+        }
+        code.when(self.team.first, |code| {
+            clock::add(code, number);
+            Ok(())
+        })
     }
 
     fn call(
@@ -268,12 +325,10 @@ impl Run<'_> {
         rows: (Value, Value),
         columns: (Value, Value),
         step: Value,
-    ) {
+    ) -> Result<(), EmitError> {
         let (context, callee) = (code.context(), code.callees[number]);
         code.build.ins().call(callee, &[context, rows.0, rows.1, step, columns.0, columns.1]);
-        if self.profiled {
-            clock::add(code, number);
-        }
+        self.note(code, number)
     }
 }
 
@@ -285,7 +340,7 @@ fn in_turns(
     (from, to): (Value, Value),
     windows: usize,
     step: Value,
-    mut turn: impl FnMut(&mut Code, (Value, Value), (Value, Value)),
+    mut turn: impl FnMut(&mut Code, (Value, Value), (Value, Value)) -> Result<(), EmitError>,
 ) -> Result<(), EmitError> {
     let rows = code.build.ins().isub(end, begin);
     let columns = code.build.ins().isub(to, from);
@@ -296,10 +351,7 @@ fn in_turns(
     let sums = code.scaled(sums, windows);
     let small = code.build.ins().icmp(IntCC::SignedLessThanOrEqual, sums, near);
     let at_once = code.build.ins().band(few, small);
-    code.when(at_once, |code| {
-        turn(code, (begin, end), (from, to));
-        Ok(())
-    })?;
+    code.when(at_once, |code| turn(code, (begin, end), (from, to)))?;
     let yes = code.build.ins().iconst(types::I8, 1);
     let several = code.build.ins().bxor(at_once, yes);
     code.when(several, |code| {
@@ -325,8 +377,7 @@ fn in_turns(
                 let own = code.build.ins().iadd(from, skipped);
                 let behind = code.build.ins().iadd(own, wide);
                 let behind = code.build.ins().smin(behind, to);
-                turn(code, (first, until), (own, behind));
-                Ok(())
+                turn(code, (first, until), (own, behind))
             })
         })
     })

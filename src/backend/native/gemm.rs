@@ -12,6 +12,7 @@ use super::code::{CHANGING, Code};
 use super::emit::EmitError;
 use super::tile::{Shape, Wanted};
 use super::tiling::Tiling;
+use super::unpacked;
 use crate::plan::{Gemm, GemmRows, PANEL};
 
 /// Rows that go through all panels together: enough for these to be read seldom, few enough to stay in a cache.
@@ -26,9 +27,9 @@ pub fn tiles(tiling: Tiling) -> Vec<Shape> {
     rows.flat_map(|rows| tiling.ladder(rows, 1)).collect()
 }
 
-/// Emits a product, whose only callee is [`product`]. The columns that the function is given are those of each part of
-/// `period` columns.
-pub fn gemm(code: &mut Code, gemm: &Gemm, period: usize) -> Result<(), EmitError> {
+/// Emits a product, whose first callee is [`product`], and the others [`unpacked::rows`]. The columns that the function is given are those of each part of
+/// `period` columns, or `cut` columns where the matrix is read as it lies.
+pub fn gemm(code: &mut Code, gemm: &Gemm, [period, cut]: [usize; 2]) -> Result<(), EmitError> {
     let Gemm { k, n, accumulate, .. } = *gemm;
     let (begin, end) = match gemm.rows {
         GemmRows::Space(_) => (code.params[1], code.params[2]),
@@ -40,6 +41,9 @@ pub fn gemm(code: &mut Code, gemm: &Gemm, period: usize) -> Result<(), EmitError
     let out_rows = code.plus(a_rows, (block * 8) as i64);
     let packed = code.base(gemm.packed);
     let step = code.step();
+    let parts = unpacked::parts(code.plan, gemm, code.tiling);
+    let readers = unpacked::beside(code.plan, gemm, code.tiling);
+    let few = (!readers.is_empty()).then(|| unpacked::are_few(code, &readers));
     code.count(begin, end, block as i64, |code, first| {
         let left = code.build.ins().isub(end, first);
         let most = code.int(block as i64);
@@ -56,14 +60,29 @@ pub fn gemm(code: &mut Code, gemm: &Gemm, period: usize) -> Result<(), EmitError
         let turn = code.build.ins().iadd(step, before);
         let one = code.int(1);
         let backward = code.build.ins().band(turn, one);
-        each_part(code, n, period, backward, |code, (from, to), part| {
-            let [k, n, period, accumulate] =
-                [k, n, period, usize::from(accumulate)].map(|size| code.int(size as i64));
-            let product = code.callees[0];
-            let all = [a_rows, out_rows, packed, k, n, rows, from, to, part, period, accumulate, backward];
-            code.build.ins().call(product, &all);
-            Ok(())
-        })
+        let packed = |code: &mut Code| {
+            each_part(code, n, period, backward, |code, (from, to), part| {
+                let [k, n, period, accumulate] =
+                    [k, n, period, usize::from(accumulate)].map(|size| code.int(size as i64));
+                let product = code.callees[0];
+                let all =
+                    [a_rows, out_rows, packed, k, n, rows, from, to, part, period, accumulate, backward];
+                code.build.ins().call(product, &all);
+                Ok(())
+            })
+        };
+        match few {
+            None => packed(code),
+            Some(few) => code.either(
+                few,
+                |code| {
+                    each_part(code, n, cut, backward, |code, columns, _| {
+                        unpacked::columns(code, gemm, &parts, (a_rows, out_rows, rows), columns)
+                    })
+                },
+                packed,
+            ),
+        }
     })
 }
 

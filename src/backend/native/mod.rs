@@ -30,6 +30,7 @@ mod address;
 mod combine;
 mod entry;
 mod gemm;
+mod meetings;
 mod outer;
 mod pack;
 mod point;
@@ -40,6 +41,7 @@ mod share;
 mod tile;
 mod tiling;
 mod transpose;
+mod unpacked;
 pub mod wide;
 
 pub use emit::{EmitError, Emitted, emit};

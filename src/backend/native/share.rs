@@ -8,12 +8,17 @@
 //!        h[t] = o * tanh(c)       the same columns, of which a worker has just made z; then all meet
 //! ```
 //!
-//! Workers meet after a kernel unless the next one reads only what the same worker has written: such a pair of a product
-//! and the row kernel behind it takes turns, some columns each, so that sums are read while they are in the nearest
-//! cache.
+//! A product and the row kernel behind it that reads only what the same worker has written take turns, some columns each,
+//! so that sums are read while they are in the nearest cache. Where workers meet is in [`super::meetings`].
+//!
+//! Panels of packed columns are not taken apart. A matrix that is read as it lies (see [`super::unpacked`]) has none, so
+//! that a loop which does so may divide its kernels otherwise.
 
+use super::meetings::meetings;
 use super::outer::done_together;
 use super::rows::is_elementwise;
+use super::tiling::Tiling;
+use super::unpacked;
 use crate::plan::places::{Access, kernels, places};
 use crate::plan::{Gemm, GemmRows, Kernel, PANEL, Plan, Precision, Region, Residency, Row, RowKernel, Work};
 
@@ -42,33 +47,69 @@ pub struct Division {
     pub turns: Option<usize>,
     /// The kernel that does this one's work along with its own.
     pub with: Option<usize>,
+    /// Whether workers meet before it.
+    pub meets: bool,
 }
 
 impl Division {
     fn new(share: Share, period: usize) -> Division {
-        Division { share, period, turns: None, with: None }
+        Division { share, period, turns: None, with: None, meets: false }
     }
 }
 
-/// Divides all kernels of a plan, in order. `dynamic` says which row kernels can work on some columns.
-pub fn divisions(plan: &Plan, precision: Precision, dynamic: impl Fn(&RowKernel) -> bool) -> Vec<Division> {
+/// How all kernels of a plan are divided, in order.
+pub struct Divisions {
+    /// Where matrices are packed.
+    pub packed: Vec<Division>,
+    /// Where those that can be are read as they lie.
+    pub unpacked: Vec<Division>,
+}
+
+/// Divides all kernels of a plan. `dynamic` says which row kernels can work on some columns.
+pub fn divisions(
+    plan: &Plan,
+    precision: Precision,
+    tiling: Tiling,
+    dynamic: impl Fn(&RowKernel) -> bool,
+) -> Divisions {
+    let of = |may_cut: &dyn Fn(&Gemm) -> bool| divided(plan, precision, may_cut, &dynamic);
+    Divisions {
+        packed: of(&|_| false),
+        unpacked: of(&|gemm| !unpacked::parts(plan, gemm, tiling).is_empty()),
+    }
+}
+
+/// Divides all kernels of a plan; `may_cut` says which products' columns may be divided within panels.
+fn divided(
+    plan: &Plan,
+    precision: Precision,
+    may_cut: &dyn Fn(&Gemm) -> bool,
+    dynamic: &impl Fn(&RowKernel) -> bool,
+) -> Vec<Division> {
     let together = done_together(plan, precision);
     let mut all: Vec<Division> = Vec::new();
     for region in &plan.regions {
         let (kernels, looped) = (region.kernels(), matches!(region, Region::Loop { .. }));
         let first = all.len();
+        let own = if looped { common_columns(kernels, dynamic) } else { None };
         for (at, kernel) in kernels.iter().enumerate() {
-            let share = share(plan, &kernel.work, looped, &dynamic);
+            let share = share(plan, &kernel.work, looped, dynamic);
             let mut division = Division::new(share, 0);
             if let Share::Larger(width) = share {
                 division.period = width;
             }
             if let (Work::Gemm(gemm), Share::Columns(width)) = (&kernel.work, share) {
                 division.period = width;
+                let fits = |extent: usize| {
+                    gemm.n.is_multiple_of(extent) && (extent.is_multiple_of(PANEL) || may_cut(gemm))
+                };
                 let next = kernels.get(at + 1).filter(|next| looped && next.steps == kernel.steps);
-                if let Some(extent) = next.and_then(|next| shared_columns(plan, gemm, next, &dynamic)) {
+                let shared = next.and_then(|next| shared_columns(plan, gemm, next, dynamic));
+                if let Some(extent) = shared.filter(|&extent| fits(extent)) {
                     division = Division::new(Share::Columns(extent), extent);
                     division.turns = Some(gemm.n / extent);
+                } else if let Some(extent) = own.filter(|&extent| fits(extent)) {
+                    division = Division::new(Share::Columns(extent), extent);
                 }
             }
             let before = all[first..].last().is_some_and(|before| before.turns.is_some());
@@ -87,7 +128,20 @@ pub fn divisions(plan: &Plan, precision: Precision, dynamic: impl Fn(&RowKernel)
         let own = Division::new(all[at].share, pack.whole[1]);
         all[at] = reader.map_or(own, |reader| Division::new(reader.share, reader.period));
     }
+    let meets = meetings(plan, &all);
+    all.iter_mut().zip(meets).for_each(|(division, meets)| division.meets = meets);
     all
+}
+
+/// The columns that row kernels of a loop divide, if they are the same for all: those of products are best divided alike,
+/// so that a worker reads what it has written.
+fn common_columns(kernels: &[Kernel], dynamic: &impl Fn(&RowKernel) -> bool) -> Option<usize> {
+    let extents = kernels.iter().filter_map(|kernel| match &kernel.work {
+        Work::Rows(kernel) => columns(kernel, dynamic),
+        _ => None,
+    });
+    let extents: Vec<usize> = extents.collect();
+    extents.first().copied().filter(|first| extents.iter().all(|extent| extent == first))
 }
 
 fn share(plan: &Plan, work: &Work, looped: bool, dynamic: &impl Fn(&RowKernel) -> bool) -> Share {
@@ -138,7 +192,7 @@ fn shared_columns(
     let Work::Rows(kernel) = &next.work else { return None };
     let extent = columns(kernel, dynamic)?;
     let GemmRows::Space(space) = gemm.rows else { return None };
-    let parts = gemm.n.is_multiple_of(extent) && extent.is_multiple_of(PANEL) && space == kernel.space;
+    let parts = gemm.n.is_multiple_of(extent) && space == kernel.space;
     let aligned = places(&next.work).iter().all(|used| {
         let place = used.place;
         if place.at.buffer == gemm.a.at.buffer && used.access == Access::Write {

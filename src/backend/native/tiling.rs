@@ -33,6 +33,11 @@ impl Tiling {
         Tiling { rows, panel_vectors: PANEL * precision.bytes() / bytes, width }
     }
 
+    /// Whether there are tiles that read a matrix as it lies (see [`super::unpacked`]).
+    pub fn has_unpacked(self) -> bool {
+        self.width == Some(Width::Zmm)
+    }
+
     /// The tiles for a number of rows, whose elements are `stride` apart: the one with the most columns first,
     /// then for what is left over, down to one panel.
     pub fn ladder(self, rows: usize, stride: usize) -> Vec<Shape> {

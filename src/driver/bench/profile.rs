@@ -2,7 +2,8 @@
 //!
 //! The program is compiled with a clock that is read after every kernel; how fast that ticks is found out by
 //! an ordinary clock beside it. Time is that of all groups of the batch together, so on several threads it
-//! is more than a call takes. What is not in a kernel (packing inputs, adding up gradients) is not in it.
+//! is more than a call takes; of a group that several threads work on it is the first one's, and what that waits for
+//! the others is counted by itself. What is not in a kernel (packing inputs, adding up gradients) is not in it.
 
 use std::time::{Duration, Instant};
 
@@ -37,14 +38,16 @@ pub struct KernelTime {
 pub struct Profile {
     /// Each of them.
     pub kernels: Vec<KernelTime>,
+    /// Seconds of waiting for other threads that work on the same group.
+    pub waiting: f64,
     /// Seconds of a call of the program, by the clock on the wall.
     pub call: f64,
 }
 
 impl Profile {
-    /// Seconds of all kernels in all groups together.
+    /// Seconds of all kernels in all groups together, and of waiting.
     pub fn total(&self) -> f64 {
-        self.kernels.iter().map(|kernel| kernel.seconds).sum()
+        self.kernels.iter().map(|kernel| kernel.seconds).sum::<f64>() + self.waiting
     }
 }
 
@@ -69,20 +72,24 @@ pub(super) fn profile(compiled: &mut impl Timed, budget: Duration) -> Result<Pro
     let ticked = |group: usize| after[group][0].wrapping_sub(before[group][0]) as f64;
     let tick = (0..after.len()).map(|group| wall / ticked(group)).fold(f64::INFINITY, f64::min);
     let each = f64::from(calls);
-    let times = kernels(plan).zip(loops(plan)).enumerate().map(|(number, (kernel, in_loop))| {
+    // Seconds and calls of a kernel.
+    let spent = |number: usize| {
         let (mut ticks, mut ran) = (0, 0);
         for (after, before) in after.iter().zip(&before) {
             let (now, then) = (clock::of_kernel(after, number), clock::of_kernel(before, number));
             ticks += now.0 - then.0;
             ran += now.1 - then.1;
         }
-        let calls = ran as f64 / each;
+        (ticks as f64 * tick / each, ran as f64 / each)
+    };
+    let times = kernels(plan).zip(loops(plan)).enumerate().map(|(number, (kernel, in_loop))| {
+        let (seconds, calls) = spent(number);
         let turns = calls / after.len() as f64;
         KernelTime {
             in_loop: in_loop.is_some(),
             label: label(plan, kernel),
             equations: kernel.equations.clone(),
-            seconds: ticks as f64 * tick / each,
+            seconds,
             calls,
             operations: operations(batch, kernel, in_loop, turns),
         }
@@ -96,7 +103,8 @@ pub(super) fn profile(compiled: &mut impl Timed, budget: Duration) -> Result<Pro
         times[leader].equations.extend(equations);
         times[number].label.push_str(", with one before");
     }
-    Ok(Profile { kernels: times, call: wall / each })
+    let (waiting, _) = spent(times.len());
+    Ok(Profile { kernels: times, waiting, call: wall / each })
 }
 
 fn readings(batch: &Batch<f32>) -> Vec<Vec<u64>> {

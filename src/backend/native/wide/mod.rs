@@ -10,6 +10,7 @@
 //! pack::gather                                       panel::gather
 //! pack::panels                                       panel::rows
 //! transpose::panels                                  transpose::columns
+//! (none)                                             unpacked::tile      512 bits
 //! ```
 //!
 //! Which of them is made follows from the features of the module's target alone. Cranelift's is the
@@ -25,6 +26,7 @@ pub mod rows;
 pub mod schedule;
 pub mod steps;
 pub mod transpose;
+pub mod unpacked;
 
 use cranelift_codegen::isa::{CallConv, TargetIsa};
 
