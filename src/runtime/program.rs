@@ -198,8 +198,6 @@ pub struct Instance<R: Real> {
     cells: Vec<u64>,
     /// Whether parameters stay the same, and if so, whether there has been a run on them.
     held: Option<bool>,
-    /// Whether each run has other parameters than the last.
-    varies: bool,
     /// What the clock of a profiled program said; else empty.
     readings: Vec<u64>,
 }
@@ -241,8 +239,7 @@ impl<R: Real> Instance<R> {
         };
         let program = Arc::clone(program);
         let (memory, context, cells) = (Memory::default(), Vec::new(), Vec::new());
-        let (held, varies) = (None, false);
-        let mut instance = Instance { program, layout, memory, lent, context, cells, held, varies, readings };
+        let mut instance = Instance { program, layout, memory, lent, context, cells, held: None, readings };
         instance.prepare()?;
         Ok(instance)
     }
@@ -321,14 +318,7 @@ impl<R: Real> Instance<R> {
     /// Says that all runs from the next one on have the same parameters, until this is said again: what
     /// depends on them alone is then computed once.
     pub fn hold_parameters(&mut self) {
-        (self.held, self.varies) = (Some(false), false);
-    }
-
-    /// Says that each run from the next one on has other parameters than the one before: a matrix that few rows are
-    /// multiplied by may then be read as it lies, so that sums are taken in another order than of many rows. (Where memory
-    /// is lent, that says so, see [`Memory::forget`].)
-    pub fn vary_parameters(&mut self) {
-        (self.held, self.varies) = (None, true);
+        self.held = Some(false);
     }
 
     /// Runs the program. `parameters` are in the order of [`Program::parameters`], row-major.
@@ -569,7 +559,7 @@ impl<R: Real> Instance<R> {
         lent.reserve(self.layout.arena.lent_bytes);
         let (held, fleeting) = match self.lent {
             Some(_) => (std::mem::replace(&mut lent.holds, true), lent.fleeting),
-            None => (self.held == Some(true), self.varies),
+            None => (self.held == Some(true), self.held.is_none() && plan.varying),
         };
         self.clear_tables(&mut lent.tables);
         let tables: Vec<u64> = lent

@@ -8,7 +8,7 @@ use rnnc::driver::{front, planned};
 use rnnc::eval::evaluate;
 use rnnc::grad::grad_of_losses;
 use rnnc::ir::{OutputKind, print};
-use rnnc::plan::{Precision, share_lookups};
+use rnnc::plan::{Plan, Precision, share_lookups};
 use rnnc::runtime::program::{Program, Real};
 use rnnc::testing::{Batch, Fill, Options, Sample, feeds, sample};
 
@@ -26,6 +26,10 @@ fn holds<R: Real>(seed: u64, options: &Options, tolerance: f64) -> Result<(), St
         agrees(seed, &sample, &Arc::new(compiled), tolerance)
             .map_err(|error| format!("{target}, {error}"))?;
     }
+    // Matrices of few rows read as they lie.
+    let varying = Plan { varying: true, ..plan.clone() };
+    let compiled = Program::<R>::new(varying).map_err(|error| format!("seed {seed}, varying: {error}"))?;
+    agrees(seed, &sample, &Arc::new(compiled), tolerance).map_err(|error| format!("varying, {error}"))?;
     let mut shared = plan;
     share_lookups(&mut shared, 1);
     if !shared.distinct.is_empty() {
@@ -131,13 +135,15 @@ fn wide(equation: &str, input: &str, axis: &str, [width, hidden]: [usize; 2], ex
     let feeds = feeds(&Sample { graph: graph.clone(), fills }, 3, Batch::Large(examples));
     let expected = evaluate(&graph, &feeds).unwrap();
     let plan = planned(&graph, &[OutputKind::Loss, OutputKind::Gradient], "wide").unwrap();
-    for target in targets(Precision::F32) {
-        let compiled = Arc::new(Program::<f32>::compile(plan.clone(), target, false).unwrap());
+    for (target, varying) in targets(Precision::F32).into_iter().flat_map(|one| [(one, false), (one, true)]) {
+        let plan = Plan { varying, ..plan.clone() };
+        let compiled = Arc::new(Program::<f32>::compile(plan, target, false).unwrap());
         let found = run_by(&graph, &compiled, &feeds, true);
         for output in graph.outputs.iter().filter(|output| output.kind != OutputKind::Value) {
             let wanted = expected.output(output.kind, &output.name).unwrap().numbers();
             let worst = distance(&found[&plan_name(output.kind, &output.name)], &wanted);
-            assert!(worst < 1e-4, "{equation} for {target}: `{}` is off by {worst:e}", output.name);
+            let case = format!("{equation} for {target}, varying {varying}");
+            assert!(worst < 1e-4, "{case}: `{}` is off by {worst:e}", output.name);
         }
     }
 }

@@ -141,13 +141,11 @@ fn bits_by_workers(examples: usize, steps: usize, k: usize, part: usize) {
     for target in targets() {
         let mut before: [Option<Vec<Vec<u32>>>; 2] = [None, None];
         for (workers, varies) in [(1, false), (2, false), (3, false), (1, true), (2, true), (3, true)] {
-            let program = Arc::new(Program::<f32>::compile(plan.clone(), target, false).unwrap());
+            let plan = Plan { varying: varies, ..plan.clone() };
+            let program = Arc::new(Program::<f32>::compile(plan, target, false).unwrap());
             let lengths = Lengths::uniform(examples, &[steps, 1]);
             let mut instance = Instance::new(&program, &lengths, 0..examples).unwrap();
             instance.set_input("a", &left).unwrap();
-            if varies {
-                instance.vary_parameters();
-            }
             let pool = ThreadPoolBuilder::new().num_threads(workers).build().unwrap();
             let groups = std::slice::from_mut(&mut instance);
             Instance::run_together(groups, &[&weights], &mut [], None, &pool, workers).unwrap();

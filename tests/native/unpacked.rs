@@ -27,6 +27,9 @@ struct Case<'c> {
     accumulate: bool,
 }
 
+/// Where a part begins in the whole, and its strides.
+type Part = ([usize; 2], [usize; 2]);
+
 /// Elements of a matrix's rows or columns that belong to something else.
 const MORE: usize = 3;
 
@@ -36,7 +39,7 @@ impl Case<'_> {
     }
 
     /// The plan, the parts of the matrix as they lie, and where each begins.
-    fn plan(&self) -> (Plan, Vec<([usize; 2], [usize; 2])>) {
+    fn plan(&self) -> (Plan, Vec<Part>) {
         let (k, n) = self.sizes();
         let mut plan = empty_plan();
         let a = plan.input("a", BATCH, k + 2);
@@ -101,27 +104,28 @@ impl Case<'_> {
         }
         for row in 0..k {
             for column in 0..n {
-                let last = |&(number, _): &(usize, &([usize; 2], [usize; 2]))| {
+                let last = |&(number, _): &(usize, &Part)| {
                     let [above, before] = parts[number].0;
                     above <= row && before <= column
                 };
                 let (number, &([above, before], [down, right])) =
-                    parts.iter().enumerate().filter(last).last().unwrap();
+                    parts.iter().enumerate().rfind(last).unwrap();
                 matrix[row * n + column] = sources[number][(row - above) * down + (column - before) * right];
             }
         }
         let sources: Vec<&[f32]> = sources.iter().zip(&widths).map(|(all, &width)| &all[..width]).collect();
         for target in targets() {
-            let program = Arc::new(Program::<f32>::compile(plan.clone(), target, false).unwrap());
+            let programs = [false, true].map(|varying| {
+                let plan = Plan { varying, ..plan.clone() };
+                Arc::new(Program::<f32>::compile(plan, target, false).unwrap())
+            });
             let mut packed: Option<Vec<u32>> = None;
             for (workers, varies) in [(1, false), (1, true), (2, true), (3, true)] {
                 let lengths = Lengths::uniform(self.rows, &[1, 1]);
-                let mut instance = Instance::new(&program, &lengths, 0..self.rows).unwrap();
+                let program = &programs[usize::from(varies)];
+                let mut instance = Instance::new(program, &lengths, 0..self.rows).unwrap();
                 instance.set_input("a", &left).unwrap();
                 instance.set_input("start", &start).unwrap();
-                if varies {
-                    instance.vary_parameters();
-                }
                 let pool = ThreadPoolBuilder::new().num_threads(workers).build().unwrap();
                 let groups = std::slice::from_mut(&mut instance);
                 Instance::run_together(groups, &sources, &mut [], None, &pool, workers).unwrap();

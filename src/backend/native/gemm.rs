@@ -60,29 +60,27 @@ pub fn gemm(code: &mut Code, gemm: &Gemm, [period, cut]: [usize; 2]) -> Result<(
         let turn = code.build.ins().iadd(step, before);
         let one = code.int(1);
         let backward = code.build.ins().band(turn, one);
-        let packed = |code: &mut Code| {
-            each_part(code, n, period, backward, |code, (from, to), part| {
-                let [k, n, period, accumulate] =
-                    [k, n, period, usize::from(accumulate)].map(|size| code.int(size as i64));
-                let product = code.callees[0];
+        let mut period = code.int(period as i64);
+        if let Some(few) = few {
+            let cut = code.int(cut as i64);
+            period = code.build.ins().select(few, cut, period);
+        }
+        each_part(code, n, period, backward, |code, columns, part| {
+            let packed = |code: &mut Code| {
+                let [k, n, accumulate] = [k, n, usize::from(accumulate)].map(|size| code.int(size as i64));
+                let (product, (from, to)) = (code.callees[0], columns);
                 let all =
                     [a_rows, out_rows, packed, k, n, rows, from, to, part, period, accumulate, backward];
                 code.build.ins().call(product, &all);
                 Ok(())
-            })
-        };
-        match few {
-            None => packed(code),
-            Some(few) => code.either(
-                few,
-                |code| {
-                    each_part(code, n, cut, backward, |code, columns, _| {
-                        unpacked::columns(code, gemm, &parts, (a_rows, out_rows, rows), columns)
-                    })
-                },
-                packed,
-            ),
-        }
+            };
+            let unpacked =
+                |code: &mut Code| unpacked::columns(code, gemm, &parts, (a_rows, out_rows, rows), columns);
+            match few {
+                None => packed(code),
+                Some(few) => code.either(few, unpacked, packed),
+            }
+        })
     })
 }
 
@@ -113,19 +111,23 @@ fn note_row(
 fn each_part(
     code: &mut Code,
     n: usize,
-    period: usize,
+    period: Value,
     backward: Value,
     mut body: impl FnMut(&mut Code, (Value, Value), Value) -> Result<(), EmitError>,
 ) -> Result<(), EmitError> {
     let (zero, end) = (code.int(0), code.int(n as i64));
     let (from, to) = code.columns();
-    let parts = code.int(n.next_multiple_of(period) as i64);
     // Whoever has all columns goes over them in one piece: tiles of few rows span many panels.
-    let part = code.int(period as i64);
     let own = code.build.ins().isub(to, from);
-    let all = code.build.ins().icmp(IntCC::SignedGreaterThanOrEqual, own, part);
-    let (parts, to) = (code.build.ins().select(all, part, parts), code.build.ins().select(all, end, to));
-    code.count_either_way((zero, parts), period as i64, backward, |code, part| {
+    let all = code.build.ins().icmp(IntCC::SignedGreaterThanOrEqual, own, period);
+    let to = code.build.ins().select(all, end, to);
+    let up = code.build.ins().iadd(end, period);
+    let up = code.plus(up, -1);
+    let parts = code.build.ins().udiv(up, period);
+    let one = code.int(1);
+    let parts = code.build.ins().select(all, one, parts);
+    code.count_either_way((zero, parts), 1, backward, |code, part| {
+        let part = code.build.ins().imul(part, period);
         let columns = (code.build.ins().iadd(part, from), code.build.ins().iadd(part, to));
         body(code, columns, part)
     })

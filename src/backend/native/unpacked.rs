@@ -2,7 +2,9 @@
 //!
 //! A tree of 20 words multiplies 19 rows by its matrix of 300 x 750 and then has other weights: packing these would take
 //! as long as the products. Whether rows are few is known when a program runs, and whether another group of examples
-//! would find the panels there: see [`Slots::held`](super::context::Slots::held). Wide code alone has tiles for this.
+//! would find the panels there: see [`Slots::held`](super::context::Slots::held). Wide code alone has tiles for this, and
+//! only plans whose parameters vary have the code: where they stay, the results of an example do not depend on how many
+//! others there are.
 
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{InstBuilder, Value};
@@ -34,7 +36,7 @@ fn contiguous(plan: &Plan, pack: &Pack) -> Option<Contiguous> {
 /// The parts of a product's matrix and how they lie, in an order in which the first ones begin the sums of their columns;
 /// none if it has to be packed.
 pub fn parts<'p>(plan: &'p Plan, gemm: &Gemm, tiling: Tiling) -> Vec<(&'p Pack, Contiguous)> {
-    if !tiling.has_unpacked() || !matches!(gemm.rows, GemmRows::Space(_)) {
+    if !plan.varying || !tiling.has_unpacked() || !matches!(gemm.rows, GemmRows::Space(_)) {
         return Vec::new();
     }
     let packs = kernels(plan).filter_map(|kernel| match &kernel.work {
@@ -139,10 +141,6 @@ pub fn columns(
     let bytes = code.types.bytes;
     for (number, (pack, lies)) in parts.iter().enumerate() {
         let [above, before] = pack.at;
-        let (first, end) = (code.int(before as i64), code.int((before + pack.n) as i64));
-        let from = code.build.ins().smax(from, first);
-        let to = code.build.ins().smin(to, end);
-        let any = code.build.ins().icmp(IntCC::SignedLessThan, from, to);
         let (row, column) = (pack.source.strides[0] * bytes, pack.source.strides[1] * bytes);
         let pitch = if *lies == Contiguous::Rows { row } else { column };
         let begun = parts[..number].iter().any(|(other, _)| {
@@ -150,18 +148,15 @@ pub fn columns(
             start < before + pack.n && before < start + other.n
         });
         let callee = 1 + forms.iter().position(|form| form == lies).unwrap_or(0);
-        code.when(any, |code| {
-            let zero = code.int(0);
-            let matrix = code.place_address(&pack.source, zero, 0)?;
-            let matrix = code.plus(matrix, -((before * column) as i64));
-            let [k, pitch, skipped, accumulate] =
-                [pack.k, pitch, above * bytes, usize::from(gemm.accumulate || begun)]
-                    .map(|number| code.int(number as i64));
-            let all = [a_rows, out_rows, matrix, k, pitch, from, to, first, skipped, accumulate, rows];
-            let function = code.callees[callee];
-            code.build.ins().call(function, &all);
-            Ok(())
-        })?;
+        let zero = code.int(0);
+        let matrix = code.place_address(&pack.source, zero, 0)?;
+        let matrix = code.plus(matrix, -((before * column) as i64));
+        let [k, pitch, first, skipped, accumulate, end] =
+            [pack.k, pitch, before, above * bytes, usize::from(gemm.accumulate || begun), before + pack.n]
+                .map(|number| code.int(number as i64));
+        let all = [a_rows, out_rows, matrix, k, pitch, from, to, first, skipped, accumulate, rows, end];
+        let function = code.callees[callee];
+        code.build.ins().call(function, &all);
     }
     Ok(())
 }
@@ -172,24 +167,26 @@ pub fn forms(parts: &[(&Pack, Contiguous)]) -> Vec<Contiguous> {
     [Contiguous::Rows, Contiguous::Columns].into_iter().filter(has).collect()
 }
 
-/// Parameters of [`rows`]: those of a tile, and the number of rows.
-pub const ROWS_PARAMS: usize = 11;
+/// Parameters of [`rows`]: those of a tile, the number of rows, and the column behind the matrix's last.
+pub const ROWS_PARAMS: usize = 12;
 
-/// Emits the function that multiplies rows in tables by a matrix that lies so. Its callees are the tiles of one row, of
-/// two, up to the most.
+/// Emits the function that multiplies rows in tables by those columns of a matrix that lies so which are among the ones to be
+/// written. Its callees are the tiles of one row, of two, up to the most.
 pub fn rows(code: &mut Code, lies: Contiguous) -> Result<(), EmitError> {
     let height = most_rows(lies);
-    let Some((&rows, parameters)) =
-        code.params.clone().split_last().map(|(rows, rest)| (rows, rest.to_vec()))
+    let [a_rows, out_rows, matrix, k, pitch, from, to, first, skipped, accumulate, rows, end] =
+        code.params[..]
     else {
         return Ok(());
     };
+    let (from, to) = (code.build.ins().smax(from, first), code.build.ins().smin(to, end));
+    let any = code.build.ins().icmp(IntCC::SignedLessThan, from, to);
+    let none = code.int(0);
+    let rows = code.build.ins().select(any, rows, none);
     let call = |code: &mut Code, tile: usize, row: Value| {
-        let mut own = parameters.clone();
-        own[0] = code.element(own[0], row, 8);
-        own[1] = code.element(own[1], row, 8);
+        let (a, out) = (code.element(a_rows, row, 8), code.element(out_rows, row, 8));
         let tile = code.callees[tile - 1];
-        code.build.ins().call(tile, &own);
+        code.build.ins().call(tile, &[a, out, matrix, k, pitch, from, to, first, skipped, accumulate]);
     };
     let all = code.int(height as i64);
     let rest = code.build.ins().urem(rows, all);

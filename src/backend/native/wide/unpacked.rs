@@ -452,8 +452,8 @@ impl Tile {
             None => tile.machine.load(to, from),
             Some(mask) => tile.load(to, from, mask),
         };
-        for row in 0..rows {
-            read(self, moment(row), memory(A[row].into(), Some(rdi.into()), displacement))?;
+        for (row, &register) in A.iter().enumerate().take(rows) {
+            read(self, moment(row), memory(register.into(), Some(rdi.into()), displacement))?;
         }
         for column in 0..columns {
             let from = self.column(column, displacement);
