@@ -11,11 +11,13 @@ use super::places::{Access, kernels, places, references};
 
 /// Elements that are worth keeping for the next group of a batch: about what a second-level cache holds twice.
 const FEW: usize = 1 << 20;
+/// Elements of a matrix that take notable time to pack.
+const WORTH_READING: usize = 1 << 14;
 
 /// As [`hold_constants`], if they take little memory: for programs whose parameters change with every batch, which it marks
 /// as such.
 pub fn hold_few_constants(plan: &mut Plan) {
-    plan.varying = true;
+    plan.unpacked_from = Some(WORTH_READING);
     let mut held = plan.clone();
     hold_constants(&mut held);
     let elements = held_buffers(&held).into_iter().map(|buffer| held.buffers[buffer].width);

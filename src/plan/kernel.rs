@@ -39,9 +39,9 @@ pub struct Plan {
     pub regions: Vec<Region>,
     /// True if examples may be split over independent runs whose single-row outputs are then added up.
     pub splittable: bool,
-    /// Whether parameters change with every run, as in training: a matrix that few rows are multiplied by is then worth
-    /// reading as it lies (see [`crate::backend::native::emit`]).
-    pub varying: bool,
+    /// Where parameters change with every run, as in training: the elements of a matrix from which on it is not packed for few
+    /// rows, but read as it lies.
+    pub unpacked_from: Option<usize>,
     /// Outputs that are zero but for some rows, which their owner keeps so.
     pub sparse: Vec<Sparse>,
     /// Spaces whose rows are the ids that occur among those of an input.

@@ -19,6 +19,11 @@ pub struct Memory {
 }
 
 impl Memory {
+    /// Memory of a single run, that of a group which shares its parameters with no other.
+    pub(super) fn of_one_run() -> Memory {
+        Memory { fleeting: true, ..Memory::default() }
+    }
+
     /// Makes room for so many bytes; what was there may be lost.
     pub(super) fn reserve(&mut self, bytes: usize) {
         let bytes = bytes + ALIGNMENT;

@@ -323,7 +323,7 @@ impl<R: Real> Instance<R> {
 
     /// Runs the program. `parameters` are in the order of [`Program::parameters`], row-major.
     pub fn run(&mut self, parameters: &[&[R]]) -> Result<(), ProgramError> {
-        self.run_in(parameters, &mut Memory::default(), None)
+        self.run_in(parameters, &mut Memory::of_one_run(), None)
     }
 
     /// Runs the program in memory that is lent to it, which then holds the outputs that lie there and are not
@@ -356,7 +356,8 @@ impl<R: Real> Instance<R> {
         workers: usize,
     ) -> Result<(), ProgramError> {
         let mut none: Vec<Memory> = Vec::new();
-        none.resize_with(groups.len(), Memory::default);
+        let of_run = if groups.len() == 1 { Memory::of_one_run } else { Memory::default };
+        none.resize_with(groups.len(), of_run);
         let lent = if lent.len() < groups.len() { &mut none[..] } else { lent };
         let mut direct = direct;
         for (instance, lent) in groups.iter_mut().zip(&mut *lent) {
@@ -559,7 +560,7 @@ impl<R: Real> Instance<R> {
         lent.reserve(self.layout.arena.lent_bytes);
         let (held, fleeting) = match self.lent {
             Some(_) => (std::mem::replace(&mut lent.holds, true), lent.fleeting),
-            None => (self.held == Some(true), self.held.is_none() && plan.varying),
+            None => (self.held == Some(true), lent.fleeting && self.held.is_none()),
         };
         self.clear_tables(&mut lent.tables);
         let tables: Vec<u64> = lent

@@ -27,7 +27,7 @@ fn holds<R: Real>(seed: u64, options: &Options, tolerance: f64) -> Result<(), St
             .map_err(|error| format!("{target}, {error}"))?;
     }
     // Matrices of few rows read as they lie.
-    let varying = Plan { varying: true, ..plan.clone() };
+    let varying = Plan { unpacked_from: Some(0), ..plan.clone() };
     let compiled = Program::<R>::new(varying).map_err(|error| format!("seed {seed}, varying: {error}"))?;
     agrees(seed, &sample, &Arc::new(compiled), tolerance).map_err(|error| format!("varying, {error}"))?;
     let mut shared = plan;
@@ -136,7 +136,7 @@ fn wide(equation: &str, input: &str, axis: &str, [width, hidden]: [usize; 2], ex
     let expected = evaluate(&graph, &feeds).unwrap();
     let plan = planned(&graph, &[OutputKind::Loss, OutputKind::Gradient], "wide").unwrap();
     for (target, varying) in targets(Precision::F32).into_iter().flat_map(|one| [(one, false), (one, true)]) {
-        let plan = Plan { varying, ..plan.clone() };
+        let plan = Plan { unpacked_from: varying.then_some(0), ..plan.clone() };
         let compiled = Arc::new(Program::<f32>::compile(plan, target, false).unwrap());
         let found = run_by(&graph, &compiled, &feeds, true);
         for output in graph.outputs.iter().filter(|output| output.kind != OutputKind::Value) {

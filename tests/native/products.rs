@@ -141,7 +141,7 @@ fn bits_by_workers(examples: usize, steps: usize, k: usize, part: usize) {
     for target in targets() {
         let mut before: [Option<Vec<Vec<u32>>>; 2] = [None, None];
         for (workers, varies) in [(1, false), (2, false), (3, false), (1, true), (2, true), (3, true)] {
-            let plan = Plan { varying: varies, ..plan.clone() };
+            let plan = Plan { unpacked_from: varies.then_some(0), ..plan.clone() };
             let program = Arc::new(Program::<f32>::compile(plan, target, false).unwrap());
             let lengths = Lengths::uniform(examples, &[steps, 1]);
             let mut instance = Instance::new(&program, &lengths, 0..examples).unwrap();

@@ -115,8 +115,8 @@ impl Case<'_> {
         }
         let sources: Vec<&[f32]> = sources.iter().zip(&widths).map(|(all, &width)| &all[..width]).collect();
         for target in targets() {
-            let programs = [false, true].map(|varying| {
-                let plan = Plan { varying, ..plan.clone() };
+            let programs = [None, Some(0)].map(|unpacked_from| {
+                let plan = Plan { unpacked_from, ..plan.clone() };
                 Arc::new(Program::<f32>::compile(plan, target, false).unwrap())
             });
             let mut packed: Option<Vec<u32>> = None;

@@ -6,6 +6,7 @@
 //! The functions are kept as well, for those who want to look at them (see [`super::listing`]).
 
 use std::collections::{HashMap, HashSet};
+use std::rc::Rc;
 
 use cranelift_codegen::Context;
 use cranelift_codegen::control::ControlPlane;
@@ -18,12 +19,14 @@ use thiserror::Error;
 
 use super::code::{Code, Types};
 use super::context::Slots;
+use super::gemm::Alternative;
 use super::listing::Function as Listed;
 use super::pack::{Order, Piece};
 use super::share::{Division, Divisions, Share, divisions};
 use super::target::TargetError;
 use super::tile::{self, Shape};
 use super::tiling::Tiling;
+use super::unpacked::Unpacked;
 use super::wide::unpacked::{Contiguous, most_rows};
 use super::wide::{self, Width};
 use super::{clock, combine, entry, gemm, outer, pack, random, rows, scatter, transpose, unpacked};
@@ -88,7 +91,7 @@ pub fn emit(
     }
     let mut emitter = Emitter::new(module, plan, precision, options);
     // Row kernels in wide code can work on some columns.
-    let divisions = divisions(plan, precision, emitter.tiling, |kernel| {
+    let divisions = divisions(plan, precision, &emitter.as_they_lie, |kernel| {
         emitter.width.is_some_and(|width| wide::rows::supports(plan, kernel, width))
     });
     let mut functions = Vec::new();
@@ -125,6 +128,7 @@ pub struct Emitter<'m> {
     tiles: HashMap<Shape, FuncId>,
     product: Option<FuncId>,
     unpacked: HashMap<Contiguous, FuncId>,
+    as_they_lie: Rc<Unpacked<'m>>,
     gather: Option<FuncId>,
     panels: HashMap<Piece, FuncId>,
     options: Options,
@@ -153,6 +157,7 @@ impl<'m> Emitter<'m> {
             tiles,
             product: None,
             unpacked: HashMap::new(),
+            as_they_lie: Rc::new(Unpacked::new(plan, tiling)),
             gather: None,
             panels: HashMap::new(),
             options,
@@ -185,7 +190,7 @@ impl<'m> Emitter<'m> {
             Work::Outer(_) => callees.push(self.gather()?),
             Work::Gemm(gemm) => {
                 callees.push(self.product()?);
-                for lies in unpacked::forms(&unpacked::parts(self.plan, gemm, self.tiling)) {
+                for lies in unpacked::forms(self.as_they_lie.parts(gemm)) {
                     callees.push(self.unpacked(lies)?);
                 }
             }
@@ -209,9 +214,14 @@ impl<'m> Emitter<'m> {
             _ => equations.clone(),
         };
         let written = all().flat_map(|kernel| written(&kernel.work)).collect();
+        let as_they_lie = Rc::clone(&self.as_they_lie);
         self.define(&name, Linkage::Local, PARAMS, &equations, &callees, written, |code| match work {
             Work::Rows(kernel) => rows::rows(code, kernel),
-            Work::Gemm(gemm) => gemm::gemm(code, gemm, [division.period, cut]),
+            Work::Gemm(gemm) => {
+                let (parts, readers) = (as_they_lie.parts(gemm), as_they_lie.beside(number));
+                let alternative = Alternative { parts, readers, period: cut };
+                gemm::gemm(code, gemm, division.period, &alternative)
+            }
             Work::Pack(pack) => pack::pack(code, pack, division.period),
             Work::Outer(_) => {
                 let sums = all().filter_map(|kernel| match &kernel.work {
@@ -333,7 +343,8 @@ impl<'m> Emitter<'m> {
         if profiled {
             callees.push(clock::define(self.module, &format!("{name}_clock"))?);
         }
-        let body = |code: &mut Code| entry::entry(code, divisions, profiled);
+        let as_they_lie = Rc::clone(&self.as_they_lie);
+        let body = |code: &mut Code| entry::entry(code, divisions, &as_they_lie, profiled);
         self.define(&name, Linkage::Export, ENTRY_PARAMS, &[], &callees, HashSet::new(), body)
     }
 

@@ -22,7 +22,7 @@ use super::code::{CHANGING, Code};
 use super::context::CELL_BYTES;
 use super::emit::EmitError;
 use super::share::{Division, Divisions, Share};
-use super::unpacked;
+use super::unpacked::{Unpacked, are_few};
 use crate::plan::places::{rows_of, zero_rows};
 use crate::plan::{BufferId, Element, Gemm, GemmRows, Kernel, PANEL, Phase, Region, SpaceId, Steps, Work};
 
@@ -40,7 +40,12 @@ const PATIENCE: i64 = 1 << 12;
 
 /// Emits the entry point; its callees are the functions of all kernels in order, and behind them the clock
 /// if every kernel is timed.
-pub fn entry(code: &mut Code, divisions: &Divisions, profiled: bool) -> Result<(), EmitError> {
+pub fn entry(
+    code: &mut Code,
+    divisions: &Divisions,
+    unpacked: &Unpacked,
+    profiled: bool,
+) -> Result<(), EmitError> {
     let plan = code.plan;
     let run = Run { team: Team::new(code), divisions: &divisions.packed, parts: &HashMap::new(), profiled };
     if profiled {
@@ -68,7 +73,7 @@ pub fn entry(code: &mut Code, divisions: &Divisions, profiled: bool) -> Result<(
                         run.meet(code)?;
                     }
                     let once = |code: &mut Code| run.kernel(code, first + index, kernel, None, step);
-                    match is_wanted(code, kernel) {
+                    match is_wanted(code, kernel, unpacked) {
                         None => once(code)?,
                         Some(wanted) => code.when(wanted, once)?,
                     }
@@ -88,11 +93,12 @@ pub fn entry(code: &mut Code, divisions: &Divisions, profiled: bool) -> Result<(
                 let own = first..first + kernels.len();
                 code.when(here, |code| {
                     let packed = |code: &mut Code| inside.steps(code, region, first, steps);
-                    if divisions.packed[own.clone()] == divisions.unpacked[own] {
+                    let readers = own.clone().map(|number| unpacked.beside(number));
+                    let differs = divisions.packed[own.clone()] != divisions.unpacked[own.clone()];
+                    let Some(readers) = readers.into_iter().find(|all| differs && !all.is_empty()) else {
                         return packed(code);
-                    }
-                    let readers = unpacked::of_loop(plan, region, code.tiling);
-                    let few = unpacked::are_few(code, &readers);
+                    };
+                    let few = are_few(code, readers);
                     let otherwise = Run { divisions: &divisions.unpacked, ..inside };
                     code.either(few, |code| otherwise.steps(code, region, first, steps), packed)
                 })?;
@@ -106,7 +112,7 @@ pub fn entry(code: &mut Code, divisions: &Divisions, profiled: bool) -> Result<(
 
 /// Whether a kernel outside of loops is to run, if that is not certain: constants may be there, and matrices that are
 /// read as they lie need not be packed.
-fn is_wanted(code: &mut Code, kernel: &Kernel) -> Option<Value> {
+fn is_wanted(code: &mut Code, kernel: &Kernel, unpacked: &Unpacked) -> Option<Value> {
     let missing = kernel.constant.then(|| {
         let held = code.slots.held();
         let held = code.slot(held);
@@ -114,8 +120,8 @@ fn is_wanted(code: &mut Code, kernel: &Kernel) -> Option<Value> {
         code.build.ins().icmp(IntCC::NotEqual, held, one)
     });
     let Work::Pack(pack) = &kernel.work else { return missing };
-    let Some(readers) = unpacked::readers(code.plan, pack.to, code.tiling) else { return missing };
-    let few = unpacked::are_few(code, &readers);
+    let Some(readers) = unpacked.readers(pack.to) else { return missing };
+    let few = are_few(code, &readers);
     let yes = code.build.ins().iconst(types::I8, 1);
     let many = code.build.ins().bxor(few, yes);
     Some(missing.map_or(many, |missing| code.build.ins().band(missing, many)))

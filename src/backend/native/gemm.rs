@@ -12,7 +12,7 @@ use super::code::{CHANGING, Code};
 use super::emit::EmitError;
 use super::tile::{Shape, Wanted};
 use super::tiling::Tiling;
-use super::unpacked;
+use super::unpacked::{self, Part, Reader};
 use crate::plan::{Gemm, GemmRows, PANEL};
 
 /// Rows that go through all panels together: enough for these to be read seldom, few enough to stay in a cache.
@@ -27,9 +27,19 @@ pub fn tiles(tiling: Tiling) -> Vec<Shape> {
     rows.flat_map(|rows| tiling.ladder(rows, 1)).collect()
 }
 
-/// Emits a product, whose first callee is [`product`], and the others [`unpacked::rows`]. The columns that the function is given are those of each part of
-/// `period` columns, or `cut` columns where the matrix is read as it lies.
-pub fn gemm(code: &mut Code, gemm: &Gemm, [period, cut]: [usize; 2]) -> Result<(), EmitError> {
+/// How a product may read its matrix as it lies.
+pub struct Alternative<'a> {
+    /// The matrix's parts; none if it may not.
+    pub parts: &'a [Part<'a>],
+    /// What does so if it does.
+    pub readers: &'a [Reader],
+    /// The period of its columns then.
+    pub period: usize,
+}
+
+/// Emits a product, whose first callee is [`product`], and the others [`unpacked::rows`]. The columns that the function is
+/// given are those of each part of `period` columns, or of the alternative's.
+pub fn gemm(code: &mut Code, gemm: &Gemm, period: usize, alternative: &Alternative) -> Result<(), EmitError> {
     let Gemm { k, n, accumulate, .. } = *gemm;
     let (begin, end) = match gemm.rows {
         GemmRows::Space(_) => (code.params[1], code.params[2]),
@@ -41,9 +51,8 @@ pub fn gemm(code: &mut Code, gemm: &Gemm, [period, cut]: [usize; 2]) -> Result<(
     let out_rows = code.plus(a_rows, (block * 8) as i64);
     let packed = code.base(gemm.packed);
     let step = code.step();
-    let parts = unpacked::parts(code.plan, gemm, code.tiling);
-    let readers = unpacked::beside(code.plan, gemm, code.tiling);
-    let few = (!readers.is_empty()).then(|| unpacked::are_few(code, &readers));
+    let Alternative { parts, readers, period: cut } = *alternative;
+    let few = (!readers.is_empty()).then(|| unpacked::are_few(code, readers));
     code.count(begin, end, block as i64, |code, first| {
         let left = code.build.ins().isub(end, first);
         let most = code.int(block as i64);
@@ -60,12 +69,16 @@ pub fn gemm(code: &mut Code, gemm: &Gemm, [period, cut]: [usize; 2]) -> Result<(
         let turn = code.build.ins().iadd(step, before);
         let one = code.int(1);
         let backward = code.build.ins().band(turn, one);
-        let mut period = code.int(period as i64);
+        let parts_of = |code: &mut Code, period: usize| {
+            [period, n.div_ceil(period)].map(|number| code.int(number as i64))
+        };
+        let [mut period, mut count] = parts_of(code, period);
         if let Some(few) = few {
-            let cut = code.int(cut as i64);
+            let [cut, cuts] = parts_of(code, cut);
             period = code.build.ins().select(few, cut, period);
+            count = code.build.ins().select(few, cuts, count);
         }
-        each_part(code, n, period, backward, |code, columns, part| {
+        each_part(code, n, (period, count), backward, |code, columns, part| {
             let packed = |code: &mut Code| {
                 let [k, n, accumulate] = [k, n, usize::from(accumulate)].map(|size| code.int(size as i64));
                 let (product, (from, to)) = (code.callees[0], columns);
@@ -75,7 +88,7 @@ pub fn gemm(code: &mut Code, gemm: &Gemm, [period, cut]: [usize; 2]) -> Result<(
                 Ok(())
             };
             let unpacked =
-                |code: &mut Code| unpacked::columns(code, gemm, &parts, (a_rows, out_rows, rows), columns);
+                |code: &mut Code| unpacked::columns(code, gemm, parts, (a_rows, out_rows, rows), columns);
             match few {
                 None => packed(code),
                 Some(few) => code.either(few, unpacked, packed),
@@ -107,11 +120,12 @@ fn note_row(
     Ok(())
 }
 
-/// Does something with the columns that the function is given, of each part, and says where this begins.
+/// Does something with the columns that the function is given, of each of so many parts of `period` columns, and says where
+/// the part begins.
 fn each_part(
     code: &mut Code,
     n: usize,
-    period: Value,
+    (period, parts): (Value, Value),
     backward: Value,
     mut body: impl FnMut(&mut Code, (Value, Value), Value) -> Result<(), EmitError>,
 ) -> Result<(), EmitError> {
@@ -121,9 +135,6 @@ fn each_part(
     let own = code.build.ins().isub(to, from);
     let all = code.build.ins().icmp(IntCC::SignedGreaterThanOrEqual, own, period);
     let to = code.build.ins().select(all, end, to);
-    let up = code.build.ins().iadd(end, period);
-    let up = code.plus(up, -1);
-    let parts = code.build.ins().udiv(up, period);
     let one = code.int(1);
     let parts = code.build.ins().select(all, one, parts);
     code.count_either_way((zero, parts), 1, backward, |code, part| {

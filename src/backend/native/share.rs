@@ -17,8 +17,7 @@
 use super::meetings::meetings;
 use super::outer::done_together;
 use super::rows::is_elementwise;
-use super::tiling::Tiling;
-use super::unpacked;
+use super::unpacked::Unpacked;
 use crate::plan::places::{Access, kernels, places};
 use crate::plan::{Gemm, GemmRows, Kernel, PANEL, Plan, Precision, Region, Residency, Row, RowKernel, Work};
 
@@ -69,14 +68,11 @@ pub struct Divisions {
 pub fn divisions(
     plan: &Plan,
     precision: Precision,
-    tiling: Tiling,
+    unpacked: &Unpacked,
     dynamic: impl Fn(&RowKernel) -> bool,
 ) -> Divisions {
     let of = |may_cut: &dyn Fn(&Gemm) -> bool| divided(plan, precision, may_cut, &dynamic);
-    Divisions {
-        packed: of(&|_| false),
-        unpacked: of(&|gemm| !unpacked::parts(plan, gemm, tiling).is_empty()),
-    }
+    Divisions { packed: of(&|_| false), unpacked: of(&|gemm| !unpacked.parts(gemm).is_empty()) }
 }
 
 /// Divides all kernels of a plan; `may_cut` says which products' columns may be divided within panels.

@@ -6,6 +6,8 @@
 //! only plans whose parameters vary have the code: where they stay, the results of an example do not depend on how many
 //! others there are.
 
+use std::collections::HashMap;
+
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{InstBuilder, Value};
 
@@ -15,59 +17,14 @@ use super::emit::EmitError;
 use super::tiling::Tiling;
 use super::wide::unpacked::{Contiguous, least_columns, most_rows};
 use crate::plan::places::kernels;
-use crate::plan::{BufferId, Gemm, GemmRows, Kernel, Pack, Plan, Region, Role, SpaceId, Work};
+use crate::plan::{BufferId, Gemm, GemmRows, Pack, Plan, Region, Role, SpaceId, Work};
 
 /// Rows that are few in all, and steps of a loop, at each of which the matrix is read again.
 const FEW_ROWS: i64 = 128;
 const FEW_STEPS: i64 = 32;
 
-/// What of a packed matrix's part is contiguous, if tiles can read it as it lies. It has to be a parameter: the memory of
-/// anything else may have been given to something else by then.
-fn contiguous(plan: &Plan, pack: &Pack) -> Option<Contiguous> {
-    let contiguous = match pack.source.strides[..] {
-        [_, 1] => Contiguous::Rows,
-        [1, _] => Contiguous::Columns,
-        _ => return None,
-    };
-    let given = matches!(plan.buffers[pack.source.at.buffer].role, Role::Parameter(_));
-    (given && pack.n >= least_columns(contiguous)).then_some(contiguous)
-}
-
-/// The parts of a product's matrix and how they lie, in an order in which the first ones begin the sums of their columns;
-/// none if it has to be packed.
-pub fn parts<'p>(plan: &'p Plan, gemm: &Gemm, tiling: Tiling) -> Vec<(&'p Pack, Contiguous)> {
-    if !plan.varying || !tiling.has_unpacked() || !matches!(gemm.rows, GemmRows::Space(_)) {
-        return Vec::new();
-    }
-    let packs = kernels(plan).filter_map(|kernel| match &kernel.work {
-        Work::Pack(pack) if pack.to == gemm.packed => Some(pack),
-        _ => None,
-    });
-    let mut parts: Vec<_> = packs.map(|pack| (pack, contiguous(plan, pack))).collect();
-    parts.sort_by_key(|(pack, _)| pack.at);
-    parts.into_iter().map(|(pack, lies)| Some((pack, lies?))).collect::<Option<_>>().unwrap_or_default()
-}
-
-/// What multiplies by a packed matrix, if all of it can do with the matrix as it lies.
-pub fn readers(plan: &Plan, packed: BufferId, tiling: Tiling) -> Option<Vec<Reader>> {
-    if plan.buffers[packed].role != Role::Temporary {
-        return None;
-    }
-    let mut all = Vec::new();
-    for kernel in kernels(plan) {
-        match &kernel.work {
-            Work::Gemm(gemm) if gemm.packed == packed => {
-                let own = beside(plan, gemm, tiling);
-                if own.is_empty() {
-                    return None;
-                }
-                all.extend(own);
-            }
-            _ => {}
-        }
-    }
-    Some(all).filter(|all| !all.is_empty())
-}
+/// A part of a matrix, and how it lies.
+pub type Part<'p> = (&'p Pack, Contiguous);
 
 /// What says how often a matrix is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,36 +34,110 @@ pub struct Reader {
     axis: Option<usize>,
 }
 
-/// A product, if it can read its matrix as it lies, with those of the same loop that can: all of them do, or none.
-pub fn beside(plan: &Plan, gemm: &Gemm, tiling: Tiling) -> Vec<Reader> {
-    if parts(plan, gemm, tiling).is_empty() {
-        return Vec::new();
-    }
-    let is_it = |kernel: &Kernel| matches!(&kernel.work, Work::Gemm(own) if own == gemm);
-    match plan.regions.iter().find(|region| region.kernels().iter().any(is_it)) {
-        Some(region @ Region::Loop { .. }) => of_loop(plan, region, tiling),
-        _ => Reader::new(gemm, None).into_iter().collect(),
-    }
+/// Which products of a plan can read their matrices as they lie.
+#[derive(Default)]
+pub struct Unpacked<'p> {
+    /// The parts of each packed matrix that need not be packed, in an order in which the first ones begin the sums of their
+    /// columns.
+    parts: HashMap<BufferId, Vec<Part<'p>>>,
+    /// For each kernel, if it is such a product, all that read as it does: itself, and the products of the same loop that
+    /// can. All of them do so, or none.
+    beside: Vec<Vec<Reader>>,
+    /// The products that read each packed matrix, by their numbers.
+    readers: HashMap<BufferId, Vec<usize>>,
 }
 
-/// The products of a loop that can read their matrices as they lie.
-pub fn of_loop(plan: &Plan, region: &Region, tiling: Tiling) -> Vec<Reader> {
-    let Region::Loop { axis, kernels, .. } = region else { return Vec::new() };
-    let gemms = kernels.iter().filter_map(|kernel| match &kernel.work {
-        Work::Gemm(gemm) => Some(gemm),
-        _ => None,
-    });
-    let able = gemms.filter(|gemm| !parts(plan, gemm, tiling).is_empty());
-    able.filter_map(|gemm| Reader::new(gemm, Some(*axis))).collect()
-}
+impl<'p> Unpacked<'p> {
+    /// Looks through a plan.
+    pub fn new(plan: &'p Plan, tiling: Tiling) -> Unpacked<'p> {
+        let mut found = Unpacked { beside: vec![Vec::new(); kernels(plan).count()], ..Unpacked::default() };
+        let Some(least) = plan.unpacked_from.filter(|_| tiling.has_unpacked()) else { return found };
+        let mut packs: HashMap<BufferId, Vec<&Pack>> = HashMap::new();
+        for kernel in kernels(plan) {
+            match &kernel.work {
+                Work::Pack(pack) if pack.whole[0] * pack.whole[1] >= least => {
+                    packs.entry(pack.to).or_default().push(pack);
+                }
+                _ => {}
+            }
+        }
+        for (packed, mut all) in packs {
+            all.sort_by_key(|pack| pack.at);
+            let parts: Option<Vec<Part>> =
+                all.into_iter().map(|pack| Some((pack, contiguous(plan, pack)?))).collect();
+            found.parts.extend(parts.map(|parts| (packed, parts)));
+        }
+        let mut first = 0;
+        for region in &plan.regions {
+            let axis = match region {
+                Region::Loop { axis, .. } => Some(*axis),
+                Region::Flat(_) => None,
+            };
+            let mut able = Vec::new();
+            for (number, kernel) in (first..).zip(region.kernels()) {
+                let Work::Gemm(gemm) = &kernel.work else { continue };
+                found.readers.entry(gemm.packed).or_default().push(number);
+                if let (GemmRows::Space(rows), true) = (gemm.rows, found.parts.contains_key(&gemm.packed)) {
+                    able.push((number, Reader { rows, axis }));
+                }
+            }
+            let mut all: Vec<Reader> = Vec::new();
+            for &(number, reader) in &able {
+                found.beside[number] = vec![reader];
+                if !all.contains(&reader) {
+                    all.push(reader);
+                }
+            }
+            if axis.is_some() {
+                able.iter().for_each(|(number, _)| found.beside[*number].clone_from(&all));
+            }
+            first += region.kernels().len();
+        }
+        found
+    }
 
-impl Reader {
-    fn new(gemm: &Gemm, axis: Option<usize>) -> Option<Reader> {
+    /// The parts of a product's matrix; none if it has to be packed.
+    pub fn parts(&self, gemm: &Gemm) -> &[Part<'p>] {
         match gemm.rows {
-            GemmRows::Space(rows) => Some(Reader { rows, axis }),
-            GemmRows::Static(_) => None,
+            GemmRows::Space(_) => self.parts.get(&gemm.packed).map_or(&[], Vec::as_slice),
+            GemmRows::Static(_) => &[],
         }
     }
+
+    /// What reads with the product of a number, if this can read its matrix as it lies.
+    pub fn beside(&self, number: usize) -> &[Reader] {
+        &self.beside[number]
+    }
+
+    /// What multiplies by a packed matrix, if all of it can do with the matrix as it lies.
+    pub fn readers(&self, packed: BufferId) -> Option<Vec<Reader>> {
+        let numbers = self.readers.get(&packed)?;
+        let mut all = Vec::new();
+        for &number in numbers {
+            match self.beside(number) {
+                [] => return None,
+                own => own.iter().for_each(|reader| {
+                    if !all.contains(reader) {
+                        all.push(*reader);
+                    }
+                }),
+            }
+        }
+        Some(all)
+    }
+}
+
+/// What of a packed matrix's part is contiguous, if tiles can read it as it lies. It has to be a parameter: the memory of
+/// anything else may have been given to something else by then. And nobody but products may look at the panels.
+fn contiguous(plan: &Plan, pack: &Pack) -> Option<Contiguous> {
+    let contiguous = match pack.source.strides[..] {
+        [_, 1] => Contiguous::Rows,
+        [1, _] => Contiguous::Columns,
+        _ => return None,
+    };
+    let given = matches!(plan.buffers[pack.source.at.buffer].role, Role::Parameter(_));
+    let hidden = plan.buffers[pack.to].role == Role::Temporary;
+    (given && hidden && pack.n >= least_columns(contiguous)).then_some(contiguous)
 }
 
 /// Whether there is so little for these to do that their matrices are read as they lie.
@@ -115,10 +146,7 @@ pub fn are_few(code: &mut Code, readers: &[Reader]) -> Value {
     let held = code.slot(held);
     let fleeting = code.int(FLEETING as i64);
     let mut few = code.build.ins().icmp(IntCC::Equal, held, fleeting);
-    for (number, &Reader { rows, axis }) in readers.iter().enumerate() {
-        if readers[..number].contains(&readers[number]) {
-            continue;
-        }
+    for &Reader { rows, axis } in readers {
         let steps = axis.map(|axis| (code.slots.steps(axis), FEW_STEPS));
         for (slot, most) in std::iter::once((code.slots.rows(rows), FEW_ROWS)).chain(steps) {
             let (number, most) = (code.slot(slot), code.int(most));
@@ -133,7 +161,7 @@ pub fn are_few(code: &mut Code, readers: &[Reader]) -> Value {
 pub fn columns(
     code: &mut Code,
     gemm: &Gemm,
-    parts: &[(&Pack, Contiguous)],
+    parts: &[Part],
     (a_rows, out_rows, rows): (Value, Value, Value),
     (from, to): (Value, Value),
 ) -> Result<(), EmitError> {
@@ -162,7 +190,7 @@ pub fn columns(
 }
 
 /// How parts lie, each way once.
-pub fn forms(parts: &[(&Pack, Contiguous)]) -> Vec<Contiguous> {
+pub fn forms(parts: &[Part]) -> Vec<Contiguous> {
     let has = |form: &Contiguous| parts.iter().any(|(_, lies)| lies == form);
     [Contiguous::Rows, Contiguous::Columns].into_iter().filter(has).collect()
 }
