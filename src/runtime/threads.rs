@@ -46,15 +46,15 @@ pub fn pool(count: usize) -> Result<Arc<ThreadPool>, ThreadPoolBuildError> {
     })
 }
 
-/// Has the calling thread of a pool look for work for a while when it has done what it does now.
+/// Has the calling thread of a pool, if it is not the first, look for work for a while when it has done what it does now.
 pub fn stay_awake() {
-    if rayon::current_thread_index().is_some() && !LOOKING.get() {
+    if rayon::current_thread_index().is_some_and(|index| index > 0) && !LOOKING.get() {
         rayon::spawn(look_for_work);
     }
 }
 
-/// Does what work there is until there has been none for a while. Not on the first thread: that may be the caller's, which
-/// came by this while it waited for others, and has work of its own.
+/// Does what work there is until there has been none for a while. Not on the first thread, which may be the caller's, come by
+/// this while it waited for others.
 fn look_for_work() {
     if rayon::current_thread_index() == Some(0) || LOOKING.replace(true) {
         return;

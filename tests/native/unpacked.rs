@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use rayon::ThreadPoolBuilder;
+use rnnc::backend::native::Target;
 use rnnc::plan::*;
 use rnnc::runtime::layout::Lengths;
 use rnnc::runtime::program::{Instance, Program};
@@ -75,7 +76,12 @@ impl Case<'_> {
         (plan, parts)
     }
 
+    /// On every target: only the one with the longest vectors has code for it.
     fn check(&self) {
+        self.check_on(targets());
+    }
+
+    fn check_on(&self, targets: Vec<Target>) {
         let (k, n) = self.sizes();
         let (plan, parts) = self.plan();
         let reals = |count, seed| -> Vec<f32> {
@@ -114,7 +120,7 @@ impl Case<'_> {
             }
         }
         let sources: Vec<&[f32]> = sources.iter().zip(&widths).map(|(all, &width)| &all[..width]).collect();
-        for target in targets() {
+        for target in targets {
             let programs = [None, Some(0)].map(|unpacked_from| {
                 let plan = Plan { unpacked_from, ..plan.clone() };
                 Arc::new(Program::<f32>::compile(plan, target, false).unwrap())
@@ -169,7 +175,8 @@ fn every_number_of_rows_and_every_rest() {
         for (k, n) in [(1, 16), (15, 17), (16, 20), (17, 31), (64, 48), (67, 130), (300, 95)] {
             for lies in [Lies::Rows, Lies::Columns] {
                 let accumulate = (rows + k) % 2 == 0;
-                Case { rows, heights: &[k], widths: &[n], lies, accumulate }.check();
+                let able = targets().into_iter().filter(|&target| target == Target::V4).collect();
+                Case { rows, heights: &[k], widths: &[n], lies, accumulate }.check_on(able);
             }
         }
     }
