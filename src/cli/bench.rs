@@ -214,7 +214,7 @@ fn line(row: &Row) -> String {
 fn kernels(profile: &Profile) -> String {
     let total = profile.total();
     let mut text = format!(
-        "\nkernels: {:.1} us of all threads in a call of {:.1} us\n{:>7} {:>11} {:>7} {:>10} {:>9}\n",
+        "\nkernels: {:.1} us of all groups in a call of {:.1} us\n{:>7} {:>11} {:>7} {:>10} {:>9}\n",
         total * 1e6,
         profile.call * 1e6,
         "share",

@@ -8,7 +8,8 @@
 //! | files | hold |
 //! | --- | --- |
 //! | `parameters`, `initializer` | values by name, and their first draw |
-//! | `layout`, `program`, `tables`, `threads` | rows and memory of a batch; a compiled plan and runs of it; outputs of few rows; who runs |
+//! | `layout`, `program`, `tables` | rows and memory of a batch; a compiled plan and runs of it; outputs of few rows |
+//! | `threads` | who runs them |
 //! | `opencl` | the same on OpenCL devices: kernels, memory, parameters that stay there |
 //! | `optimizer`, `groups`, `clip`, `schedule`, `settings` | a step of training, and what a `train` block says of it |
 //! | `records`, `text`, `treebank`, `npz`, `npy` | data in files; `reading`: how records are read |

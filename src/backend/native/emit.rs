@@ -27,7 +27,7 @@ use super::target::TargetError;
 use super::tile::{self, Shape};
 use super::tiling::Tiling;
 use super::unpacked::Unpacked;
-use super::wide::unpacked::{Contiguous, most_rows};
+use super::wide::unpacked::most_rows;
 use super::wide::{self, Width};
 use super::{clock, combine, entry, gemm, outer, pack, random, rows, scatter, transpose, unpacked};
 use crate::plan::places::{Access, places};
@@ -127,7 +127,7 @@ pub struct Emitter<'m> {
     tiling: Tiling,
     tiles: HashMap<Shape, FuncId>,
     product: Option<FuncId>,
-    unpacked: HashMap<Contiguous, FuncId>,
+    unpacked: HashMap<Order, FuncId>,
     as_they_lie: Rc<Unpacked<'m>>,
     gather: Option<FuncId>,
     panels: HashMap<Piece, FuncId>,
@@ -271,13 +271,13 @@ impl<'m> Emitter<'m> {
     }
 
     /// The function that multiplies rows by a matrix that lies so, made when it is first asked for.
-    fn unpacked(&mut self, lies: Contiguous) -> Result<FuncId, EmitError> {
+    fn unpacked(&mut self, lies: Order) -> Result<FuncId, EmitError> {
         if let Some(&function) = self.unpacked.get(&lies) {
             return Ok(function);
         }
         let name = match lies {
-            Contiguous::Rows => format!("{}_unpacked_rows", symbol(&self.plan.name)),
-            Contiguous::Columns => format!("{}_unpacked_columns", symbol(&self.plan.name)),
+            Order::Rows(_) => format!("{}_unpacked_rows", symbol(&self.plan.name)),
+            Order::Columns => format!("{}_unpacked_columns", symbol(&self.plan.name)),
         };
         let mut callees = Vec::new();
         for rows in 1..=most_rows(lies) {

@@ -68,8 +68,7 @@ fn spans(pack: &Pack, period: usize) -> Vec<Span> {
 impl Span {
     /// The function that copies these columns.
     fn piece(&self, pack: &Pack) -> Piece {
-        let (row, column) = strides(&pack.source);
-        let order = if row == 1 && column != 1 { Order::Columns } else { Order::Rows(column) };
+        let order = order(&pack.source);
         let within = self.columns.start % PANEL;
         let columns = self.columns.len().min(PANEL);
         let is_last = self.columns.end == pack.whole[1];
@@ -132,7 +131,10 @@ fn call(
 ) {
     let bytes = code.types.bytes;
     let (row_stride, column_stride) = strides(&pack.source);
-    let stride = if row_stride == 1 && column_stride != 1 { column_stride } else { row_stride };
+    let stride = match order(&pack.source) {
+        Order::Columns => column_stride,
+        Order::Rows(_) => row_stride,
+    };
     let first = code.plus(column, skipped as i64 - pack.at[1] as i64);
     let from = code.element(source, first, column_stride * bytes);
     let to = code.element(to, column, pack.whole[0] * bytes);
@@ -217,6 +219,14 @@ fn copy_padded(code: &mut Code, from: Value, stride: usize, to: Value, columns: 
         };
         code.build.ins().store(CHANGING, value, to, offset);
         column += width;
+    }
+}
+
+/// How a matrix lies.
+pub fn order(matrix: &Place) -> Order {
+    match strides(matrix) {
+        (1, column) if column != 1 => Order::Columns,
+        (_, apart) => Order::Rows(apart),
     }
 }
 

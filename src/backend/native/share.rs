@@ -87,7 +87,7 @@ fn divided(
     for region in &plan.regions {
         let (kernels, looped) = (region.kernels(), matches!(region, Region::Loop { .. }));
         let first = all.len();
-        let own = if looped { common_columns(kernels, dynamic) } else { None };
+        let common = if looped { common_columns(kernels, dynamic) } else { None };
         for (at, kernel) in kernels.iter().enumerate() {
             let share = share(plan, &kernel.work, looped, dynamic);
             let mut division = Division::new(share, 0);
@@ -104,7 +104,7 @@ fn divided(
                 if let Some(extent) = shared.filter(|&extent| fits(extent)) {
                     division = Division::new(Share::Columns(extent), extent);
                     division.turns = Some(gemm.n / extent);
-                } else if let Some(extent) = own.filter(|&extent| fits(extent)) {
+                } else if let Some(extent) = common.filter(|&extent| fits(extent)) {
                     division = Division::new(Share::Columns(extent), extent);
                 }
             }

@@ -14,8 +14,9 @@ use cranelift_codegen::ir::{InstBuilder, Value};
 use super::code::Code;
 use super::context::FLEETING;
 use super::emit::EmitError;
+use super::pack::{Order, order};
 use super::tiling::Tiling;
-use super::wide::unpacked::{Contiguous, least_columns, most_rows};
+use super::wide::unpacked::{least_columns, most_rows};
 use crate::plan::places::kernels;
 use crate::plan::{BufferId, Gemm, GemmRows, Pack, Plan, Region, Role, SpaceId, Work};
 
@@ -24,7 +25,7 @@ const FEW_ROWS: i64 = 128;
 const FEW_STEPS: i64 = 32;
 
 /// A part of a matrix, and how it lies.
-pub type Part<'p> = (&'p Pack, Contiguous);
+pub type Part<'p> = (&'p Pack, Order);
 
 /// What says how often a matrix is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,7 +65,7 @@ impl<'p> Unpacked<'p> {
         for (packed, mut all) in packs {
             all.sort_by_key(|pack| pack.at);
             let parts: Option<Vec<Part>> =
-                all.into_iter().map(|pack| Some((pack, contiguous(plan, pack)?))).collect();
+                all.into_iter().map(|pack| Some((pack, readable(plan, pack)?))).collect();
             found.parts.extend(parts.map(|parts| (packed, parts)));
         }
         let mut first = 0;
@@ -127,17 +128,14 @@ impl<'p> Unpacked<'p> {
     }
 }
 
-/// What of a packed matrix's part is contiguous, if tiles can read it as it lies. It has to be a parameter: the memory of
-/// anything else may have been given to something else by then. And nobody but products may look at the panels.
-fn contiguous(plan: &Plan, pack: &Pack) -> Option<Contiguous> {
-    let contiguous = match pack.source.strides[..] {
-        [_, 1] => Contiguous::Rows,
-        [1, _] => Contiguous::Columns,
-        _ => return None,
-    };
+/// How a packed matrix's part lies, if tiles can read it so. It has to be a parameter: the memory of anything else may have
+/// been given to something else by then. And nobody but products may look at the panels.
+fn readable(plan: &Plan, pack: &Pack) -> Option<Order> {
+    let order = order(&pack.source);
+    let dense = matches!(order, Order::Rows(1) | Order::Columns);
     let given = matches!(plan.buffers[pack.source.at.buffer].role, Role::Parameter(_));
     let hidden = plan.buffers[pack.to].role == Role::Temporary;
-    (given && hidden && pack.n >= least_columns(contiguous)).then_some(contiguous)
+    (dense && given && hidden && pack.n >= least_columns(order)).then_some(order)
 }
 
 /// Whether there is so little for these to do that their matrices are read as they lie.
@@ -170,7 +168,7 @@ pub fn columns(
     for (number, (pack, lies)) in parts.iter().enumerate() {
         let [above, before] = pack.at;
         let (row, column) = (pack.source.strides[0] * bytes, pack.source.strides[1] * bytes);
-        let pitch = if *lies == Contiguous::Rows { row } else { column };
+        let pitch = if *lies == Order::Columns { column } else { row };
         let begun = parts[..number].iter().any(|(other, _)| {
             let [_, start] = other.at;
             start < before + pack.n && before < start + other.n
@@ -190,9 +188,9 @@ pub fn columns(
 }
 
 /// How parts lie, each way once.
-pub fn forms(parts: &[Part]) -> Vec<Contiguous> {
-    let has = |form: &Contiguous| parts.iter().any(|(_, lies)| lies == form);
-    [Contiguous::Rows, Contiguous::Columns].into_iter().filter(has).collect()
+pub fn forms(parts: &[Part]) -> Vec<Order> {
+    let has = |form: &Order| parts.iter().any(|(_, lies)| lies == form);
+    [Order::Rows(1), Order::Columns].into_iter().filter(has).collect()
 }
 
 /// Parameters of [`rows`]: those of a tile, the number of rows, and the column behind the matrix's last.
@@ -200,7 +198,7 @@ pub const ROWS_PARAMS: usize = 12;
 
 /// Emits the function that multiplies rows in tables by those columns of a matrix that lies so which are among the ones to be
 /// written. Its callees are the tiles of one row, of two, up to the most.
-pub fn rows(code: &mut Code, lies: Contiguous) -> Result<(), EmitError> {
+pub fn rows(code: &mut Code, lies: Order) -> Result<(), EmitError> {
     let height = most_rows(lies);
     let [a_rows, out_rows, matrix, k, pitch, from, to, first, skipped, accumulate, rows, end] =
         code.params[..]

@@ -88,6 +88,15 @@ impl Machine {
         self.load(lanes, from)
     }
 
+    /// Sets the base registers behind the first, each three pitches from the one before (see [`nth`]).
+    pub fn place_bases(&mut self, bases: &[AsmRegister64], pitch: AsmRegister64) -> Result<(), EmitError> {
+        for pair in bases.windows(2) {
+            self.asm.lea(pair[1], iced_x86::code_asm::ptr(pair[0] + pitch * 2))?;
+            self.asm.add(pair[1], pitch)?;
+        }
+        Ok(())
+    }
+
     /// The finished function with its constants behind it.
     pub fn finish(mut self) -> Result<Vec<u8>, EmitError> {
         if !self.pool.is_empty() {
@@ -504,6 +513,16 @@ impl Machine {
 /// `[base + index + displacement]`.
 pub fn memory(base: Register, index: Option<Register>, displacement: i64) -> MemoryOperand {
     memory_scaled(base, index, 1, displacement)
+}
+
+/// The `number`th of things that lie a pitch apart, of which every third has a base register: an index may be once or twice
+/// the pitch (see [`Machine::place_bases`]).
+pub fn nth(bases: &[AsmRegister64], pitch: AsmRegister64, number: usize, displacement: i64) -> MemoryOperand {
+    let (base, pitch): (Register, Register) = (bases[number / 3].into(), pitch.into());
+    match number % 3 {
+        0 => memory(base, None, displacement),
+        times => memory_scaled(base, Some(pitch), times as u32, displacement),
+    }
 }
 
 /// `[base + index * scale + displacement]`.

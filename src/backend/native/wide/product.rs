@@ -12,14 +12,14 @@
 //!                         and for the lines of one row of the result
 //! ```
 
+use iced_x86::MemoryOperand;
 use iced_x86::code_asm::{
     AsmMemoryOperand, AsmRegister64, eax, ecx, edi, k1, ptr, qword_ptr, r8, r9, r10, r11, r12, r13, r14, r15,
     rax, rbp, rbx, rcx, rdi, rdx, rsi, rsp,
 };
-use iced_x86::{MemoryOperand, Register};
 
 use super::instructions::{Three, Width};
-use super::machine::{Machine, Source, Vector, memory, memory_scaled};
+use super::machine::{Machine, Source, Vector, memory, nth};
 use crate::backend::native::emit::EmitError;
 use crate::backend::native::tile::{Shape, TURN};
 use crate::plan::PANEL;
@@ -40,6 +40,8 @@ const ROW: i64 = PANEL as i64 * 4;
 const A: [AsmRegister64; 8] = [rax, rbx, rbp, r10, r11, r12, r13, r14];
 /// Preserved for the caller.
 const SAVED: [AsmRegister64; 6] = [rbx, rbp, r12, r13, r14, r15];
+/// Registers of panels.
+const BASES: [AsmRegister64; 3] = [rdx, r14, r13];
 /// Bytes from a panel to the next.
 const PITCH: AsmRegister64 = r15;
 /// The lines that are asked for next, while there are products.
@@ -78,22 +80,16 @@ impl Tile {
         PANEL / self.machine.width.lanes()
     }
 
-    /// Base registers of panels: each serves three panels by an index of 0, 1 or 2 pitches.
-    fn bases(&self) -> Vec<AsmRegister64> {
+    /// Base registers of panels, see [`nth`].
+    fn bases(&self) -> &'static [AsmRegister64] {
         let panels = self.shape.vectors.div_ceil(self.vectors_of_panel());
-        [rdx, r14, r13].into_iter().take(panels.div_ceil(3)).collect()
+        &BASES[..panels.div_ceil(3)]
     }
 
     /// Where a vector of columns lies, `step` steps from here.
     fn packed(&self, vector: usize, step: i64) -> MemoryOperand {
         let (panel, within) = (vector / self.vectors_of_panel(), vector % self.vectors_of_panel());
-        let base: Register = [rdx, r14, r13][panel / 3].into();
-        let displacement = step * ROW + (within * self.machine.width.bytes()) as i64;
-        let pitch: Register = PITCH.into();
-        match panel % 3 {
-            0 => memory(base, None, displacement),
-            times => memory_scaled(base, Some(pitch), times as u32, displacement),
-        }
+        nth(&BASES, PITCH, panel, step * ROW + (within * self.machine.width.bytes()) as i64)
     }
 
     fn write(&mut self) -> Result<(), EmitError> {
@@ -109,11 +105,7 @@ impl Tile {
         }
         self.machine.asm.mov(PITCH, pitch)?;
         self.machine.asm.shl(PITCH, 6)?;
-        for pair in self.bases().windows(2) {
-            let asm = &mut self.machine.asm;
-            asm.lea(pair[1], ptr(pair[0] + PITCH * 2))?;
-            asm.add(pair[1], PITCH)?;
-        }
+        self.machine.place_bases(self.bases(), PITCH)?;
         // Columns that are left, and from here on r9 in bytes.
         let asm = &mut self.machine.asm;
         asm.sub(r8, r9)?;
@@ -234,7 +226,7 @@ impl Tile {
         let (advance, bases) = (self.advance(), self.bases());
         let asm = &mut self.machine.asm;
         asm.add(INDEX, (steps * advance) as i32)?;
-        for base in bases {
+        for &base in bases {
             asm.add(base, (steps * ROW) as i32)?;
         }
         Ok(())

@@ -22,17 +22,9 @@ use iced_x86::code_asm::{
 use iced_x86::{Code, Instruction, MemoryOperand, Register};
 
 use super::instructions::{Three, Width};
-use super::machine::{Machine, Source, Vector, memory, memory_scaled};
+use super::machine::{Machine, Source, Vector, memory, memory_scaled, nth};
 use crate::backend::native::emit::EmitError;
-
-/// What of the matrix is contiguous.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Contiguous {
-    /// Its rows: elements of different columns of the result lie side by side.
-    Rows,
-    /// Its columns: elements that are summed up lie side by side.
-    Columns,
-}
+use crate::backend::native::pack::Order;
 
 /// Number of parameters.
 pub const PARAMS: usize = 10;
@@ -50,32 +42,34 @@ const QUAD: usize = 4;
 
 /// Registers of the left operand's rows.
 const A: [AsmRegister64; 8] = [rax, rbx, rbp, r10, r11, r12, r13, r14];
+/// Registers of columns; a single row leaves the last three free, which has the most columns.
+const BASES: [AsmRegister64; 6] = [r13, r14, r15, rbx, rbp, r10];
 /// Preserved for the caller.
 const SAVED: [AsmRegister64; 6] = [rbx, rbp, r12, r13, r14, r15];
 /// Words on the stack of its own: columns to come, and a bound of `k`.
 const OWN: usize = 2;
 
 /// The most rows of a tile.
-pub fn most_rows(contiguous: Contiguous) -> usize {
-    match contiguous {
-        Contiguous::Rows => 8,
-        Contiguous::Columns => 6,
+pub fn most_rows(order: Order) -> usize {
+    match order {
+        Order::Rows(_) => 8,
+        Order::Columns => 6,
     }
 }
 
 /// Fewest columns of a matrix, so that a tile never reads beyond it.
-pub fn least_columns(contiguous: Contiguous) -> usize {
-    match contiguous {
-        Contiguous::Rows => 1,
-        Contiguous::Columns => LANES,
+pub fn least_columns(order: Order) -> usize {
+    match order {
+        Order::Rows(_) => 1,
+        Order::Columns => LANES,
     }
 }
 
-/// The machine code of a tile of some rows.
+/// The machine code of a tile of some rows, by a matrix whose rows or columns lie without gaps.
 ///
 /// # Errors
 /// If the assembler refuses an instruction.
-pub fn tile(contiguous: Contiguous, rows: usize) -> Result<Vec<u8>, EmitError> {
+pub fn tile(order: Order, rows: usize) -> Result<Vec<u8>, EmitError> {
     let mut tile = Tile { machine: Machine::new(Width::Zmm)?, rows };
     for register in SAVED {
         tile.machine.asm.push(register)?;
@@ -85,9 +79,9 @@ pub fn tile(contiguous: Contiguous, rows: usize) -> Result<Vec<u8>, EmitError> {
         tile.machine.asm.mov(register, qword_ptr(rdi + 8 * row as i32))?;
         tile.machine.asm.add(register, parameter(SKIPPED))?;
     }
-    match contiguous {
-        Contiguous::Rows => tile.over_rows()?,
-        Contiguous::Columns => tile.over_columns()?,
+    match order {
+        Order::Rows(_) => tile.over_rows()?,
+        Order::Columns => tile.over_columns()?,
     }
     let asm = &mut tile.machine.asm;
     asm.add(rsp, 8 * OWN as i32)?;
@@ -312,19 +306,9 @@ impl Tile {
         }
     }
 
-    /// Base registers of columns: each serves three columns by an index of 0, 1 or 2 pitches.
-    fn bases(&self) -> Vec<AsmRegister64> {
-        let all =
-            if self.rows == 1 { [r13, r14, r15, rbx, rbp, r10] } else { [r13, r14, r15, rdi, rdi, rdi] };
-        all[..self.columns().div_ceil(3)].to_vec()
-    }
-
-    fn column(&self, column: usize, displacement: i64) -> MemoryOperand {
-        let (base, pitch): (Register, Register) = (self.bases()[column / 3].into(), r8.into());
-        match column % 3 {
-            0 => memory(base, None, displacement),
-            times => memory_scaled(base, Some(pitch), times as u32, displacement),
-        }
+    /// Base registers of columns, see [`nth`].
+    fn bases(&self) -> &'static [AsmRegister64] {
+        &BASES[..self.columns().div_ceil(3)]
     }
 
     /// The parts of the sum of a row and a column.
@@ -393,11 +377,7 @@ impl Tile {
         asm.mov(bases[0], r9)?;
         asm.imul_2(bases[0], r8)?;
         asm.add(bases[0], rdx)?;
-        for pair in bases.windows(2) {
-            asm.lea(pair[1], ptr(pair[0] + r8 * 2))?;
-            asm.add(pair[1], r8)?;
-        }
-        Ok(())
+        self.machine.place_bases(bases, r8)
     }
 
     /// All products: turns of several vectors of `k`, single vectors, and a rest of one.
@@ -435,7 +415,7 @@ impl Tile {
         }
         let asm = &mut self.machine.asm;
         asm.add(rdi, bytes)?;
-        for base in bases {
+        for &base in bases {
             asm.add(base, bytes)?;
         }
         asm.cmp(rdi, r9)?;
@@ -456,7 +436,7 @@ impl Tile {
             read(self, moment(row), memory(register.into(), Some(rdi.into()), displacement))?;
         }
         for column in 0..columns {
-            let from = self.column(column, displacement);
+            let from = nth(self.bases(), r8, column, displacement);
             let factor = match (rows, mask) {
                 (1, None) => Source::Memory(from),
                 _ => {
