@@ -70,15 +70,16 @@ fn bounds(body: &[Inst], value: Val, depth: usize) -> (f64, f64) {
             let (low, high) = of(*a);
             (-high, -low)
         }
-        Some(Inst::Unary(UnaryInst::Round, a)) => {
-            let (low, high) = of(*a);
-            (low.round_ties_even(), high.round_ties_even())
-        }
-        Some(Inst::Binary(BinaryInst::Multiply, a, b)) => match (body.get(*a), body.get(*b)) {
-            (_, Some(Inst::Const(factor))) if *factor > 0.0 => {
-                let (low, high) = of(*a);
-                (low * factor, high * factor)
-            }
+        // The rounding made here: `(x * c + m) - m`.
+        Some(Inst::Binary(BinaryInst::Subtract, sum, magic)) => match (body.get(*sum), body.get(*magic)) {
+            (Some(Inst::Fma(x, factor, m)), Some(Inst::Const(_))) if m == magic => match body.get(*factor) {
+                Some(Inst::Const(factor)) => {
+                    let (low, high) = of(*x);
+                    let (one, other) = ((low * factor).round_ties_even(), (high * factor).round_ties_even());
+                    (one.min(other), one.max(other))
+                }
+                _ => unknown,
+            },
             _ => unknown,
         },
         // The clamps made here: `x > c ? c : x` and `x < c ? c : x`.
@@ -210,43 +211,53 @@ impl Builder {
         }
     }
 
-    /// x as n log 2 + r, with n integral and r at most half of log 2.
-    fn reduce_by_log2(&mut self, x: Val) -> (Val, Val) {
-        let log2e = self.number(std::f64::consts::LOG2_E);
-        let quotient = self.multiply(x, log2e);
-        let n = self.simple(UnaryInst::Round, quotient);
+    /// x as n `share` log 2 + r, with n integral and r at most half of that; the share is a power of two of either sign.
+    /// So large a number is added to the quotient and taken away again that its fraction is rounded off.
+    fn reduce_by_log2(&mut self, x: Val, share: f64) -> (Val, Val) {
         // log 2 in two parts, the first short enough for its product with n to be exact.
-        let (high, low) = match self.precision {
-            Precision::F32 => (-0.693_359_375, 2.121_944_4e-4),
-            Precision::F64 => (-6.931_457_519_531_25e-1, -1.428_606_820_309_417_2e-6),
+        let (high, low, digits) = match self.precision {
+            Precision::F32 => (0.693_359_375, -2.121_944_4e-4, 23.0),
+            Precision::F64 => (6.931_457_519_531_25e-1, 1.428_606_820_309_417_2e-6, 52.0),
         };
-        let high = self.number(high);
+        let per_share = self.number(std::f64::consts::LOG2_E / share);
+        let magic = self.number(1.5 * f64::exp2(digits));
+        let sum = self.fma(x, per_share, magic);
+        let n = self.subtract(sum, magic);
+        let high = self.number(-share * high);
         let r = self.fma(n, high, x);
-        let low = self.number(low);
+        let low = self.number(-share * low);
         (n, self.fma(n, low, r))
     }
 
     /// exp of a number between the limits.
     fn exp_within(&mut self, x: Val) -> Val {
-        let (n, r) = self.reduce_by_log2(x);
-        let one = self.number(1.0);
-        let mantissa = match self.precision {
+        let (n, r) = self.reduce_by_log2(x, 1.0);
+        let mantissa = self.exp_of_rest(r, 1.0);
+        self.push(Inst::ScaleByPowerOfTwo(mantissa, n))
+    }
+
+    /// exp of `sign` times a number of at most half of log 2.
+    fn exp_of_rest(&mut self, r: Val, sign: f64) -> Val {
+        match self.precision {
             // The relative error of e^r is least at degree 5 with these (9.2e-8), and e^0 is exact.
             Precision::F32 => self.polynomial(
                 r,
                 &[
-                    8.290_272_122_007_766e-3,
+                    sign * 8.290_272_122_007_766e-3,
                     4.189_816_036_825_08e-2,
-                    1.666_763_813_198_453_3e-1,
+                    sign * 1.666_763_813_198_453_3e-1,
                     4.999_914_783_550_12e-1,
-                    9.999_997_063_107_003e-1,
+                    sign * 9.999_997_063_107_003e-1,
                     1.0,
                 ],
             ),
+            // 1 + 2 p / (q - p), with p odd and q even.
             Precision::F64 => {
                 let square = self.multiply(r, r);
-                let p =
-                    self.polynomial(square, &[1.261_771_930_748_105_9e-4, 3.029_944_077_074_419_6e-2, 1.0]);
+                let p = self.polynomial(
+                    square,
+                    &[sign * 1.261_771_930_748_105_9e-4, sign * 3.029_944_077_074_419_6e-2, sign],
+                );
                 let p = self.multiply(p, r);
                 let q = self.polynomial(
                     square,
@@ -254,11 +265,10 @@ impl Builder {
                 );
                 let rest = self.subtract(q, p);
                 let quotient = self.divide(p, rest);
-                let two = self.number(2.0);
+                let (one, two) = (self.number(1.0), self.number(2.0));
                 self.fma(two, quotient, one)
             }
-        };
-        self.push(Inst::ScaleByPowerOfTwo(mantissa, n))
+        }
     }
 
     /// exp(-|x|), which neither overflows nor loses its denormal results.
@@ -270,14 +280,18 @@ impl Builder {
         self.exp_within(minus)
     }
 
-    /// 1 / (1 + e) on the right, e / (1 + e) on the left, with e = exp(-|x|).
+    /// 2^n / (2^n + exp(-r)) with x = n log 2 + r: no power overflows, and denormal results are kept.
     fn sigmoid(&mut self, x: Val) -> Val {
-        let e = self.exp_of_minus_abs(x);
-        let (zero, one) = (self.number(0.0), self.number(1.0));
-        let left = self.binary(BinaryInst::Less, x, zero);
-        let above = self.select(left, e, one);
-        let below = self.add(one, e);
-        self.divide_by_moderate(above, below)
+        let (low, _) = self.exp_limits();
+        // From here on it rounds to 1.
+        let x = self.at_most(x, 40.0);
+        let x = self.at_least(x, low);
+        let (n, r) = self.reduce_by_log2(x, 1.0);
+        let mantissa = self.exp_of_rest(r, -1.0);
+        let one = self.number(1.0);
+        let power = self.push(Inst::ScaleByPowerOfTwo(one, n));
+        let below = self.add(power, mantissa);
+        self.divide_by_moderate(power, below)
     }
 
     /// max(x, 0) + log(1 + e) with e = exp(-|x|).
@@ -396,32 +410,30 @@ impl Builder {
     }
 
     /// E / (E + 2) with E = exp(2 x) - 1, within the bounds where tanh rounds to 1: near 0 E is exact to the
-    /// last place, and far from it its errors cancel.
+    /// last place, and far from it its errors cancel. Both sides are multiplied by 2^n, where 2 x = 2 r - n log 2, so that
+    /// no power of e need be scaled.
     fn tanh_by_expm1(&mut self, x: Val) -> Val {
         let x = self.at_most(x, 9.02);
         let x = self.at_least(x, -9.02);
-        let double = self.add(x, x);
-        let (n, r) = self.reduce_by_log2(double);
-        // (e^r - 1) / r, whose relative error is least at degree 5 with these (1.4e-8).
+        let (n, r) = self.reduce_by_log2(x, -0.5);
+        // (e^(2 r) - 1) / r, whose relative error is least at degree 5 with these (1.4e-8).
         let p = self.polynomial(
             r,
             &[
-                1.387_065_742_164_850_2e-3,
-                8.366_261_608_898_64e-3,
-                4.166_743_531_823_158e-2,
-                1.666_654_646_396_637e-1,
-                4.999_999_701_976_776e-1,
-                1.0,
+                64.0 * 1.387_065_742_164_850_2e-3,
+                32.0 * 8.366_261_608_898_64e-3,
+                16.0 * 4.166_743_531_823_158e-2,
+                8.0 * 1.666_654_646_396_637e-1,
+                4.0 * 4.999_999_701_976_776e-1,
+                2.0,
             ],
         );
-        let p = self.multiply(p, r);
-        // 2^n p + (2^n - 1): the second part is exact.
         let (one, two) = (self.number(1.0), self.number(2.0));
         let power = self.push(Inst::ScaleByPowerOfTwo(one, n));
-        let rest = self.subtract(power, one);
-        let e = self.fma(power, p, rest);
-        let below = self.add(e, two);
-        self.divide_by_moderate(e, below)
+        let rest = self.subtract(one, power);
+        let above = self.fma(p, r, rest);
+        let below = self.fma(two, power, above);
+        self.divide_by_moderate(above, below)
     }
 
     /// A quotient near 0, else 1 - 2 / (exp(2 |x|) + 1) with the sign of x.

@@ -402,28 +402,21 @@ impl Lowering<'_> {
         }
     }
 
-    /// `a / b` for a `b` far from zero and infinity: an approximate reciprocal and Newton's steps.
+    /// `a / b` for a `b` far from zero and infinity: an approximate reciprocal, brought closer by Newton's method; its
+    /// last step is taken with the quotient itself.
     fn quotient(&mut self, a: Step, b: Step, of_one: bool) -> Step {
         let one = self.number(1.0);
         let mut reciprocal = self.push(Work::Two(Two::Reciprocal, b));
-        let steps = match self.width {
-            Width::Zmm => 1,
-            Width::Ymm => 2,
+        let error = |lowering: &mut Self, reciprocal| {
+            lowering.push(Work::Fma { a: b, b: reciprocal, c: one, minus_product: true, minus_sum: false })
         };
-        for _ in 0..steps {
-            let error =
-                self.push(Work::Fma { a: b, b: reciprocal, c: one, minus_product: true, minus_sum: false });
+        if self.width == Width::Ymm {
+            let error = error(self, reciprocal);
             reciprocal = self.fma(error, reciprocal, reciprocal);
         }
-        match of_one {
-            true => reciprocal,
-            false => {
-                let quotient = self.three(Three::Multiply, a, reciprocal);
-                let rest =
-                    self.push(Work::Fma { a: b, b: quotient, c: a, minus_product: true, minus_sum: false });
-                self.fma(rest, reciprocal, quotient)
-            }
-        }
+        let error = error(self, reciprocal);
+        let quotient = if of_one { reciprocal } else { self.three(Three::Multiply, a, reciprocal) };
+        self.fma(error, quotient, quotient)
     }
 
     fn select(&mut self, condition: Val, yes: Val, no: Val) -> Result<Step, EmitError> {
