@@ -19,7 +19,7 @@ use std::sync::Arc;
 use rayon::ThreadPool;
 use thiserror::Error;
 
-use super::layout::{Content, Home, Layout, LayoutError, Lengths};
+use super::layout::{Arena, Content, Home, Layout, LayoutError, Lengths};
 use super::memory::Memory;
 use super::tables::Table;
 use super::threads::stay_awake;
@@ -232,7 +232,7 @@ impl<R: Real> Instance<R> {
         part: Range<usize>,
         lent: Option<Arc<[String]>>,
     ) -> Result<Instance<R>, ProgramError> {
-        let layout = laid_out(program, whole, part, lent.as_deref())?;
+        let layout = laid_out(program, whole, part, lent.as_deref(), None)?;
         let readings = match program.profiled {
             true => vec![0; clock::readings(kernels(&program.plan).count())],
             false => Vec::new(),
@@ -246,7 +246,8 @@ impl<R: Real> Instance<R> {
 
     /// Takes another batch; memory is kept where it is large enough.
     pub fn relayout(&mut self, whole: &Lengths, part: Range<usize>) -> Result<(), ProgramError> {
-        self.layout = laid_out(&self.program, whole, part, self.lent.as_deref())?;
+        let before = Some(&self.layout.arena);
+        self.layout = laid_out(&self.program, whole, part, self.lent.as_deref(), before)?;
         self.prepare()
     }
 
@@ -428,9 +429,7 @@ impl<R: Real> Instance<R> {
         let (zeros, zeros_bytes) = (self.layout.arena.zeros, self.layout.arena.zeros_bytes);
         self.memory.get_mut()[zeros..zeros + zeros_bytes].fill(0);
         for (id, buffer) in program.plan.buffers.iter().enumerate() {
-            let Some(place) = self.layout.arena.places[id] else {
-                continue;
-            };
+            let Some(in_use) = self.layout.in_use(&program.plan, id) else { continue };
             let nothing = match buffer.element {
                 Element::Real => 0,
                 Element::Id => 0xff,
@@ -439,7 +438,7 @@ impl<R: Real> Instance<R> {
                 // The program clears these itself when their lives begin.
                 (Role::Temporary | Role::Output(_), _) => continue,
                 (_, Residency::Scratch) => {}
-                _ => self.memory.get_mut()[place.start..place.start + place.bytes].fill(nothing),
+                _ => self.memory.get_mut()[in_use].fill(nothing),
             }
             match self.layout.content(&program.plan, id)? {
                 Some(Content::Real(values)) => {
@@ -626,19 +625,21 @@ impl<R: Real> Instance<R> {
     }
 }
 
-/// The layout of a part of a batch, with temporaries and the outputs of these names in memory that is lent.
+/// The layout of a part of a batch, with temporaries and the outputs of these names in memory that is lent; if possible with
+/// all in the places that they had before.
 fn laid_out<R: Real>(
     program: &Program<R>,
     whole: &Lengths,
     part: Range<usize>,
     lent: Option<&[String]>,
+    before: Option<&Arena>,
 ) -> Result<Layout, LayoutError> {
     let is_lent = |role: &Role| match role {
         Role::Temporary => lent.is_some(),
         Role::Output(name) => lent.is_some_and(|names| names.contains(name)),
         _ => false,
     };
-    Layout::lending(&program.plan, R::PRECISION, whole, part, program.zeros, &is_lent)
+    Layout::lending(&program.plan, R::PRECISION, whole, part, program.zeros, &is_lent, before)
 }
 
 /// What a worker does now and then while it waits.

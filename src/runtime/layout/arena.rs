@@ -115,6 +115,15 @@ impl Arena {
         Ok(arena)
     }
 
+    /// Whether every buffer has its place in these spaces, too: it may have been laid out for larger ones.
+    pub fn has_room(&self, plan: &Plan, spaces: &[SpaceRows]) -> bool {
+        let mut places = plan.buffers.iter().zip(&self.places);
+        places.all(|(buffer, place)| {
+            let rows = spaces.get(buffer.space).map(|space| held(buffer, space));
+            place.is_none_or(|place| rows.is_some_and(|rows| rows <= place.rows))
+        })
+    }
+
     /// A table of all places, for people.
     pub fn table(&self, plan: &Plan) -> String {
         let mut text =
@@ -149,14 +158,20 @@ struct Taken {
 
 const TOO_LARGE: LayoutError = LayoutError::TooLarge { what: "buffers" };
 
+/// Rows of a buffer that exist at once.
+pub fn held(buffer: &Buffer, space: &SpaceRows) -> usize {
+    match buffer.residency {
+        Residency::All => space.rows,
+        Residency::Step => space.largest_step,
+        Residency::Scratch => 1,
+    }
+}
+
 /// The size of a buffer, placed at 0.
 fn size(buffer: &Buffer, precision: Precision, space: &SpaceRows, home: Home) -> Result<Place, LayoutError> {
     let row = buffer.width.checked_mul(buffer.element.bytes(precision)).ok_or(TOO_LARGE)?;
-    let (rows, front) = match buffer.residency {
-        Residency::All => (space.rows, align(row)?),
-        Residency::Step => (space.largest_step, align(row)?),
-        Residency::Scratch => (1, 0),
-    };
+    let rows = held(buffer, space);
+    let front = if buffer.residency == Residency::Scratch { 0 } else { align(row)? };
     let bytes = row.checked_mul(rows).and_then(|bytes| bytes.checked_add(front)).ok_or(TOO_LARGE)?;
     Ok(Place { home, start: 0, offset: front, bytes, rows })
 }

@@ -36,7 +36,7 @@ use thiserror::Error;
 
 use self::positions::Shape;
 use crate::base::Tree;
-use crate::plan::{AxisKind, Plan, Precision, Role, places};
+use crate::plan::{AxisKind, BufferId, Plan, Precision, Role, places};
 
 /// How long each example of a batch is along each axis.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -153,11 +153,12 @@ impl Layout {
         whole: &Lengths,
         part: Range<usize>,
     ) -> Result<Layout, LayoutError> {
-        Layout::lending(plan, precision, whole, part, places::zeros_needed(plan), &|_| false)
+        Layout::lending(plan, precision, whole, part, places::zeros_needed(plan), &|_| false, None)
     }
 
     /// As [`Layout::new`], with buffers of the roles that `lent` names in memory that is lent for a run. The plan
-    /// needs so many shared `zeros` (see [`places::zeros_needed`]).
+    /// needs so many shared `zeros` (see [`places::zeros_needed`]). Buffers stay where they were `before`, if all have
+    /// room there.
     pub fn lending(
         plan: &Plan,
         precision: Precision,
@@ -165,6 +166,7 @@ impl Layout {
         part: Range<usize>,
         zeros: usize,
         lent: &dyn Fn(&Role) -> bool,
+        before: Option<&Arena>,
     ) -> Result<Layout, LayoutError> {
         check_part(whole, &part)?;
         let whole = &positions::completed(plan, whole)?;
@@ -198,7 +200,10 @@ impl Layout {
                 false => rows::list_rows(list, &spaces, shape),
             })
             .collect::<Result<Vec<_>, _>>()?;
-        let arena = Arena::new(plan, precision, &spaces, zeros, lent)?;
+        let arena = match before {
+            Some(before) if before.has_room(plan, &spaces) => before.clone(),
+            _ => Arena::new(plan, precision, &spaces, zeros, lent)?,
+        };
         let mut layout = Layout {
             part,
             precision,
@@ -216,6 +221,15 @@ impl Layout {
             layout.take_ids(plan, distinct.of, &none);
         }
         Ok(layout)
+    }
+}
+
+impl Layout {
+    /// The bytes of a buffer that are in use, the zero row in front among them; `None` if it has no place.
+    pub fn in_use(&self, plan: &Plan, id: BufferId) -> Option<Range<usize>> {
+        let (place, buffer) = (self.arena.places[id]?, &plan.buffers[id]);
+        let rows = arena::held(buffer, &self.spaces[buffer.space]);
+        Some(place.start..place.offset + rows * buffer.width * buffer.element.bytes(self.precision))
     }
 }
 

@@ -136,23 +136,38 @@ impl SpaceRows {
     /// Levels of trees, the leaves first, in each the nodes of one example after those of the other.
     fn by_level(&mut self, tree: usize, all: Digits, shape: Shape) -> Result<(), LayoutError> {
         let examples = shape.lengths.examples;
-        let mut levels: Vec<Vec<(usize, usize)>> = Vec::new();
+        // Nodes by level, counted before they are listed.
+        let mut ends: Vec<usize> = Vec::new();
         let mut places = 0;
         for example in 0..examples {
             let own = shape.tree(tree, example)?;
-            levels.resize(levels.len().max(own.levels()), Vec::new());
-            (0..own.len()).for_each(|node| levels[own.height(node)].push((example, node)));
+            ends.resize(ends.len().max(own.levels()), 0);
+            (0..own.len()).for_each(|node| ends[own.height(node)] += 1);
             self.starts.push(places);
             places += all.count(shape, example)?;
         }
         self.places = vec![0; places];
+        self.coordinates.reserve(places * self.space.axes.len());
+        let mut nodes = 0;
+        for end in &mut ends {
+            (*end, nodes) = (nodes, nodes + *end);
+        }
+        let mut listed = vec![(0, 0); nodes];
+        for example in 0..examples {
+            let own = shape.tree(tree, example)?;
+            for node in 0..own.len() {
+                let end = &mut ends[own.height(node)];
+                listed[*end] = (example, node);
+                *end += 1;
+            }
+        }
         let children = shape.children_among(tree, &self.space.axes);
         let others = self.digits.clone();
         let mut offsets = vec![0u32];
-        let mut row = 0usize;
-        for level in levels {
+        let (mut row, mut begin) = (0usize, 0);
+        for end in ends {
             let first = row;
-            for (example, node) in level {
+            for &(example, node) in &listed[begin..end] {
                 let arity = match children {
                     Some(_) => shape.tree(tree, example)?.arity(node),
                     None => 1,
@@ -176,6 +191,7 @@ impl SpaceRows {
             }
             self.largest_step = self.largest_step.max(row - first);
             offsets.push(row as u32);
+            begin = end;
         }
         // There is a level of leaves, if only an empty one.
         if offsets.len() < 2 {

@@ -146,3 +146,21 @@ fn impossible_sizes_are_errors() {
     let layout = Layout::new(&plan, Precision::F64, &empty, 0..0).unwrap();
     assert_eq!(layout.spaces[2].rows, 0);
 }
+
+#[test]
+fn buffers_stay_where_there_is_room() {
+    let (plan, all) = (plan(), |_: &Role| false);
+    let laid_out = |lengths: &Lengths, before: Option<&Arena>| {
+        let part = 0..lengths.examples;
+        Layout::lending(&plan, Precision::F32, lengths, part, 0, &all, before).unwrap()
+    };
+    let (small, large) = (Lengths::uniform(2, &[2, 1]), lengths());
+    let [first, second] = [&large, &small].map(|lengths| laid_out(lengths, None));
+    let kept = laid_out(&small, Some(&first.arena));
+    assert_eq!(kept.arena, first.arena);
+    assert_eq!((&kept.spaces, &kept.maps), (&second.spaces, &second.maps));
+    // Two examples of two steps by two reals, and the row in front.
+    assert_eq!(kept.in_use(&plan, 0).unwrap().len(), 64 + 4 * 2 * 4);
+    assert_eq!(kept.in_use(&plan, 5), None);
+    assert_eq!(laid_out(&large, Some(&second.arena)), first);
+}
