@@ -3,8 +3,8 @@
 #[path = "native/scalar.rs"]
 mod scalar;
 
-use rnnc::plan::math::{SINE_LIMIT, expand_body};
-use rnnc::plan::{Inst, Precision, UnaryInst};
+use rnnc::plan::math::{SINE_LIMIT, expand_body, range};
+use rnnc::plan::{BinaryInst, Inst, Precision, UnaryInst};
 use scalar::{Number, arithmetic};
 
 /// The expansion of a function, to be evaluated many times.
@@ -143,5 +143,20 @@ fn f64_functions_agree_with_the_standard_library() {
         }
         println!("{op:?}: {:.2} units at {:e}", worst.0, worst.1);
         assert!(worst.0 <= 6.0, "{op:?} is off by {} units at {:e}", worst.0, worst.1);
+    }
+}
+
+#[test]
+fn powers_have_bounds_and_other_differences_have_none() {
+    for (precision, low, high) in [(Precision::F32, -151.0, 129.0), (Precision::F64, -1077.0, 1025.0)] {
+        let body = expand_body(&[Inst::Index(0), Inst::Unary(UnaryInst::Exp, 0)], precision, true);
+        let Some(Inst::ScaleByPowerOfTwo(_, n)) = body.last() else { panic!("{body:?}") };
+        assert_eq!(range(&body, *n), (low, high));
+    }
+    // A sum that keeps its fraction, or loses more than that.
+    for m in [0.2, 1e30] {
+        let number = [Inst::Const(88.4), Inst::Const(1.0), Inst::Const(m), Inst::Fma(0, 1, 2)];
+        let body = [&number[..], &[Inst::Binary(BinaryInst::Subtract, 3, 2)]].concat();
+        assert_eq!(range(&body, 4), (f64::NEG_INFINITY, f64::INFINITY));
     }
 }

@@ -70,16 +70,15 @@ fn bounds(body: &[Inst], value: Val, depth: usize) -> (f64, f64) {
             let (low, high) = of(*a);
             (-high, -low)
         }
-        // The rounding made here: `(x * c + m) - m`.
-        Some(Inst::Binary(BinaryInst::Subtract, sum, magic)) => match (body.get(*sum), body.get(*magic)) {
-            (Some(Inst::Fma(x, factor, m)), Some(Inst::Const(_))) if m == magic => match body.get(*factor) {
-                Some(Inst::Const(factor)) => {
-                    let (low, high) = of(*x);
-                    let (one, other) = ((low * factor).round_ties_even(), (high * factor).round_ties_even());
-                    (one.min(other), one.max(other))
-                }
-                _ => unknown,
-            },
+        // The rounding made here: `(x * c + m) - m`, with an m that leaves no fraction.
+        Some(Inst::Binary(BinaryInst::Subtract, sum, m)) => match (body.get(*sum), body.get(*m)) {
+            (Some(Inst::Fma(x, factor, added)), Some(Inst::Const(magic)))
+                if added == m && PRECISIONS.map(rounding_off).contains(magic) =>
+            {
+                let ((low, high), (factor, _)) = (of(*x), of(*factor));
+                let (one, other) = (low * factor, high * factor);
+                (one.min(other).floor(), one.max(other).ceil())
+            }
             _ => unknown,
         },
         // The clamps made here: `x > c ? c : x` and `x < c ? c : x`.
@@ -96,6 +95,17 @@ fn bounds(body: &[Inst], value: Val, depth: usize) -> (f64, f64) {
         },
         _ => unknown,
     }
+}
+
+const PRECISIONS: [Precision; 2] = [Precision::F32, Precision::F64];
+
+/// So large a number that one added to it is rounded to a whole one.
+fn rounding_off(precision: Precision) -> f64 {
+    let digits = match precision {
+        Precision::F32 => 23.0,
+        Precision::F64 => 52.0,
+    };
+    1.5 * f64::exp2(digits)
 }
 
 /// Appends instructions.
@@ -212,15 +222,14 @@ impl Builder {
     }
 
     /// x as n `share` log 2 + r, with n integral and r at most half of that; the share is a power of two of either sign.
-    /// So large a number is added to the quotient and taken away again that its fraction is rounded off.
     fn reduce_by_log2(&mut self, x: Val, share: f64) -> (Val, Val) {
         // log 2 in two parts, the first short enough for its product with n to be exact.
-        let (high, low, digits) = match self.precision {
-            Precision::F32 => (0.693_359_375, -2.121_944_4e-4, 23.0),
-            Precision::F64 => (6.931_457_519_531_25e-1, 1.428_606_820_309_417_2e-6, 52.0),
+        let (high, low) = match self.precision {
+            Precision::F32 => (0.693_359_375, -2.121_944_4e-4),
+            Precision::F64 => (6.931_457_519_531_25e-1, 1.428_606_820_309_417_2e-6),
         };
         let per_share = self.number(std::f64::consts::LOG2_E / share);
-        let magic = self.number(1.5 * f64::exp2(digits));
+        let magic = self.number(rounding_off(self.precision));
         let sum = self.fma(x, per_share, magic);
         let n = self.subtract(sum, magic);
         let high = self.number(-share * high);
