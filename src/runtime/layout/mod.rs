@@ -222,9 +222,7 @@ impl Layout {
         }
         Ok(layout)
     }
-}
 
-impl Layout {
     /// The bytes of a buffer that are in use, the zero row in front among them; `None` if it has no place.
     pub fn in_use(&self, plan: &Plan, id: BufferId) -> Option<Range<usize>> {
         let (place, buffer) = (self.arena.places[id]?, &plan.buffers[id]);

@@ -135,32 +135,14 @@ impl SpaceRows {
 
     /// Levels of trees, the leaves first, in each the nodes of one example after those of the other.
     fn by_level(&mut self, tree: usize, all: Digits, shape: Shape) -> Result<(), LayoutError> {
-        let examples = shape.lengths.examples;
-        // Nodes by level, counted before they are listed.
-        let mut ends: Vec<usize> = Vec::new();
+        let (ends, listed) = nodes_by_level(tree, shape)?;
         let mut places = 0;
-        for example in 0..examples {
-            let own = shape.tree(tree, example)?;
-            ends.resize(ends.len().max(own.levels()), 0);
-            (0..own.len()).for_each(|node| ends[own.height(node)] += 1);
+        for example in 0..shape.lengths.examples {
             self.starts.push(places);
             places += all.count(shape, example)?;
         }
         self.places = vec![0; places];
         self.coordinates.reserve(places * self.space.axes.len());
-        let mut nodes = 0;
-        for end in &mut ends {
-            (*end, nodes) = (nodes, nodes + *end);
-        }
-        let mut listed = vec![(0, 0); nodes];
-        for example in 0..examples {
-            let own = shape.tree(tree, example)?;
-            for node in 0..own.len() {
-                let end = &mut ends[own.height(node)];
-                listed[*end] = (example, node);
-                *end += 1;
-            }
-        }
         let children = shape.children_among(tree, &self.space.axes);
         let others = self.digits.clone();
         let mut offsets = vec![0u32];
@@ -232,6 +214,34 @@ impl SpaceRows {
         let first = self.space.major.map_or(0, |axis| self.step_offsets[position(axis)] as usize);
         Ok(first + self.before[self.rank[example]] + inner)
     }
+}
+
+/// An example and a node of its tree.
+type Node = (usize, usize);
+
+/// The nodes of all trees, level by level, and where each level ends: counted before they are listed, so that a
+/// small tree needs little memory of its own.
+fn nodes_by_level(tree: usize, shape: Shape) -> Result<(Vec<usize>, Vec<Node>), LayoutError> {
+    let mut ends: Vec<usize> = Vec::new();
+    for example in 0..shape.lengths.examples {
+        let own = shape.tree(tree, example)?;
+        ends.resize(ends.len().max(own.levels()), 0);
+        (0..own.len()).for_each(|node| ends[own.height(node)] += 1);
+    }
+    let mut count = 0;
+    for end in &mut ends {
+        (*end, count) = (count, count + *end);
+    }
+    let mut listed = vec![(0, 0); count];
+    for example in 0..shape.lengths.examples {
+        let own = shape.tree(tree, example)?;
+        for node in 0..own.len() {
+            let end = &mut ends[own.height(node)];
+            listed[*end] = (example, node);
+            *end += 1;
+        }
+    }
+    Ok((ends, listed))
 }
 
 /// The table of a map.
